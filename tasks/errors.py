@@ -1,0 +1,69 @@
+"""Everything that Scarp raises on purpose.
+
+ScarpError                      the one base; `scarp` prints its sentence and exits with its code
+├── BadInputError               the caller can mend it: exit code 2
+│   ├── EventError              an event's field is missing, malformed or contradictory
+│   ├── AreaError               an area of interest is not a valid area on the ground
+│   ├── CatalogError            a STAC catalog or folder does not hold what it must
+│   ├── RasterError             an image or DEM is missing, truncated or not georeferenced
+│   └── InventoryError          a polygon file or an inventory named cannot be used
+├── NoImageryError              no usable scene sees the area of interest
+├── SamplingError               too little ground or too few landslides to fit a model
+├── StorageError                the disk is full or a folder cannot be written
+├── StoreError                  the database is missing, unreachable or of another schema
+└── TransientError              worth another try: timeouts, HTTP 429 and 5xx
+
+Networks raise `models.errors.ModelError` (also exit code 2), since `models` stands below `tasks`.
+"""
+
+
+class ScarpError(Exception):
+    """Base of every error Scarp raises on purpose; its text is one sentence that says what to do."""
+
+    exit_code = 1
+
+
+class BadInputError(ScarpError):
+    """The input is wrong and the caller can mend it."""
+
+    exit_code = 2
+
+
+class EventError(BadInputError):
+    """An event's field is missing, malformed or contradicts another."""
+
+
+class AreaError(BadInputError):
+    """An area of interest is not a valid area on the ground."""
+
+
+class CatalogError(BadInputError):
+    """A STAC catalog, API or image folder does not hold what it must."""
+
+
+class RasterError(BadInputError):
+    """A raster is missing, truncated, not georeferenced or does not cover what it must."""
+
+
+class InventoryError(BadInputError):
+    """A polygon file, or an inventory named by event and version, cannot be used."""
+
+
+class NoImageryError(ScarpError):
+    """No usable scene sees the area of interest in the time allowed."""
+
+
+class SamplingError(ScarpError):
+    """There is too little ground or there are too few landslides to fit a model."""
+
+
+class StorageError(ScarpError):
+    """A product could not be written: the disk is full or the folder is not writable."""
+
+
+class StoreError(ScarpError):
+    """The database is missing, unreachable or of another schema version."""
+
+
+class TransientError(ScarpError):
+    """A failure that another try may mend: a timeout, HTTP 429 or 5xx."""

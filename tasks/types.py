@@ -1,0 +1,145 @@
+"""The records that pass between steps: frozen, with units in their names. Geometry is EPSG:4326."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pyproj import Geod
+from shapely.geometry import MultiPolygon
+from shapely.geometry.base import BaseGeometry
+
+EventKind = Literal["earthquake", "rainfall"]
+InventoryStatus = Literal["draft", "published", "superseded"]
+Outcome = Literal["succeeded", "succeeded_empty", "failed", "cancelled"]
+
+_WGS84 = Geod(ellps="WGS84")
+
+
+def geodesic_area_m2(geometry: BaseGeometry) -> float:
+    """Area on the WGS 84 ellipsoid in m², whatever the ring orientation (EPSG:4326 in)."""
+    return abs(float(_WGS84.geometry_area_perimeter(geometry)[0]))
+
+
+def geodesic_length_m(geometry: BaseGeometry) -> float:
+    """Length of a line, or perimeter of an area, on the WGS 84 ellipsoid in m (EPSG:4326 in)."""
+    return abs(float(_WGS84.geometry_length(geometry)))
+
+
+@dataclass(frozen=True)
+class Event:
+    """An earthquake or a rainfall event, as one source describes it at one time."""
+
+    id: str
+    kind: EventKind
+    title: str
+    occurred_at: datetime
+    longitude: float
+    latitude: float
+    magnitude: float | None = None
+    magnitude_type: str | None = None
+    depth_km: float | None = None
+    rainfall_mm: float | None = None
+    duration_h: float | None = None
+    source: str = "operator"
+    source_version: str = ""
+    alternate_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AreaOfInterest:
+    """Where to look, and how that was decided (`given`, or the name of the relation used)."""
+
+    geometry: MultiPolygon
+    how: str
+
+    @property
+    def area_km2(self) -> float:
+        """Geodesic area in km²."""
+        return geodesic_area_m2(self.geometry) / 1e6
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One acquisition: what it is, where it is, when it was taken and where its bands lie.
+
+    `hrefs` maps a band's common name (`red`, `green`, `blue`, `nir`, and `scl` for the scene
+    classification) to something rasterio opens. `footprint` is None where the source gives none.
+    """
+
+    id: str
+    provider: str
+    collection: str
+    item_id: str
+    acquired_at: datetime | None
+    gsd_m: float
+    bands: tuple[str, ...]
+    crs: str
+    footprint: MultiPolygon
+    hrefs: dict[str, str]
+    cloud_cover: float | None = None
+    checksum: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class SceneJudgement:
+    """What a scene shows of the AOI, and whether it is used; `reason` is a sentence either way."""
+
+    scene: Scene
+    clear_fraction: float
+    used: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """The prepared image of an event on one grid, and who saw which pixel.
+
+    `path` is a tiled GeoTIFF with bands described `red`, `green`, `blue` (and `nir` if every scene
+    has it) and an internal mask: 255 where a scene saw the ground clear inside the AOI, 0 where
+    nobody looked. `scene_index` is uint8 on the same grid: i where `scenes[i - 1]` was used, else 0.
+    """
+
+    path: Path
+    scene_index: Path
+    scenes: tuple[Scene, ...]
+    observed: MultiPolygon
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A typed reservation about a product, stored with it and shown in the report."""
+
+    code: Literal["partial-coverage", "provisional-aoi", "region-seen-in-training", "old-scene",
+                  "undated-scene", "gsd-outside-training", "dem-partial", "few-landslides", "skipped"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a product was made from; two equal provenances make the same bytes."""
+
+    event_id: str
+    inputs: dict[str, str]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    weights_digest: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the canonical JSON of every field, hexadecimal."""
+        text = json.dumps(asdict(self), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
