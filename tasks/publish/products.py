@@ -1,0 +1,118 @@
+"""Writing products so that a reader sees either the old file or the whole new one."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import rasterio
+import rasterio.shutil
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError, RasterioIOError
+
+from tasks.errors import RasterError, StorageError
+
+COG_BLOCK_PX = 512
+FULL_DISK_BYTES = 1 << 20
+
+
+@contextmanager
+def written_aside(destination: Path) -> Iterator[Path]:
+    """Give a path to write to; it replaces `destination` in one step if the block ends well.
+
+    Args:
+        destination: the file to make; missing parent folders are made.
+
+    Yields:
+        A path with the same name in a hidden folder beside `destination`, removed afterwards.
+
+    Raises:
+        StorageError: the folder cannot be written or the disk is full.
+    """
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".part-") as folder:
+            aside = Path(folder) / destination.name
+            yield aside
+            aside.replace(destination)
+    except OSError as error:
+        raise storage_error(destination, error) from error
+
+
+def storage_error(destination: Path, error: Exception) -> StorageError:
+    """Say in one sentence why `destination` could not be written and what to do about it."""
+    number = getattr(error, "errno", None)
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StorageError(f"no room to write {destination}: free some disk space and run again")
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StorageError(
+            f"no permission to write {destination}: make its folder writable or choose another"
+        )
+    return StorageError(f"could not write {destination}: {error}")
+
+
+def write_cog(
+    source: Path,
+    destination: Path,
+    *,
+    tags: dict[str, str],
+    overview_resampling: Literal["average", "nearest", "mode"] = "nearest",
+) -> Path:
+    """Turn a finished GeoTIFF into a Cloud Optimized GeoTIFF, in bounded memory.
+
+    Bands, dtype, nodata, mask, scales, offsets, descriptions and CRS are the source's.
+
+    Args:
+        source: any raster GDAL reads, left as it is.
+        destination: the COG to make or replace.
+        tags: dataset tags to add to the source's, such as the provenance digest.
+        overview_resampling: `average` for scores, `mode` or `nearest` for classes and masks.
+
+    Returns:
+        `destination`.
+
+    Raises:
+        RasterError: `source` cannot be opened as a raster.
+        StorageError: `destination` cannot be written.
+    """
+    try:
+        with rasterio.open(source):
+            pass
+    except RasterioIOError as error:
+        raise RasterError(f"{source} is not a raster that can be published: {error}") from error
+    with written_aside(destination) as aside:
+        try:
+            _copy_as_cog(source, aside, tags, overview_resampling)
+        except (RasterioError, CPLE_BaseError) as error:
+            raise _copy_error(source, destination, error) from error
+    return destination
+
+
+def _copy_as_cog(source: Path, target: Path, tags: dict[str, str], resampling: str) -> None:
+    view = target.with_suffix(".vrt")
+    rasterio.shutil.copy(source.resolve(), view, driver="VRT")
+    with rasterio.open(view, "r+") as dataset:
+        dataset.update_tags(**tags)
+    rasterio.shutil.copy(
+        view,
+        target,
+        driver="COG",
+        compress="DEFLATE",
+        predictor="YES",
+        blocksize=COG_BLOCK_PX,
+        overview_resampling=resampling.upper(),
+        bigtiff="IF_SAFER",
+        num_threads="2",
+    )
+
+
+def _copy_error(source: Path, destination: Path, error: Exception) -> StorageError:
+    # GDAL's errors carry no errno; the part written so far still fills the disk at this point.
+    if shutil.disk_usage(destination.parent).free < FULL_DISK_BYTES:
+        return storage_error(destination, OSError(errno.ENOSPC, str(error)))
+    return StorageError(f"could not write {destination} from {source}: {error}")

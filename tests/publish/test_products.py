@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+from rio_cogeo import cog_validate
+
+from tasks.errors import RasterError, StorageError
+from tasks.publish.products import write_cog, written_aside
+
+
+@pytest.fixture
+def score_tif(tmp_path: Path) -> Path:
+    path = tmp_path / "score.tif"
+    values = np.random.default_rng(0).integers(0, 256, (1, 1200, 1500), dtype=np.uint8)
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=1500,
+        height=1200,
+        count=1,
+        dtype="uint8",
+        nodata=0,
+        crs="EPSG:32632",
+        transform=from_origin(700_000, 4_900_000, 10, 10),
+        tiled=True,
+    ) as dataset:
+        dataset.write(values)
+        dataset.scales, dataset.offsets = (1 / 254,), (-1 / 254,)
+        dataset.set_band_description(1, "score")
+    return path
+
+
+def test_a_cog_is_valid_and_keeps_pixels_scale_nodata_and_tags(score_tif, tmp_path):
+    cog = write_cog(
+        score_tif,
+        tmp_path / "out/score.tif",
+        tags={"SCARP_RUN": "7"},
+        overview_resampling="average",
+    )
+    valid, errors, warnings = cog_validate(cog)
+    assert valid and not errors and not warnings
+    with rasterio.open(cog) as made, rasterio.open(score_tif) as source:
+        np.testing.assert_array_equal(made.read(), source.read())
+        assert made.scales == source.scales
+        assert made.offsets == source.offsets
+        assert made.nodata == 0
+        assert made.transform == source.transform
+        assert made.descriptions == ("score",)
+        assert made.tags()["SCARP_RUN"] == "7"
+        assert made.overviews(1)
+
+
+def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_beside(score_tif, tmp_path):
+    folder = tmp_path / "out"
+    first = write_cog(score_tif, folder / "score.tif", tags={"A": "1"}).read_bytes()
+    assert write_cog(score_tif, folder / "score.tif", tags={"A": "1"}).read_bytes() == first
+    assert [path.name for path in folder.iterdir()] == ["score.tif"]
+
+
+def test_a_source_that_is_no_raster_is_named(tmp_path):
+    source = tmp_path / "notes.tif"
+    source.write_text("not a raster")
+    with pytest.raises(RasterError, match="notes.tif"):
+        write_cog(source, tmp_path / "out.tif", tags={})
+
+
+def test_a_truncated_source_leaves_the_old_product_alone(score_tif, tmp_path):
+    product = tmp_path / "out/score.tif"
+    before = write_cog(score_tif, product, tags={}).read_bytes()
+    score_tif.write_bytes(score_tif.read_bytes()[:300_000])
+    with pytest.raises((StorageError, RasterError), match="score.tif"):
+        write_cog(score_tif, product, tags={})
+    assert product.read_bytes() == before
+    assert list(product.parent.iterdir()) == [product]
+
+
+def test_a_parent_that_is_a_file_is_named(score_tif, tmp_path):
+    (tmp_path / "out").write_text("in the way")
+    with pytest.raises(StorageError, match="out/score.tif"):
+        write_cog(score_tif, tmp_path / "out" / "score.tif", tags={})
+
+
+def test_a_full_device_is_named_and_leaves_nothing(tmp_path):
+    destination = tmp_path / "report.html"
+    with (
+        pytest.raises(StorageError, match="no room to write .*report.html"),
+        written_aside(destination) as aside,
+    ):
+        aside.symlink_to("/dev/full")
+        aside.write_bytes(b"x" * 100_000)
+    assert list(tmp_path.iterdir()) == []
