@@ -1,0 +1,227 @@
+"""The networks that the papers compare with, by name, behind the one interface of `models`.
+
+From kept libraries, built from their configuration, never downloaded: SegFormer, MaskFormer and
+UperNet (transformers) and the U-Net family (MONAI) with the extra `[baselines]`; FPN, PSPNet,
+DeepLabV3+, LinkNet and UperNet on CNN encoders (segmentation-models-pytorch) with the extra
+`[smp]`, which needs a torchvision built for the torch at hand. What no kept library holds is in
+`resnet_heads` and `unets`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, pad
+
+from models.errors import ModelError
+from models.resnet_heads import FCN, CCNet, DANet
+from models.unets import DenseUNet, TransUNet, UNet3Plus
+
+Factory = Callable[..., nn.Module]
+Read = Callable[[Any], Tensor]
+
+
+class Baseline(nn.Module):
+    """A network of any library behind the interface of `models`.
+
+    `network` maps (n, bands, h, w), h and w multiples of `multiple`, to an answer of which `read`
+    takes logits (n, 1, h', w'). `encoder` is the part of it that papers count apart, None if none.
+    """
+
+    def __init__(
+        self, network: nn.Module, bands: int, multiple: int, read: Read, encoder: str = ""
+    ) -> None:
+        super().__init__()
+        self.network, self.bands, self.multiple, self.read = network, bands, multiple, read
+        self._encoder = encoder
+
+    @property
+    def encoder(self) -> nn.Module | None:
+        """The part that turns the image into features, or None where there is no seam."""
+        return self.network.get_submodule(self._encoder) if self._encoder else None
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Logits (n, 1, h, w) of an image (n, bands, h, w); invalid pixels are read as 0.
+
+        Args:
+            x: float32, standardised, any h and w from 1.
+            valid: bool (n, 1, h, w), None for all valid. These networks know no masks, so that what
+                they say near unseen ground leans on zeros.
+
+        Raises:
+            ModelError: `x` is not (n, bands, h, w), is empty, or does not fit `valid`.
+        """
+        if x.ndim != 4 or x.shape[1] != self.bands or 0 in x.shape:
+            raise ModelError(
+                f"image is {tuple(x.shape)}; give (n, {self.bands}, h, w), none of it 0"
+            )
+        if valid is not None:
+            if valid.shape != (x.shape[0], 1, *x.shape[2:]):
+                raise ModelError(f"valid is {tuple(valid.shape)} for an image {tuple(x.shape)}")
+            x = x.masked_fill(~valid, 0)
+        height, width = x.shape[2:]
+        padded = pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
+        logits = self.read(self.network(padded))
+        if logits.shape[2:] != padded.shape[2:]:
+            logits = interpolate(logits, size=padded.shape[2:], mode="bilinear")
+        return logits[:, :, :height, :width]
+
+
+def segformer(bands: int, variant: int, head: int = 0) -> Baseline:
+    """SegFormer B0-B5 (Xie et al. 2021, Table 6); `head` is its decoder width, by default its own.
+
+    LDM-Net's Table 4 (63.99 M) is B4 with the head of 768.
+    """
+    library = _library("transformers", "baselines")
+    depths = [(2, 2, 2, 2), (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 18, 3), (3, 8, 27, 3), (3, 6, 40, 3)]
+    config = library.SegformerConfig(
+        num_channels=bands,
+        num_labels=1,
+        depths=depths[variant],
+        hidden_sizes=(32, 64, 160, 256) if variant == 0 else (64, 128, 320, 512),
+        decoder_hidden_size=head or (256 if variant < 2 else 768),
+    )
+    network = library.SegformerForSemanticSegmentation(config)
+    return Baseline(network, bands, 32, _read_logits, "segformer")
+
+
+def upernet(bands: int, backbone: str, size: str) -> Baseline:
+    """UperNet (Xiao et al. 2018) on a Swin or ConvNeXt backbone of size tiny, small or base."""
+    library = _library("transformers", "baselines")
+    width = 128 if size == "base" else 96
+    config = library.UperNetConfig(
+        backbone_config=_swin(library, bands, size)
+        if backbone == "swin"
+        else library.ConvNextConfig(
+            num_channels=bands,
+            hidden_sizes=[width, width * 2, width * 4, width * 8],
+            depths=[3, 3, 9 if size == "tiny" else 27, 3],
+            out_features=_STAGES,
+        ),
+        num_labels=1,
+        use_auxiliary_head=False,
+    )
+    network = library.UperNetForSemanticSegmentation(config)
+    return Baseline(network, bands, 32, _read_logits, "backbone")
+
+
+def maskformer(bands: int, size: str = "base") -> Baseline:
+    """MaskFormer (Cheng et al. 2021) on Swin; the paper's ViT-B (86.5 M) has no such pyramid."""
+    library = _library("transformers", "baselines")
+    config = library.MaskFormerConfig(backbone_config=_swin(library, bands, size), num_labels=2)
+    network = library.MaskFormerForInstanceSegmentation(config)
+    return Baseline(network, bands, 32, _read_queries, "model.pixel_level_module.encoder")
+
+
+def monai_net(bands: int, kind: str) -> Baseline:
+    """A U-Net of MONAI; widths 64-1024 as in Ronneberger et al. 2015 where the kind has widths."""
+    nets = _library("monai.networks.nets", "baselines")
+    widths, image = (64, 128, 256, 512, 1024), {"in_channels": bands, "out_channels": 1}
+    coarser = {"channels": widths, "strides": (2, 2, 2, 2)}
+    network: nn.Module = {
+        "unet": lambda: nets.BasicUNet(2, features=(*widths, 64), norm="batch", **image),
+        "res-unet": lambda: nets.UNet(2, num_res_units=2, norm="batch", **coarser, **image),
+        "attention-unet": lambda: nets.AttentionUnet(2, **coarser, **image),
+        "unet++": lambda: nets.BasicUNetPlusPlus(2, features=(*widths, 64), norm="batch", **image),
+        "swin-unet": lambda: nets.SwinUNETR(spatial_dims=2, feature_size=48, **image),
+    }[kind]()
+    return Baseline(network, bands, 32, _read_last)
+
+
+def smp_net(bands: int, kind: str, backbone: str = "resnet101") -> Baseline:
+    """A network of segmentation-models-pytorch on one of its encoders, without its weights."""
+    library = _library("segmentation_models_pytorch", "smp")
+    network = getattr(library, kind)(
+        encoder_name=backbone, encoder_weights=None, in_channels=bands, classes=1
+    )
+    return Baseline(network, bands, 32, _read_tensor, "encoder")
+
+
+def own(bands: int, kind: Callable[[int], nn.Module], encoder: str = "") -> Baseline:
+    """A network of `resnet_heads` or `unets`."""
+    return Baseline(kind(bands), bands, 32, _read_tensor, encoder)
+
+
+FACTORIES: dict[str, Factory] = {
+    **{f"segformer-b{n}": partial(segformer, variant=n) for n in range(6)},
+    **{
+        f"upernet-{backbone}-{size}": partial(upernet, backbone=backbone, size=size)
+        for backbone in ("swin", "convnext")
+        for size in ("tiny", "small", "base")
+    },
+    "maskformer": maskformer,
+    **{
+        kind: partial(monai_net, kind=kind)
+        for kind in ("unet", "res-unet", "attention-unet", "unet++", "swin-unet")
+    },
+    "fpn": partial(smp_net, kind="FPN"),
+    "pspnet": partial(smp_net, kind="PSPNet"),
+    "deeplabv3+": partial(smp_net, kind="DeepLabV3Plus"),
+    "linknet": partial(smp_net, kind="Linknet"),
+    "upernet-resnet": partial(smp_net, kind="UPerNet"),
+    "upernet-hrnet": partial(smp_net, kind="UPerNet", backbone="tu-hrnet_w48"),
+    "fcn": partial(own, kind=FCN, encoder="encoder"),
+    "ccnet": partial(own, kind=CCNet, encoder="encoder"),
+    "danet": partial(own, kind=DANet, encoder="encoder"),
+    "dense-unet": partial(own, kind=DenseUNet),
+    "unet+++": partial(own, kind=UNet3Plus),
+    "transunet": partial(own, kind=TransUNet, encoder="encoder"),
+}
+
+_STAGES = ["stage1", "stage2", "stage3", "stage4"]
+
+
+def _swin(library: ModuleType, bands: int, size: str) -> Any:
+    width = 128 if size == "base" else 96
+    return library.SwinConfig(
+        num_channels=bands,
+        embed_dim=width,
+        depths=[2, 2, 6 if size == "tiny" else 18, 2],
+        num_heads=[width // 32 * 2**stage for stage in range(4)],
+        out_features=_STAGES,
+    )
+
+
+def _library(module: str, extra: str) -> ModuleType:
+    """Import an optional library, or say how to get it.
+
+    A torchvision that does not match torch fails with RuntimeError or OSError, not ImportError.
+    """
+    try:
+        return importlib.import_module(module)
+    except (ImportError, RuntimeError, OSError) as error:
+        fix = f"`pip install 'scarp[{extra}]'`"
+        if extra == "smp":
+            fix += f" with the torchvision built for torch {torch.__version__}"
+        raise ModelError(f"{module} does not import here ({error}): {fix}") from error
+
+
+def _read_tensor(answer: Any) -> Tensor:
+    logits: Tensor = answer
+    return logits
+
+
+def _read_last(answer: Any) -> Tensor:
+    """MONAI's U-Net++ answers a list, its deepest node last; the others a tensor."""
+    logits: Tensor = answer[-1] if isinstance(answer, list) else answer
+    return logits
+
+
+def _read_logits(answer: Any) -> Tensor:
+    logits: Tensor = answer.logits
+    return logits
+
+
+def _read_queries(answer: Any) -> Tensor:
+    """Log-odds of landslide against background, each summed over queries (Cheng et al. 2021)."""
+    classes = answer.class_queries_logits.softmax(-1)[..., :2]
+    masks = answer.masks_queries_logits.sigmoid()
+    background, landslide = torch.einsum("nqc,nqhw->cnhw", classes, masks).clamp(min=1e-6)
+    log_odds: Tensor = (landslide.log() - background.log()).unsqueeze(1)
+    return log_odds

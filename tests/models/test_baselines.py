@@ -1,0 +1,145 @@
+import sys
+
+import pytest
+import torch
+
+from models.baselines import FACTORIES
+from models.errors import ModelError
+from models.resnet_heads import (
+    ChannelAttention,
+    CrissCrossAttention,
+    PositionAttention,
+    ResNet,
+)
+
+SMP = ("fpn", "pspnet", "deeplabv3+", "linknet", "upernet-resnet", "upernet-hrnet")
+HERE = [name for name in FACTORIES if name not in SMP]
+
+
+def meta(name, bands=3, **options):
+    """Without memory for its weights; MONAI's Swin reads values while it is built."""
+    with torch.device("cpu" if name == "swin-unet" else "meta"):
+        return FACTORIES[name](bands, **options).eval().to("meta")
+
+
+def millions(network):
+    return round(sum(p.numel() for p in network.parameters()) / 1e6, 2)
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_every_baseline_takes_any_bands_and_size_and_answers_one_logit_a_pixel(name):
+    image = torch.zeros(2, 4, 70, 101, device="meta")
+    assert meta(name, bands=4)(image).shape == (2, 1, 70, 101)
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "encoder"),
+    [
+        ("segformer-b4", 63.99, 60.84),  # LDM-Net Table 4: 63.99, 60.8
+        ("upernet-swin-small", 80.26, 48.84),  # LDM-Net Table 4: encoder 48.8
+        ("transunet", 105.28, 97.89),  # Chen et al. 2021, R50-ViT-B/16
+        ("fcn", 32.95, 23.51),  # ResNet-50, a 3x3 of 2048 x 512 and two 1x1
+    ],
+)
+def test_parameters_are_the_published_ones(name, total, encoder):
+    network = meta(name)
+    assert (millions(network), millions(network.encoder)) == (total, encoder)
+
+
+def test_unet_plus_plus_plus_has_the_published_parameters():
+    assert millions(meta("unet+++")) == 26.97  # Huang et al. 2020, Table 1
+
+
+def test_resnet_101_is_the_encoder_of_the_papers_linknet():
+    with torch.device("meta"):
+        assert millions(ResNet(3, (3, 4, 23, 3))) == 42.50  # LDM-Net Table 4: 42.5
+
+
+def test_segformer_head_is_an_option():
+    assert millions(meta("segformer-b4", head=256)) == 61.37
+
+
+def test_criss_cross_attention_sees_its_row_and_column_once():
+    torch.manual_seed(0)
+    attention, x = CrissCrossAttention(16).eval(), torch.randn(1, 16, 4, 5)
+    attention.gain.data.fill_(1)
+    query, key, value = (f(x)[0] for f in (attention.query, attention.key, attention.value))
+    row, column = 2, 3
+    cross = [(r, column) for r in range(4)] + [(row, c) for c in range(5) if c != column]
+    weight = torch.stack([query[:, row, column] @ key[:, r, c] for r, c in cross]).softmax(0)
+    seen = sum(w * value[:, r, c] for w, (r, c) in zip(weight, cross, strict=True))
+    torch.testing.assert_close(attention(x)[0, :, row, column], x[0, :, row, column] + seen)
+
+
+def test_position_attention_sees_every_pixel():
+    torch.manual_seed(0)
+    attention, x = PositionAttention(16).eval(), torch.randn(2, 16, 3, 4)
+    attention.gain.data.fill_(1)
+    query, key, value = (f(x).flatten(2) for f in (attention.query, attention.key, attention.value))
+    weight = torch.einsum("ncp,ncq->npq", query, key).softmax(2)
+    expected = x + torch.einsum("npq,ncq->ncp", weight, value).view(x.shape)
+    torch.testing.assert_close(attention(x), expected)
+
+
+def test_channel_attention_prefers_the_channel_least_alike():
+    attention = ChannelAttention()
+    attention.gain.data.fill_(1)
+    x = torch.tensor([[9.0, 0.0], [0.0, 1.0]]).view(1, 2, 1, 2)
+    torch.testing.assert_close(attention(x)[0, 0].flatten(), torch.tensor([9.0, 1.0]))
+
+
+def test_what_nobody_saw_is_read_as_zero_even_where_it_is_nan():
+    torch.manual_seed(0)
+    network = FACTORIES["dense-unet"](3).eval()
+    seen = torch.rand(1, 1, 32, 32) > 0.3
+    image = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        logits = network(image.masked_fill(~seen, torch.nan), seen)
+        torch.testing.assert_close(logits, network(image * seen))
+
+
+@pytest.mark.parametrize("name", ["ccnet", "danet", "unet+++", "transunet"])
+def test_networks_learn_every_parameter(name):
+    torch.manual_seed(0)
+    network = FACTORIES[name](3)
+    network(torch.randn(2, 3, 64, 64)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("image", "valid", "says"),
+    [
+        ((1, 4, 8, 8), None, r"\(n, 3, h, w\)"),
+        ((3, 8, 8), None, r"\(n, 3, h, w\)"),
+        ((0, 3, 8, 8), None, "none of it 0"),
+        ((1, 3, 8, 8), (1, 1, 8, 9), r"valid is \(1, 1, 8, 9\)"),
+    ],
+)
+def test_an_image_that_does_not_fit_is_named(image, valid, says):
+    network = meta("unet+++")
+    mask = None if valid is None else torch.ones(valid, dtype=torch.bool, device="meta")
+    with pytest.raises(ModelError, match=says):
+        network(torch.zeros(image, device="meta"), mask)
+
+
+@pytest.mark.parametrize(("name", "library"), [("segformer-b0", "transformers"), ("unet", "monai")])
+def test_a_missing_library_is_named_with_the_extra_that_brings_it(name, library, monkeypatch):
+    for module in [m for m in sys.modules if m.split(".")[0] == library]:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ModelError, match=rf"{library}.* does not import .*scarp\[baselines\]"):
+        FACTORIES[name](3)
+
+
+def test_a_torchvision_that_does_not_match_torch_is_explained(tmp_path, monkeypatch):
+    broken = "raise RuntimeError('operator torchvision::nms does not exist')"
+    (tmp_path / "segmentation_models_pytorch.py").write_text(broken)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "segmentation_models_pytorch", raising=False)
+    with pytest.raises(ModelError, match=r"nms does not exist.*torchvision built for torch 2"):
+        FACTORIES["linknet"](3)
+
+
+def test_linknet_has_the_papers_parameters():
+    pytest.importorskip("segmentation_models_pytorch")
+    network = meta("linknet")
+    assert millions(network) == 50.17  # LDM-Net Table 4: 50.2
