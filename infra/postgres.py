@@ -1,0 +1,431 @@
+"""The private PostGIS cluster of one SCARP_HOME: created once, started when needed, shared.
+
+    <home>/postgres/          owned by the user the server runs as, mode 0700
+    ├── data/                 the cluster (PGDATA), with the unix socket in it
+    ├── pgpass                password of `scarp_owner`, 0600, named by the URL as `passfile`
+    ├── port                  the loopback port, kept from start to start while it is free
+    └── server.log
+
+PostgreSQL refuses to run as root. Run by root, the server becomes Debian's `postgres` user (else
+`nobody`), and where that user cannot reach <home>, as in /root, `<home>/postgres` is a link to a
+folder of its own in /var/lib/scarp. The link decides from then on, so the data never moves.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shlex
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+from filelock import FileLock, Timeout
+
+from infra.errors import ClusterError, DatabaseError, PostgresMissingError
+
+# Not `scarp`: a role named like the schema finds its tables without the prefix, and reflection
+# then takes them for another schema's.
+ROLE = "scarp_owner"
+OUTSIDE = Path("/var/lib/scarp")
+SEARCHED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
+MISSING = (
+    "Scarp needs PostgreSQL 13 or newer with PostGIS 3; on Debian or Ubuntu: "
+    "apt-get install postgresql postgresql-postgis; or name a server in SCARP_DATABASE_URL"
+)
+DEADLINE_S = 120.0
+LOG_LIMIT_BYTES = 10_000_000
+
+# A socket named relative to the data folder fits the 107 bytes a socket's path may have, however
+# deep <home> lies. JIT costs more than it gives on short PostGIS queries.
+SERVER_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": ".",
+    "max_connections": "200",
+    "timezone": "UTC",
+    "jit": "off",
+}
+
+
+@dataclass(frozen=True)
+class ClusterStatus:
+    """What `scarp db status` says of a private cluster; port and pid are None while it is down."""
+
+    folder: Path
+    created: bool
+    running: bool
+    port: int | None
+    pid: int | None
+
+
+@dataclass(frozen=True)
+class _Server:
+    """A living postmaster, as its postmaster.pid tells it."""
+
+    pid: int
+    port: int
+    ready: bool
+
+
+def start(home: Path) -> str:
+    """Start the private cluster of `home` unless it runs, creating it the first time.
+
+    Safe to call from any number of processes: a running server is found without a lock, and one
+    process at a time creates or starts it.
+
+    Returns:
+        URL of its database; it names a password file and holds no password.
+
+    Raises:
+        PostgresMissingError: PostgreSQL or PostGIS is not installed.
+        ClusterError: the folder cannot be written, or the server does not start.
+    """
+    folder = home / "postgres"
+    server = _living_server(folder)
+    if server is None or not server.ready:
+        with _locked(home):
+            server = _start_locked(home, folder)
+    return _url(folder, server.port)
+
+
+def stop(home: Path, *, force: bool = False) -> bool:
+    """Stop the private cluster of `home`; False if it was not running.
+
+    Args:
+        home: the folder Scarp works in.
+        force: stop even while other programs are connected; their transactions roll back.
+
+    Raises:
+        ClusterError: others are connected and `force` is not set, or the server does not stop.
+    """
+    folder = home / "postgres"
+    if _living_server(folder) is None:
+        return False
+    with _locked(home):
+        server = _living_server(folder)
+        if server is None:
+            return False
+        if not force and (others := _clients(_url(folder, server.port))):
+            raise ClusterError(
+                f"{len(others)} connections use the database ({', '.join(sorted(set(others)))}); "
+                "end them first, or pass --force to stop it under them"
+            )
+        stopped = _pg_ctl(folder, "stop", "-m", "fast", "-t", "60")
+        if stopped.returncode != 0:
+            raise ClusterError(f"the database server did not stop: {_last_line(stopped.stderr)}")
+    return True
+
+
+def status(home: Path) -> ClusterStatus:
+    """Say where the private cluster of `home` lies and whether it runs; starts nothing."""
+    folder = home / "postgres"
+    server = _living_server(folder)
+    return ClusterStatus(
+        folder=folder.resolve(),
+        created=(folder / "data" / "PG_VERSION").exists(),
+        running=server is not None and server.ready,
+        port=server.port if server else None,
+        pid=server.pid if server else None,
+    )
+
+
+def find_binaries(major: str | None = None) -> Path:
+    """Folder of the newest PostgreSQL that has PostGIS, or of version `major`.
+
+    Raises:
+        PostgresMissingError: there is none; says what to install.
+    """
+    on_path = shutil.which("pg_ctl")
+    found = [Path(on_path).resolve().parent] if on_path else []
+    for pattern in SEARCHED:
+        found += sorted(Path("/").glob(pattern.lstrip("/")), key=_version_in_path, reverse=True)
+    installed = [folder for folder in found if (folder / "initdb").exists()]
+    suitable = [folder for folder in installed if major in (None, _major(folder))]
+    if suitable:
+        with_postgis = [folder for folder in suitable if _has_postgis(folder)]
+        if with_postgis:
+            return with_postgis[0]
+        raise PostgresMissingError(f"PostGIS is not installed for {suitable[0]}: {MISSING}")
+    if installed and major:
+        raise PostgresMissingError(
+            f"the database was created by PostgreSQL {major}, which is no longer installed: "
+            f"apt-get install postgresql-{major} postgresql-{major}-postgis-3"
+        )
+    raise PostgresMissingError(f"PostgreSQL is not installed: {MISSING}")
+
+
+def _start_locked(home: Path, folder: Path) -> _Server:
+    if not (folder / "data" / "PG_VERSION").exists():
+        _create(home, folder)
+    log = folder / "server.log"
+    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
+        log.replace(folder / "server.log.1")
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        server = _living_server(folder)
+        if server is None:
+            _launch(folder, log)
+        elif server.ready:
+            return server
+        time.sleep(0.1)
+    raise ClusterError(f"the database server is not ready after {DEADLINE_S:.0f} s; see {log}")
+
+
+def _create(home: Path, folder: Path) -> None:
+    """Initialise the cluster beside its final name, so that a crash leaves none."""
+    binaries = find_binaries()
+    try:
+        place = _settle(home, folder)
+        owner = _server_user(place)
+        password = secrets.token_urlsafe(32)
+        _write_private(place / "pgpass", f"*:*:*:{ROLE}:{password}\n", None)
+        _write_private(place / "initial-password", password, owner)
+        new = place / "data.new"
+        shutil.rmtree(new, ignore_errors=True)
+    except OSError as error:
+        raise ClusterError(_cannot_write(home, error)) from error
+    options = [f"--username={ROLE}", "--pwfile=initial-password", "--auth=scram-sha-256"]
+    options += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
+    _checked(place, [str(binaries / "initdb"), "-D", "data.new", *options])
+    single = [str(binaries / "postgres"), "--single", "-j", "-D", str(new), "postgres"]
+    _checked(place, single, "CREATE DATABASE scarp\n")
+    (place / "initial-password").unlink()
+    new.rename(place / "data")
+
+
+def _settle(home: Path, folder: Path) -> Path:
+    """Make the cluster's folder where the server's user can reach it, and hand it over."""
+    home.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0 and not os.path.lexists(folder) and not _reachable(home):
+        OUTSIDE.mkdir(mode=0o755, parents=True, exist_ok=True)
+        folder.symlink_to(tempfile.mkdtemp(prefix=f"{home.name.strip('.')}-", dir=OUTSIDE))
+    place = folder.resolve()
+    place.mkdir(mode=0o700, exist_ok=True)
+    owner = _server_user(place)
+    if owner:
+        os.chown(place, owner.pw_uid, owner.pw_gid)
+    return place
+
+
+def _server_user(place: Path) -> pwd.struct_passwd | None:
+    """Whom to run the server as: None for ourselves; never root."""
+    if os.geteuid() != 0:
+        return None
+    owner = place.stat().st_uid if place.exists() else 0
+    if owner != 0:
+        return pwd.getpwuid(owner)
+    names = {entry.pw_name: entry for entry in pwd.getpwall()}
+    return names.get("postgres") or names["nobody"]
+
+
+def _reachable(home: Path) -> bool:
+    user = _server_user(home / "postgres")
+    return _run(["test", "-x", str(home)], Path("/"), user).returncode == 0
+
+
+def _launch(folder: Path, log: Path) -> None:
+    """Try once to start the server; returns without one where another try may succeed."""
+    _drop_foreign_pid_file(folder)
+    seen = log.stat().st_size if log.exists() else 0
+    settings = [
+        word for name, value in SERVER_SETTINGS.items() for word in ("-c", f"{name}={value}")
+    ]
+    data = str((folder / "data").resolve())
+    command = shlex.join(["-D", data, "-p", str(_choose_port(folder)), *settings])
+    if _pg_ctl(folder, "start", "-t", "60", "-l", "../server.log", "-o", command).returncode == 0:
+        return
+    said = log.read_bytes()[seen:].decode(errors="replace") if log.exists() else ""
+    if "could not bind" in said or "could not create any TCP/IP sockets" in said:
+        (folder / "port").unlink(missing_ok=True)
+    # After a kill -9 the old server's children may hold its memory for some seconds yet.
+    elif "is still in use" not in said and "starting up" not in _last_line(said):
+        raise ClusterError(f"the database server does not start: {_last_line(said)}; see {log}")
+
+
+def _living_server(folder: Path) -> _Server | None:
+    """The postmaster that postmaster.pid names, if that process is one, of this very folder."""
+    data = (folder / "data").resolve()
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+        pid, port = int(lines[0]), int(lines[3])
+    except (FileNotFoundError, NotADirectoryError, IndexError, ValueError):
+        return None
+    except PermissionError as error:
+        raise ClusterError(
+            f"the database in {folder} belongs to another user; run as that user, "
+            "or set SCARP_HOME to a folder of your own"
+        ) from error
+    if not _is_postmaster(pid, data):
+        return None
+    return _Server(pid, port, ready=len(lines) > 7 and lines[7].strip() == "ready")
+
+
+def _is_postmaster(pid: int, data: Path) -> bool:
+    """Whether a process serves `data`: after a reboot or a restart its pid may be anyone's."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return not Path("/proc/self").exists() and _is_alive(pid)
+    return os.fsencode(data) in words
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _drop_foreign_pid_file(folder: Path) -> None:
+    """Remove a postmaster.pid whose pid another program has got, which PostgreSQL takes for alive.
+
+    A pid nobody has is left for PostgreSQL, which knows how to clean up after a crash.
+    """
+    path = folder / "data" / "postmaster.pid"
+    if not path.exists():
+        return
+    first = path.read_text().split("\n", 1)[0]
+    if not first.isdigit() or _is_alive(int(first)):
+        path.unlink()
+
+
+def _choose_port(folder: Path) -> int:
+    """The port of the last start if it is free, else any free one, kept for the next start."""
+    kept = folder / "port"
+    wanted = int(kept.read_text()) if kept.exists() else 0
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    kept.write_text(str(port))
+    return port
+
+
+def _clients(url: str) -> list[str]:
+    """Names of the programs connected, ourselves left out."""
+    query = (
+        "SELECT coalesce(nullif(application_name, ''), 'unnamed') FROM pg_stat_activity "
+        "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    try:
+        with psycopg.connect(url, connect_timeout=10) as connection:
+            return [name for (name,) in connection.execute(query)]
+    except psycopg.OperationalError as error:
+        said = _last_line(str(error))
+        raise DatabaseError(f"the private database does not answer: {said}") from None
+
+
+def _url(folder: Path, port: int) -> str:
+    passfile = quote(str(folder.resolve() / "pgpass"), safe="/")
+    return f"postgresql://{ROLE}@127.0.0.1:{port}/scarp?passfile={passfile}"
+
+
+def _pg_ctl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    data = (folder / "data").resolve()
+    binaries = find_binaries((data / "PG_VERSION").read_text().strip())
+    command = [str(binaries / "pg_ctl"), *words, "-w", "-s"]
+    return _run(command, data, _server_user(folder), PGDATA=str(data))
+
+
+def _checked(place: Path, command: list[str], text: str = "") -> None:
+    done = _run(command, place, _server_user(place), text)
+    if done.returncode != 0:
+        tool = Path(command[0]).name
+        raise ClusterError(f"{tool} failed in {place}: {_last_line(done.stderr)}")
+
+
+def _run(
+    command: list[str],
+    folder: Path,
+    user: pwd.struct_passwd | None,
+    text: str = "",
+    **environment: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in `folder` as `user`, in English, with nothing of our environment."""
+    identity: dict[str, Any] = {}
+    if user:
+        identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    # Output goes to files: a server that pg_ctl leaves behind would keep a pipe open for ever.
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={"PATH": os.defpath, "LC_ALL": "C", **environment},
+            input=text,
+            stdout=out,
+            stderr=err,
+            text=True,
+            check=False,
+            timeout=DEADLINE_S,
+            umask=0o077,
+            start_new_session=True,
+            **identity,
+        )
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(command, done.returncode, out.read(), err.read())
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """One process at a time creates, starts or stops the cluster of `home`."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with FileLock(home / "postgres.lock", timeout=DEADLINE_S):
+            yield
+    except Timeout:
+        raise ClusterError(
+            f"another Scarp process has been starting the database in {home} for "
+            f"{DEADLINE_S:.0f} s; end it and try again"
+        ) from None
+    except OSError as error:
+        raise ClusterError(_cannot_write(home, error)) from error
+
+
+def _cannot_write(home: Path, error: OSError) -> str:
+    why = error.strerror or error
+    return f"cannot keep a database in {home} ({why}); set SCARP_HOME to a folder you can write"
+
+
+def _write_private(path: Path, text: str, owner: pwd.struct_passwd | None) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    if owner:
+        os.chown(path, owner.pw_uid, owner.pw_gid)
+
+
+def _has_postgis(binaries: Path) -> bool:
+    shared = _run([str(binaries / "pg_config"), "--sharedir"], Path("/"), None).stdout.strip()
+    return (Path(shared) / "extension" / "postgis.control").exists()
+
+
+def _major(binaries: Path) -> str:
+    words = _run([str(binaries / "postgres"), "--version"], Path("/"), None).stdout.split()
+    return words[2].split(".")[0] if len(words) > 2 else ""
+
+
+def _version_in_path(folder: Path) -> int:
+    return int("".join(filter(str.isdigit, str(folder))) or 0)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if "FATAL" in line or "ERROR" in line or "error" in line]
+    return (telling or lines or ["no reason given"])[-1]

@@ -1,0 +1,124 @@
+"""Runs: what was run on which inputs, which scenes it judged, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from geoalchemy2.shape import from_shape
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import IntegrityError
+
+from tasks.errors import EventError, StoreError
+from tasks.inventory.tables import run, run_scene, scene
+from tasks.types import Outcome, Provenance, Scene, SceneJudgement
+
+
+def start_run(
+    connection: Connection,
+    provenance: Provenance,
+    flow: str,
+    flow_run_id: str | None,
+    code_commit: str,
+) -> UUID:
+    """Open a run of a registered event; it has no outcome until `finish_run`.
+
+    Raises:
+        EventError: the event is not registered.
+    """
+    run_id = uuid4()
+    values = {
+        "id": run_id,
+        "event_id": provenance.event_id,
+        "flow": flow,
+        "flow_run_id": flow_run_id,
+        "digest": provenance.digest,
+        "inputs": provenance.inputs,
+        "parameters": _plain(provenance.parameters),
+        "weights_digest": provenance.weights_digest,
+        "code_commit": code_commit,
+    }
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(run).values(**values))
+    except IntegrityError as error:
+        raise EventError(
+            f"event {provenance.event_id!r} is not registered; `scarp register` adds it"
+        ) from error
+    return run_id
+
+
+def finish_run(
+    connection: Connection, run_id: UUID, outcome: Outcome, error: str | None = None
+) -> None:
+    """Close an open run; a failed one needs the reason.
+
+    Raises:
+        StoreError: the run is unknown or already closed.
+    """
+    reason = error if error or outcome != "failed" else "no reason given"
+    closed = connection.execute(
+        update(run)
+        .where(run.c.id == run_id, run.c.outcome.is_(None))
+        .values(
+            outcome=outcome,
+            error=reason and reason.replace("\0", ""),
+            ended_at=func.clock_timestamp(),
+        )
+    )
+    if closed.rowcount != 1:
+        raise StoreError(f"run {run_id} is not open: it is unknown or has already ended")
+
+
+def record_judgements(
+    connection: Connection, run_id: UUID, judgements: Sequence[SceneJudgement]
+) -> None:
+    """Store which scenes a run used and refused, and why; again is the same once."""
+    for judgement in judgements:
+        values = {
+            "used": judgement.used,
+            "clear_fraction": judgement.clear_fraction,
+            "reason": judgement.reason,
+        }
+        connection.execute(
+            upsert(run_scene)
+            .values(run_id=run_id, scene_key=_scene_key(connection, judgement.scene), **values)
+            .on_conflict_do_update(index_elements=["run_id", "scene_key"], set_=values)
+        )
+
+
+def _scene_key(connection: Connection, seen: Scene) -> int:
+    """Key of the scene's row; the row keeps what was first said of these bytes."""
+    values = {
+        "scene_id": seen.id,
+        "provider": seen.provider,
+        "collection": seen.collection,
+        "item_id": seen.item_id,
+        "acquired_at": seen.acquired_at,
+        "gsd_m": seen.gsd_m,
+        "bands": list(seen.bands),
+        "crs": seen.crs,
+        "footprint": from_shape(seen.footprint, srid=4326) if seen.footprint else None,
+        "cloud_cover": seen.cloud_cover,
+        "hrefs": seen.hrefs,
+        "checksum": seen.checksum,
+        "licence": seen.licence,
+    }
+    identity = ("scene_id", "provider", "checksum")
+    connection.execute(
+        upsert(scene).values(**values).on_conflict_do_nothing(index_elements=identity)
+    )
+    mine = [scene.c[name] == bindparam(f"this_{name}", values[name]) for name in identity]
+    return int(connection.execute(select(scene.c.id).where(*mine)).scalar_one())
+
+
+def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as JSON holds them, the way `Provenance.digest` reads them."""
+    return {
+        name: value
+        if isinstance(value, (str, int, float, bool, list, dict, type(None)))
+        else str(value)
+        for name, value in parameters.items()
+    }

@@ -1,0 +1,312 @@
+"""Inventories in PostGIS: versions stored whole or not at all, published, found and read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import psycopg
+import shapely
+from geoalchemy2.shape import from_shape, to_shape
+from shapely.geometry import MultiPolygon
+from sqlalchemy import Connection, Row, func, insert, select, text, update
+
+from tasks.errors import EventError, InventoryError, StoreError
+from tasks.inventory.tables import event, inventory, landslide
+from tasks.types import Doubt, InventoryStatus, Scene, geodesic_area_m2, geodesic_length_m
+
+# Filled in by the database, or by `store_inventory` itself.
+_NOT_GIVEN = ("id", "inventory_id", "number", "geom", "centroid")
+MEASURES = tuple(column.name for column in landslide.columns if column.name not in _NOT_GIVEN)
+_REQUIRED = tuple(
+    column.name
+    for column in landslide.columns
+    if column.name in MEASURES and not column.nullable and column.server_default is None
+)
+_TIMES = ("acquired_at", "reviewed_at")
+
+
+@dataclass(frozen=True)
+class StoredInventory:
+    """One version of an event's inventory, without its landslides."""
+
+    id: UUID
+    event_id: str
+    version: int
+    run_id: UUID
+    digest: str
+    method: str
+    threshold: float | None
+    minimum_mapping_unit_m2: float
+    status: InventoryStatus
+    observed: MultiPolygon
+    observed_km2: float
+    scene_ids: tuple[str, ...]
+    landslide_count: int
+    area_m2: float
+    doubts: tuple[Doubt, ...]
+    licence: str
+    attribution: str
+    created_at: datetime
+
+
+def find_inventory(connection: Connection, event_id: str, digest: str) -> StoredInventory | None:
+    """The inventory of an event made from these very inputs, if it is stored."""
+    mine = (inventory.c.event_id == event_id) & (inventory.c.digest == digest)
+    row = connection.execute(select(inventory).where(mine)).one_or_none()
+    return _read(row) if row else None
+
+
+def get_inventory(
+    connection: Connection, event_id: str, version: int | None = None
+) -> StoredInventory:
+    """One version of an event's inventory; without a version the published one.
+
+    Raises:
+        EventError: the event is not registered.
+        InventoryError: it has no such inventory; says which it has.
+    """
+    versions = list_inventories(connection, event_id)
+    for stored in versions:
+        if stored.version == version or (version is None and stored.status == "published"):
+            return stored
+    known = connection.scalar(select(func.count()).where(event.c.id == event_id))
+    if not known:
+        raise EventError(
+            f"event {event_id!r} is not registered; `scarp events` lists the known ones"
+        )
+    wanted = "published inventory" if version is None else f"inventory version {version}"
+    listed = ", ".join(f"{stored.version} ({stored.status})" for stored in versions)
+    raise InventoryError(
+        f"event {event_id} has no {wanted}; "
+        + (f"it has version {listed}" if versions else f"`scarp respond {event_id}` makes one")
+    )
+
+
+def list_inventories(connection: Connection, event_id: str | None = None) -> list[StoredInventory]:
+    """Every inventory of an event, or of all events, by event and version."""
+    query = select(inventory).order_by(inventory.c.event_id, inventory.c.version)
+    if event_id is not None:
+        query = query.where(inventory.c.event_id == event_id)
+    return [_read(row) for row in connection.execute(query)]
+
+
+def store_inventory(
+    connection: Connection,
+    *,
+    event_id: str,
+    run_id: UUID,
+    digest: str,
+    method: str,
+    threshold: float | None,
+    minimum_mapping_unit_m2: float,
+    observed: MultiPolygon,
+    scenes: Sequence[Scene],
+    landslides: gpd.GeoDataFrame,
+    doubts: Sequence[Doubt],
+    publish: bool,
+    licence: str = "",
+    attribution: str = "",
+) -> StoredInventory:
+    """Store an event's next inventory version with its landslides, in the caller's transaction.
+
+    Writers of one event wait for each other; the same digest again returns what is stored. An empty
+    frame is an inventory that found nothing.
+
+    Args:
+        connection: in a transaction that the caller commits; until then nothing is visible.
+        event_id: a registered event.
+        run_id: the run that made it.
+        digest: SHA-256 over everything the inventory was made from.
+        method: `ldm-net@sha256...`, `imported` or `manual`.
+        threshold: score from which ground counts as landslide, 0-1; None where none was used.
+        minimum_mapping_unit_m2: smallest landslide kept, m².
+        observed: ground seen clear, EPSG:4326; outside it nothing is known.
+        scenes: scenes it was mapped from.
+        landslides: valid (Multi)Polygons in EPSG:4326 with any of the columns `MEASURES`; area_m2
+            and perimeter_m are computed where missing, NaN is stored as unknown.
+        doubts: reservations to keep with it.
+        publish: publish it, which supersedes the version published before.
+        licence: licence of the inventory.
+        attribution: whom to credit.
+
+    Raises:
+        EventError: the event is not registered.
+        InventoryError: the frame or a landslide in it cannot be stored; names which and why.
+        StoreError: the database failed while it stored them.
+    """
+    rows = _prepare(landslides)
+    key = {"key": f"scarp inventory {event_id}"}
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), key)
+    stored = find_inventory(connection, event_id, digest)
+    if stored is not None:
+        return stored
+    if not connection.scalar(select(func.count()).where(event.c.id == event_id)):
+        raise EventError(f"event {event_id!r} is not registered; `scarp register` adds it")
+    newest = select(func.max(inventory.c.version)).where(inventory.c.event_id == event_id)
+    inventory_id = uuid4()
+    values = {
+        "id": inventory_id,
+        "event_id": event_id,
+        "version": (connection.scalar(newest) or 0) + 1,
+        "run_id": run_id,
+        "digest": digest,
+        "method": method,
+        "threshold": threshold,
+        "minimum_mapping_unit_m2": minimum_mapping_unit_m2,
+        "observed": from_shape(observed, srid=4326),
+        "observed_km2": geodesic_area_m2(observed) / 1e6,
+        "scene_ids": [scene.id for scene in scenes],
+        "landslide_count": len(rows),
+        "area_m2": float(rows["area_m2"].sum()),
+        "doubts": [asdict(doubt) for doubt in doubts],
+        "licence": licence,
+        "attribution": attribution,
+    }
+    connection.execute(insert(inventory).values(**values))
+    _copy(connection, inventory_id, rows)
+    if publish:
+        publish_inventory(connection, event_id, inventory_id)
+    return _read(connection.execute(select(inventory).where(inventory.c.id == inventory_id)).one())
+
+
+def publish_inventory(connection: Connection, event_id: str, inventory_id: UUID) -> None:
+    """Publish a draft; the version published before is superseded in the same transaction."""
+    before = (inventory.c.event_id == event_id) & (inventory.c.status == "published")
+    connection.execute(
+        update(inventory).where(before).values(status="superseded", superseded_at=func.now())
+    )
+    connection.execute(
+        update(inventory)
+        .where(inventory.c.id == inventory_id)
+        .values(status="published", published_at=func.now())
+    )
+
+
+def read_landslides(connection: Connection, inventory_id: UUID) -> gpd.GeoDataFrame:
+    """The landslides of an inventory, EPSG:4326, by number, with the columns `MEASURES`.
+
+    Unknown numbers are NaN; a one-part outline is a Polygon.
+    """
+    columns = [landslide.c[name] for name in MEASURES]
+    query = (
+        select(landslide.c.number, *columns, func.ST_AsBinary(landslide.c.geom).label("geometry"))
+        .where(landslide.c.inventory_id == inventory_id)
+        .order_by(landslide.c.number)
+    )
+    result = connection.execute(query)
+    frame = pd.DataFrame(result.all(), columns=list(result.keys()))
+    outlines = shapely.from_wkb(frame.pop("geometry").to_numpy(dtype=object))
+    single = shapely.get_num_geometries(outlines) == 1
+    outlines[single] = shapely.get_geometry(outlines[single], 0)
+    for column in columns:
+        if column.type.python_type is float:
+            frame[column.name] = frame[column.name].astype(float)
+        elif column.name in _TIMES:
+            frame[column.name] = pd.to_datetime(frame[column.name], utc=True)
+    return gpd.GeoDataFrame(frame, geometry=outlines, crs="EPSG:4326")
+
+
+def _read(row: Row[Any]) -> StoredInventory:
+    observed = to_shape(row.observed)
+    assert isinstance(observed, MultiPolygon)
+    return StoredInventory(
+        id=row.id,
+        event_id=row.event_id,
+        version=row.version,
+        run_id=row.run_id,
+        digest=row.digest,
+        method=row.method,
+        threshold=row.threshold,
+        minimum_mapping_unit_m2=row.minimum_mapping_unit_m2,
+        status=row.status,
+        observed=observed,
+        observed_km2=row.observed_km2,
+        scene_ids=tuple(row.scene_ids),
+        landslide_count=row.landslide_count,
+        area_m2=row.area_m2,
+        doubts=tuple(Doubt(**doubt) for doubt in row.doubts),
+        licence=row.licence,
+        attribution=row.attribution,
+        created_at=row.created_at.astimezone(UTC),
+    )
+
+
+def _prepare(landslides: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """The frame with what every landslide needs, or the reason why it cannot be stored."""
+    frame = landslides.reset_index(drop=True)
+    if len(frame) and (frame.crs is None or frame.crs.to_epsg() != 4326):
+        raise InventoryError(f"landslides are in {frame.crs or 'no CRS'}; reproject to EPSG:4326")
+    outlines = frame.geometry.to_numpy()
+    polygonal = np.isin(shapely.get_type_id(outlines), (3, 6))
+    _refuse(frame, ~polygonal | shapely.is_empty(outlines), "is not a polygon")
+    _refuse(frame, ~shapely.is_valid(outlines), "crosses or touches itself; repair it first")
+    _refuse(frame, shapely.has_z(outlines), "has heights; flatten it first")
+    if "area_m2" not in frame:
+        frame["area_m2"] = [geodesic_area_m2(outline) for outline in outlines]
+    if "perimeter_m" not in frame:
+        frame["perimeter_m"] = [geodesic_length_m(outline) for outline in outlines]
+    if "kind" not in frame:
+        frame["kind"] = "landslide"
+    if "review_state" not in frame:
+        frame["review_state"] = "unreviewed"
+    for name in _REQUIRED:
+        _refuse(frame, frame[name].isna().to_numpy(), f"has no {name}")
+    _refuse(frame, ~(frame["area_m2"].to_numpy(dtype=float) > 0), "has no area")
+    return frame
+
+
+def _refuse(frame: gpd.GeoDataFrame, bad: np.ndarray, why: str) -> None:
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        where = frame.geometry.iloc[first]
+        place = f" near {where.bounds[0]:.5f}, {where.bounds[1]:.5f}" if where else ""
+        raise InventoryError(f"landslide {first + 1} of {len(frame)}{place} {why}")
+
+
+def _copy(connection: Connection, inventory_id: UUID, rows: gpd.GeoDataFrame) -> None:
+    """Load landslides with COPY, checked by the table's constraints as they come."""
+    names = [name for name in MEASURES if name in rows]
+    columns = ", ".join(["inventory_id", "number", "geom", *names])
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    try:
+        # A savepoint: a landslide refused leaves the caller's transaction usable.
+        with (
+            connection.begin_nested(),
+            driver.cursor() as cursor,
+            cursor.copy(f"COPY scarp.landslide ({columns}) FROM STDIN") as copy,
+        ):
+            for row in _copy_rows(inventory_id, rows, names):
+                copy.write_row(row)
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        detail = error.diag.message_detail or error.diag.context or ""
+        said = f"{str(error).splitlines()[0]} {detail[:200]}".strip()
+        raise InventoryError(f"a landslide cannot be stored: {said}") from error
+    except psycopg.Error as error:
+        said = str(error).splitlines()[0]
+        raise StoreError(f"the database failed while it stored landslides: {said}") from error
+
+
+def _copy_rows(
+    inventory_id: UUID, rows: gpd.GeoDataFrame, names: Sequence[str]
+) -> Iterator[list[Any]]:
+    outlines = rows.geometry.to_numpy()
+    multi = [
+        outline if isinstance(outline, MultiPolygon) else MultiPolygon([outline])
+        for outline in outlines
+    ]
+    wkb = shapely.to_wkb(shapely.set_srid(multi, 4326), hex=True, include_srid=True)
+    known = rows[names].astype(object).where(rows[names].notna(), None)
+    for number, values in enumerate(known.itertuples(index=False, name=None), start=1):
+        yield [inventory_id, number, wkb[number - 1], *(_python(value) for value in values)]
+
+
+def _python(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,55 @@
+"""A true PostGIS for the tests: the private cluster users get, migrated once, copied per test."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.engine import make_url
+
+from infra import postgres
+from infra.schema import open_engine
+from infra.settings import Settings
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def cluster_home() -> Iterator[Path]:
+    """A SCARP_HOME with a running cluster; its database `scarp` is the template of the others."""
+    home = Path(tempfile.mkdtemp(prefix="scarp-tests-"))
+    home.chmod(0o755)
+    open_engine(Settings(home=home)).dispose()
+    yield home
+    postgres.stop(home, force=True)
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def settings(cluster_home: Path, tmp_path: Path) -> Iterator[Settings]:
+    """Settings of a world of one's own: an empty home and a freshly migrated database."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    admin = make_url(postgres.start(cluster_home)).set(database="postgres")
+    with psycopg.connect(admin.render_as_string(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE scarp")
+        yield Settings(
+            home=tmp_path / "home", database_url=admin.set(database=name).render_as_string()
+        )
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    """The store of one test, empty and at the newest schema."""
+    engine = open_engine(settings)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM scarp.event")) == 0
+    yield engine
+    engine.dispose()
