@@ -13,7 +13,7 @@ down_revision: str | None = None
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-SQL = Path(__file__).parents[1] / "sql"
+SQL = Path(__file__).parent
 VIEWS = (
     "runs",
     "susceptibility",
