@@ -1,0 +1,312 @@
+"""Areas of interest: read and checked, or derived from an earthquake's magnitude."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from pyogrio.errors import DataSourceError
+from pyproj import Geod
+from shapely.affinity import translate
+from shapely.geometry import MultiPolygon, Point, Polygon, box
+from shapely.geometry.base import BaseGeometry
+from shapely.validation import explain_validity
+
+from tasks.errors import AreaError
+from tasks.types import AreaOfInterest, Event, geodesic_area_m2
+
+_GEOD = Geod(ellps="WGS84")
+_MIN_AREA_M2 = 1.0
+_FAR_KM = 2_000.0
+# A straight line of a projected CRS bends in longitude and latitude; by under 2 cm over this.
+_SEGMENT_M = 1_000.0
+_CIRCLE_POINTS = 360
+
+# Two published points of Keefer's (1984) upper bound of the area affected by landslides.
+_KEEFER_M58_KM2 = 1_500.0
+_KEEFER_M92_KM2 = 500_000.0
+_KEEFER_SMALLEST_M = 4.0
+
+
+def read_aoi(path: Path, layer: str | None = None, near: Event | None = None) -> AreaOfInterest:
+    """Read an area of interest and refuse what is not a valid area on the ground.
+
+    Every polygon of the file belongs to the area; overlapping ones are merged. Longitudes beyond
+    180 are taken round the earth, so an area across the antimeridian may be given either split at
+    180 or with longitudes above it.
+
+    Args:
+        path: GeoJSON (FeatureCollection, Feature or bare geometry), GeoPackage or another vector
+            file GDAL reads, in any CRS it names.
+        layer: the layer to read where the file has several.
+        near: the event the area is for; an area far from it is refused.
+
+    Returns:
+        The area in EPSG:4326, split at the antimeridian, with `how="given"`.
+
+    Raises:
+        AreaError: the file cannot be read or names no CRS, or a polygon is empty, 3D,
+            self-crossing, without area, out of range, round the earth the wrong way or far from
+            the event; the sentence names file, feature, place and fix.
+    """
+    frame = _read_features(path, layer)
+    polygons = [
+        _checked_polygon(geometry, f"{path}, feature {number}")
+        for number, geometry in enumerate(frame.geometry, start=1)
+    ]
+    projected = not frame.crs.is_geographic
+    polygons = [_to_wgs84(polygon, frame.crs, projected) for polygon in polygons]
+    for number, polygon in enumerate(polygons, start=1):
+        _check_longitudes_latitudes(polygon, f"{path}, feature {number}")
+    area = split_at_antimeridian(shapely.union_all(polygons))
+    if geodesic_area_m2(area) < _MIN_AREA_M2:
+        raise AreaError(f"{path} covers no ground (under 1 m²); draw a polygon with an inside")
+    aoi = AreaOfInterest(area, how="given")
+    if near is not None:
+        _check_near(aoi, near, path)
+    return aoi
+
+
+def magnitude_distance_aoi(event: Event) -> AreaOfInterest:
+    """A provisional area for an earthquake without a ShakeMap: a disc round the epicentre.
+
+    The disc's area is the largest area known to be affected by landslides at that magnitude,
+    Keefer (1984, GSA Bulletin 95, 406-421): about 500,000 km² at M 9.2 (abstract), 1,500 km² at
+    M 5.8 (Keefer's bound as read by Jibson and Harp 2012, BSSA 102, 2368-2377). Between and below
+    them log10(area) is taken as linear in magnitude, so with A in km²
+
+        log10 A = 3.176 + 0.742 (M - 5.8),    r = sqrt(A / pi)
+
+    which gives 22 km at M 5.8, 43 km at M 6.6 and 121 km at M 7.8. Single slides occur farther
+    away (245 km in Virginia in 2011, M 5.8), and a long rupture is not a disc: the area is where
+    to look first and is replaced when a ShakeMap comes. Sea is not cut out.
+
+    Args:
+        event: an earthquake with a magnitude.
+
+    Returns:
+        The disc in EPSG:4326, split at the antimeridian, a pole inside if need be; `how` names
+        the relation, the magnitude and the radius.
+
+    Raises:
+        AreaError: the event is no earthquake, has no magnitude, or is below M 4.0, the smallest
+            earthquake for which Keefer found landslides.
+    """
+    if event.kind != "earthquake" or event.magnitude is None:
+        raise AreaError(
+            f"event {event.id}: an area can be derived only from an earthquake's magnitude; "
+            "give an area of interest file"
+        )
+    if event.magnitude < _KEEFER_SMALLEST_M:
+        raise AreaError(
+            f"event {event.id}: M {event.magnitude:g} is below M 4.0, the smallest known to set "
+            "off landslides (Keefer 1984); give an area of interest file to map it all the same"
+        )
+    radius_km = math.sqrt(keefer_upper_area_km2(event.magnitude) / math.pi)
+    disc = geodesic_disc(event.longitude, event.latitude, radius_km * 1000)
+    return AreaOfInterest(
+        disc,
+        how=f"provisional: disc of {radius_km:.0f} km round the epicentre, as large as the upper "
+        f"bound of the area affected by landslides at M {event.magnitude:g} (Keefer 1984)",
+    )
+
+
+def keefer_upper_area_km2(magnitude: float) -> float:
+    """Upper bound of the area affected by landslides, km² (see `magnitude_distance_aoi`)."""
+    low, high = math.log10(_KEEFER_M58_KM2), math.log10(_KEEFER_M92_KM2)
+    return float(10 ** (low + (high - low) / (9.2 - 5.8) * (magnitude - 5.8)))
+
+
+def geodesic_disc(longitude: float, latitude: float, radius_m: float) -> MultiPolygon:
+    """All points within a geodesic distance of a point.
+
+    Args:
+        longitude: degrees east.
+        latitude: degrees north.
+        radius_m: geodesic radius in m, under a quarter of the earth's circumference.
+
+    Returns:
+        A valid MultiPolygon in EPSG:4326 with a vertex a degree, split at the antimeridian; a
+        pole inside the disc is inside the polygon.
+    """
+    azimuths = np.linspace(0, 360, _CIRCLE_POINTS, endpoint=False)
+    start = np.ones_like(azimuths)
+    lon, lat, _ = _GEOD.fwd(
+        longitude * start, latitude * start, azimuths, np.full_like(azimuths, radius_m)
+    )
+    for pole in (90.0, -90.0):
+        if _GEOD.inv(longitude, latitude, longitude, pole)[2] < radius_m:
+            return MultiPolygon([_cap(lon, lat, pole)])
+    unwrapped = longitude + (lon - longitude + 180) % 360 - 180
+    return split_at_antimeridian(Polygon(zip(unwrapped, lat, strict=True)))
+
+
+def split_at_antimeridian(area: BaseGeometry) -> MultiPolygon:
+    """Bring longitudes from -540…540 into -180…180, cutting where they cross 180.
+
+    Args:
+        area: a valid Polygon or MultiPolygon with continuous longitudes.
+
+    Returns:
+        The same ground as a valid MultiPolygon in EPSG:4326.
+    """
+    west, _, east, _ = area.bounds
+    if west >= -180 and east <= 180:
+        return as_multipolygon(area)
+    turns = [
+        translate(shapely.intersection(area, box(180 + turn, -90, 540 + turn, 90)), -turn - 360)
+        for turn in (-720, -360, 0)
+    ]
+    return as_multipolygon(shapely.union_all(turns))
+
+
+def continuous_longitudes(area: BaseGeometry) -> BaseGeometry:
+    """Undo the jump from 180 to -180 inside each polygon that a projection gave.
+
+    Args:
+        area: polygons narrower than 180 degrees, in degrees.
+
+    Returns:
+        The same polygons; where one seems wider than 180 degrees, its negative longitudes are
+        raised by 360.
+    """
+    parts = [_unwrapped(part) for part in getattr(area, "geoms", [area])]
+    return shapely.multipolygons(parts) if len(parts) != 1 else parts[0]
+
+
+def _unwrapped(polygon: Polygon) -> Polygon:
+    west, _, east, _ = polygon.bounds
+    if east - west <= 180:
+        return polygon
+    return _with_longitudes(polygon, lambda lon: np.where(lon < 0, lon + 360, lon))
+
+
+def _with_longitudes(
+    area: BaseGeometry, change: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> BaseGeometry:
+    return shapely.transform(area, lambda xy: np.column_stack([change(xy[:, 0]), xy[:, 1]]))
+
+
+def _read_features(path: Path, layer: str | None) -> geopandas.GeoDataFrame:
+    """Read the features of one layer, refusing a file without polygons, layer or CRS."""
+    if not path.is_file():
+        raise AreaError(f"{path} is not a file; give a GeoJSON or GeoPackage with a polygon")
+    try:
+        layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+        if layer is None and len(layers) > 1:
+            raise AreaError(f"{path} has several layers ({', '.join(layers)}); name the one to use")
+        frame = geopandas.read_file(path, layer=layer or None, columns=[], engine="pyogrio")
+    except (DataSourceError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise AreaError(
+            f"{path} cannot be read as an area: {reason}; give a GeoJSON or GeoPackage file"
+        ) from error
+    if not isinstance(frame, geopandas.GeoDataFrame) or frame.empty:
+        raise AreaError(f"{path} is empty; give a file with at least one polygon")
+    if frame.crs is None:
+        raise AreaError(f"{path} names no CRS; export it again in EPSG:4326")
+    return frame
+
+
+def _checked_polygon(geometry: BaseGeometry | None, where: str) -> BaseGeometry:
+    """Refuse a geometry that is not a valid, flat polygon."""
+    if geometry is None or geometry.is_empty:
+        raise AreaError(f"{where} is empty; draw a polygon or delete the feature")
+    if geometry.geom_type not in ("Polygon", "MultiPolygon"):
+        raise AreaError(f"{where} is a {geometry.geom_type}; give a Polygon or MultiPolygon")
+    if geometry.has_z:
+        raise AreaError(f"{where} is 3D; drop the heights (ogr2ogr -dim XY flat.geojson FILE)")
+    if not geometry.is_valid:
+        raise AreaError(
+            f"{where} is not a valid polygon: {explain_validity(geometry)}; redraw it there or "
+            "repair it (QGIS: Fix geometries)"
+        )
+    if geometry.area == 0:
+        raise AreaError(f"{where} covers no ground; draw a polygon with an inside")
+    return geometry
+
+
+def _to_wgs84(polygon: BaseGeometry, crs: object, projected: bool) -> BaseGeometry:
+    """Reproject to EPSG:4326; straight lines of a projected CRS stay straight on the ground."""
+    if projected:
+        polygon = shapely.segmentize(polygon, _SEGMENT_M)
+    moved = geopandas.GeoSeries([polygon], crs=crs).to_crs("EPSG:4326").iloc[0]
+    return continuous_longitudes(moved) if projected else moved
+
+
+def _check_longitudes_latitudes(polygon: BaseGeometry, where: str) -> None:
+    """Refuse coordinates off the globe, swapped, or round the earth the wrong way."""
+    west, south, east, north = polygon.bounds
+    if not all(map(math.isfinite, polygon.bounds)):
+        raise AreaError(f"{where} has coordinates that are not numbers; export it in EPSG:4326")
+    span = f"longitude {west:g} to {east:g}, latitude {south:g} to {north:g}"
+    if south < -90 or north > 90:
+        swapped = west >= -90 and east <= 90 and max(abs(south), abs(north)) <= 360
+        cause = (
+            "longitude and latitude look swapped; write longitude first"
+            if swapped
+            else "these are not degrees; export it in EPSG:4326"
+        )
+        raise AreaError(f"{where} lies off the globe ({span}): {cause}")
+    if west < -360 or east > 360:
+        raise AreaError(f"{where} lies off the globe ({span}): give longitudes from -180 to 180")
+    for part in getattr(polygon, "geoms", [polygon]):
+        if part.bounds[2] - part.bounds[0] > 180:
+            raise AreaError(
+                f"{where} spans {part.bounds[2] - part.bounds[0]:.0f} degrees of longitude, round "
+                "the earth the wrong way; split it at the antimeridian or write longitudes "
+                "beyond 180 (such as 181 for -179)"
+            )
+
+
+def _check_near(aoi: AreaOfInterest, event: Event, path: Path) -> None:
+    """Refuse an area so far from its event that a coordinate must be wrong."""
+    distance_km = _distance_km(aoi.geometry, event.longitude, event.latitude)
+    if distance_km <= _FAR_KM:
+        return
+    cause = "check that both are of the same place"
+    swapped = shapely.transform(aoi.geometry, lambda xy: xy[:, ::-1])
+    if _distance_km(swapped, event.longitude, event.latitude) <= _FAR_KM:
+        cause = "longitude and latitude look swapped; write longitude first"
+    mirrored = _with_longitudes(aoi.geometry, lambda lon: -lon)
+    if _distance_km(mirrored, event.longitude, event.latitude) <= _FAR_KM:
+        cause = "it lies on the wrong side of the antimeridian; change the sign of its longitudes"
+    raise AreaError(f"{path} lies {distance_km:,.0f} km from event {event.id}: {cause}")
+
+
+def _distance_km(area: MultiPolygon, longitude: float, latitude: float) -> float:
+    """Geodesic distance from a point to the nearest vertex of an area; 0 inside it."""
+    if area.contains(Point(longitude, latitude)):
+        return 0.0
+    vertices = shapely.get_coordinates(area)
+    start = np.ones(len(vertices))
+    lat = np.clip(vertices[:, 1], -90, 90)
+    _, _, metres = _GEOD.inv(longitude * start, latitude * start, vertices[:, 0], lat)
+    return float(np.min(metres)) / 1000
+
+
+def _cap(lon: NDArray[np.float64], lat: NDArray[np.float64], pole: float) -> Polygon:
+    """The ground between a ring round a pole and that pole, as a polygon in degrees."""
+    order = np.argsort(lon)
+    lon, lat = lon[order], lat[order]
+    edge = np.interp(180, [lon[-1], lon[0] + 360], [lat[-1], lat[0]])
+    ring = [(-180, pole), (-180, edge), *zip(lon, lat, strict=True), (180, edge), (180, pole)]
+    return Polygon(ring)
+
+
+def as_multipolygon(area: BaseGeometry) -> MultiPolygon:
+    """The polygons of a geometry, without the points and lines that overlay leaves behind."""
+    return MultiPolygon(list(_polygons(area)))
+
+
+def _polygons(area: BaseGeometry) -> Iterable[Polygon]:
+    if area.geom_type == "Polygon" and not area.is_empty:
+        yield area
+    for part in getattr(area, "geoms", ()):
+        yield from _polygons(part)

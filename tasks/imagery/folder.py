@@ -1,0 +1,201 @@
+"""Scenes from GeoTIFF files that somebody has at hand: one file is one scene."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import shapely
+from pyproj import CRS, Transformer
+from rasterio.enums import ColorInterp
+from rasterio.io import DatasetReader
+from shapely.geometry import MultiPolygon, box
+
+from tasks.errors import CatalogError, RasterError
+from tasks.events.aoi import continuous_longitudes, split_at_antimeridian
+from tasks.imagery.rasters import band_href, file_sha256, ground_sample_m, open_raster
+from tasks.types import Scene
+
+SUFFIXES = (".tif", ".tiff")
+NEEDED = ("red", "green", "blue")
+WANTED = (*NEEDED, "nir", "scl")
+# What band descriptions say, lower case, for each wanted band.
+DESCRIPTIONS = {
+    "red": ("red", "b04", "b4"),
+    "green": ("green", "b03", "b3"),
+    "blue": ("blue", "b02", "b2"),
+    "nir": ("nir", "b08", "b8", "near infrared", "near-infrared"),
+    "scl": ("scl",),
+}
+COLOURS = {
+    ColorInterp.red: "red",
+    ColorInterp.green: "green",
+    ColorInterp.blue: "blue",
+}
+# Band order by Planet's product specification, for files that carry the product's name.
+PLANETSCOPE = {
+    4: ("blue", "green", "red", "nir"),
+    8: ("coastal", "blue", "green_i", "green", "yellow", "red", "rededge", "nir"),
+}
+# Fields that say when the satellite looked, best first. TIFFTAG_DATETIME comes after the file's
+# name: editors set it to the time of the last change.
+SIDECAR_FIELDS = ("acquired", "datetime", "start_datetime", "acquired_at")
+TAG_FIELDS = ("ACQUISITION_DATETIME", "ACQUISITIONDATETIME", "ACQUISITION_DATE", "ACQUISITIONDATE")
+_NAME_DATE = re.compile(
+    r"(?<!\d)(20\d\d|19\d\d)([-_]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])"
+    r"(?:[T_-]?([01]\d|2[0-3])[:-]?([0-5]\d)[:-]?([0-5]\d))?(?!\d)"
+)
+
+
+def read_folder(path: Path) -> list[Scene]:
+    """Take a GeoTIFF, or every GeoTIFF of a folder, as scenes.
+
+    The time of acquisition comes from a JSON sidecar of the same stem (`acquired` or `datetime`,
+    at the top or under `properties`), an ACQUISITION tag, the file's name, or TIFFTAG_DATETIME, in
+    this order, and is UTC where no zone is given; otherwise it is None. Bands are known by their
+    descriptions, else by their colour interpretation, else by PlanetScope's AnalyticMS order where
+    the name says AnalyticMS; three 8-bit bands that say nothing are red, green, blue.
+
+    Args:
+        path: a GeoTIFF or a folder; files in folders below it are not looked at.
+
+    Returns:
+        One scene a file, in order of file name.
+
+    Raises:
+        CatalogError: the path does not exist or the folder holds no GeoTIFF.
+        RasterError: a file is no raster, has no CRS, or does not say which bands are red, green
+            and blue.
+    """
+    if path.is_file():
+        files = [path]
+    elif path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    else:
+        raise CatalogError(f"{path} does not exist; give a GeoTIFF, a folder or a STAC catalog")
+    if not files:
+        raise CatalogError(f"{path} holds no GeoTIFF (.tif); give a folder of images")
+    return [_scene(file.resolve()) for file in files]
+
+
+def _scene(path: Path) -> Scene:
+    with open_raster(str(path), f"scene {path.stem}") as dataset:
+        bands = _bands(dataset, path)
+        return Scene(
+            id=path.stem,
+            provider="file",
+            collection=path.parent.name,
+            item_id=path.name,
+            acquired_at=_acquired_at(dataset, path),
+            gsd_m=ground_sample_m(dataset),
+            bands=tuple(bands),
+            crs=dataset.crs.to_string(),
+            footprint=_outline(dataset),
+            hrefs={
+                name: band_href(str(path), bands=(number, *_alpha(dataset)))
+                for name, number in bands.items()
+            },
+            checksum=file_sha256(path),
+        )
+
+
+def _alpha(dataset: DatasetReader) -> tuple[int, ...]:
+    """Number of the alpha band, which says where the image has data, if there is one."""
+    return tuple(
+        number
+        for number, colour in enumerate(dataset.colorinterp, start=1)
+        if colour is ColorInterp.alpha
+    )
+
+
+def _bands(dataset: DatasetReader, path: Path) -> dict[str, int]:
+    """Number of each wanted band, 1-based."""
+    names = next(filter(_complete, _guesses(dataset, path)), None)
+    if names is None:
+        raise RasterError(
+            f"scene {path.stem}: {path} does not say which of its {dataset.count} bands are red, "
+            "green and blue; set band descriptions (gdal_edit.py -colorinterp_1 red …)"
+        )
+    return {band: names.index(band) + 1 for band in WANTED if band in names}
+
+
+def _guesses(dataset: DatasetReader, path: Path) -> Iterator[tuple[str, ...]]:
+    """Names of the bands in file order, from the surest source to the least sure."""
+    described = [str(text or "").strip().lower() for text in dataset.descriptions]
+    known = {alias: band for band, aliases in DESCRIPTIONS.items() for alias in aliases}
+    by_description = tuple(known.get(text, text) for text in described)
+    by_colour = tuple(COLOURS.get(colour, "") for colour in dataset.colorinterp)
+    # A file that colours red, green and blue may still describe its infrared band.
+    yield by_description
+    yield tuple(a or b for a, b in zip(by_colour, by_description, strict=True))
+    if "analyticms" in path.stem.lower().replace("_", ""):
+        yield PLANETSCOPE.get(dataset.count, ())
+    if dataset.count == 3 and set(dataset.dtypes) == {"uint8"} and not any(described):
+        yield NEEDED
+
+
+def _complete(names: tuple[str, ...]) -> bool:
+    return set(NEEDED) <= set(names)
+
+
+def _acquired_at(dataset: DatasetReader, path: Path) -> datetime | None:
+    for text in _dates(dataset, path):
+        moment = _parse(text)
+        if moment is not None:
+            return moment
+    return None
+
+
+def _dates(dataset: DatasetReader, path: Path) -> Iterator[str]:
+    sidecar = _sidecar(path)
+    for fields in (sidecar, sidecar.get("properties")):
+        if isinstance(fields, dict):
+            yield from (str(fields[name]) for name in SIDECAR_FIELDS if fields.get(name))
+    tags = {name.upper(): text for name, text in dataset.tags().items()}
+    tags |= {name.upper(): text for name, text in dataset.tags(ns="IMAGERY").items()}
+    yield from (tags[name] for name in TAG_FIELDS if name in tags)
+    for year, _, month, day, *clock in _NAME_DATE.findall(path.stem):
+        yield f"{year}-{month}-{day}" + (f"T{':'.join(clock)}" if all(clock) else "")
+    if "TIFFTAG_DATETIME" in tags:
+        yield tags["TIFFTAG_DATETIME"].replace(":", "-", 2)
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    """The JSON file beside an image, if there is one."""
+    sidecar = path.with_suffix(".json")
+    if not sidecar.is_file():
+        return {}
+    try:
+        content = json.loads(sidecar.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise CatalogError(f"{sidecar} is not whole JSON: {error}; mend or remove it") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _parse(text: str) -> datetime | None:
+    """A time in UTC, or None where the text is not one."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _outline(dataset: DatasetReader) -> MultiPolygon:
+    """The raster's rectangle in EPSG:4326, its sides densified so that they stay where they are."""
+    corners = box(0, 0, dataset.width, dataset.height)
+    dense = shapely.segmentize(corners, max(dataset.width, dataset.height) / 16)
+    on_ground = shapely.transform(
+        dense, lambda xy: shapely.get_coordinates([_at(dataset, x, y) for x, y in xy])
+    )
+    to_wgs84 = Transformer.from_crs(CRS(dataset.crs.to_wkt()), "EPSG:4326", always_xy=True)
+    degrees = shapely.transform(on_ground, to_wgs84.transform, interleaved=False)
+    return split_at_antimeridian(continuous_longitudes(degrees))
+
+
+def _at(dataset: DatasetReader, column: float, row: float) -> shapely.Point:
+    return shapely.Point(dataset.transform * (column, row))

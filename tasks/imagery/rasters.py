@@ -1,0 +1,252 @@
+"""Opening rasters: one place that turns GDAL's errors into sentences that name scene and file."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import numpy as np
+import rasterio
+import shapely
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from pyproj import Geod, Transformer
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.features import geometry_mask
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+from shapely.geometry import MultiPolygon
+from shapely.geometry.base import BaseGeometry
+
+from tasks.errors import RasterError, TransientError
+from tasks.types import Scene
+
+REMOTE_SCHEMES = ("http", "https")
+# A deadline for every read over the network; small files beside a COG are not looked for. The
+# block cache is small so that memory does not grow with the scene.
+GDAL_OPTIONS: dict[str, Any] = {
+    "GDAL_HTTP_TIMEOUT": 60,
+    "GDAL_HTTP_CONNECTTIMEOUT": 10,
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_CACHEMAX": 128,
+}
+# A straight side in degrees bends in a projection; by under 2 cm over this.
+_SEGMENT_DEG = 0.01
+_TRANSIENT = re.compile(
+    r"(response_code=|code: |HTTP )(429|5\d\d)|timed? ?out|could not (resolve|connect)",
+    re.IGNORECASE,
+)
+
+
+def band_href(
+    path: str,
+    *,
+    bands: tuple[int, ...] = (),
+    scale: float = 1.0,
+    offset: float = 0.0,
+    nodata: float | None = None,
+) -> str:
+    """Name one band of a raster, with what its metadata say of it, as something rasterio opens.
+
+    A plain single-band file keeps its path; otherwise GDAL's `vrt://` form carries the band number,
+    scale, offset and nodata value.
+
+    Args:
+        path: file path or http(s) URL of the raster.
+        bands: 1-based number of the band, and of the alpha band that goes with it if there is
+            one; empty where the file has only one band.
+        scale: reflectance = stored number × scale + offset.
+        offset: see `scale`.
+        nodata: the stored number that means no data, where the file itself does not say so.
+    """
+    options: dict[str, str] = {}
+    if bands:
+        options["bands"] = ",".join(map(str, bands))
+    if (scale, offset) != (1.0, 0.0):
+        options |= {"a_scale": repr(scale), "a_offset": repr(offset)}
+    if nodata is not None:
+        options["a_nodata"] = repr(nodata)
+    if not options:
+        return path
+    source = f"/vsicurl/{path}" if is_remote(path) else path
+    return f"vrt://{source}?{urlencode(options, safe=',')}"
+
+
+def is_remote(href: str) -> bool:
+    """Whether an href is read over the network."""
+    return urlsplit(href).scheme in REMOTE_SCHEMES
+
+
+def source_path(href: str) -> str:
+    """The file or URL behind what `band_href` made."""
+    if not href.startswith("vrt://"):
+        return href
+    return href.removeprefix("vrt://").rpartition("?")[0].removeprefix("/vsicurl/")
+
+
+@contextmanager
+def open_band(scene: Scene, band: str) -> Iterator[DatasetReader]:
+    """Open one band of a scene; wrap each read of it in `read_errors` (see `open_raster`)."""
+    with open_raster(scene.hrefs[band], f"scene {scene.id}, band {band}") as dataset:
+        yield dataset
+
+
+@contextmanager
+def open_raster(href: str, where: str) -> Iterator[DatasetReader]:
+    """Open a georeferenced raster.
+
+    Args:
+        href: a path, a URL or what `band_href` made.
+        where: what the raster is; begins the sentence of every error.
+
+    Yields:
+        The open dataset.
+
+    Raises:
+        RasterError: the file is missing, truncated, no raster or without CRS or geotransform.
+        TransientError: the server that holds it timed out or answered 429 or 5xx.
+    """
+    path = source_path(href)
+    if not is_remote(path) and not Path(path).is_file():
+        raise RasterError(f"{where}: {path} does not exist; fetch it again or mend the catalog")
+    with rasterio.Env(**GDAL_OPTIONS):
+        with read_errors(where, path):
+            dataset = _open_quietly(href)
+        with dataset:
+            if dataset.crs is None:
+                raise RasterError(f"{where}: {path} has no CRS; assign one (gdal_edit.py -a_srs)")
+            if dataset.transform.is_identity:
+                raise RasterError(f"{where}: {path} has no geotransform; georeference it first")
+            yield dataset
+
+
+@contextmanager
+def read_errors(where: str, path: str) -> Iterator[None]:
+    """Turn a failed read into the sentence that says which file failed and what to do.
+
+    Raises:
+        RasterError: the file is truncated or no raster.
+        TransientError: the server that holds it timed out or answered 429 or 5xx.
+    """
+    try:
+        yield
+    except RasterioError as error:
+        reason = _root_reason(error)
+        if is_remote(path) and _TRANSIENT.search(reason):
+            raise TransientError(f"{where}: {path} is out of reach: {reason}") from error
+        raise RasterError(
+            f"{where}: {path} cannot be read: {reason}; it may be truncated: fetch it again"
+        ) from error
+
+
+@dataclass(frozen=True)
+class BandOnGrid:
+    """One band of a scene as seen on another grid; read it window by window."""
+
+    scene: Scene
+    band: str
+    dtype: str
+    scale: float
+    offset: float
+    _view: WarpedVRT
+
+    def read(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Stored numbers and where they are data, both (rows, cols) of the window.
+
+        A pixel is data where the source covers it, no nodata value or mask says otherwise, and
+        the number is finite.
+
+        Raises:
+            RasterError: the file is truncated.
+            TransientError: the server that holds it timed out or answered 429 or 5xx.
+        """
+        where = f"scene {self.scene.id}, band {self.band}"
+        with read_errors(where, source_path(self.scene.hrefs[self.band])):
+            values, alpha = self._view.read((1, self._view.count), window=window)
+        return values, (alpha > 0) & np.isfinite(values)
+
+
+@contextmanager
+def on_grid(scene: Scene, band: str, grid: GeoBox, resampling: Resampling) -> Iterator[BandOnGrid]:
+    """Open one band of a scene warped to a grid, without reading it.
+
+    Raises:
+        RasterError: see `open_raster`.
+        TransientError: see `open_raster`.
+    """
+    with open_band(scene, band) as dataset:
+        rows, cols = grid.shape
+        has_alpha = ColorInterp.alpha in dataset.colorinterp
+        with WarpedVRT(
+            dataset,
+            crs=grid_wkt(grid),
+            transform=grid.affine,
+            height=rows,
+            width=cols,
+            resampling=resampling,
+            add_alpha=not has_alpha,
+        ) as view:
+            scale, offset = dataset.scales[0], dataset.offsets[0]
+            yield BandOnGrid(scene, band, dataset.dtypes[0], scale, offset, view)
+
+
+def grid_wkt(grid: GeoBox) -> str:
+    """The CRS of a grid as WKT; a grid of ours always has one."""
+    assert grid.crs is not None
+    return str(grid.crs.to_wkt())
+
+
+def area_on(area: MultiPolygon, crs: str) -> BaseGeometry:
+    """An area of EPSG:4326 in another CRS, its sides densified so that they bend as they must."""
+    dense = shapely.segmentize(area, _SEGMENT_DEG)
+    to_crs = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+    return shapely.transform(dense, to_crs.transform, interleaved=False)
+
+
+def inside(area: BaseGeometry, grid: GeoBox, all_touched: bool = False) -> NDArray[np.bool_]:
+    """Pixels of a grid whose centre lies in an area of the grid's CRS, (rows, cols)."""
+    mask: NDArray[np.bool_] = geometry_mask(
+        [area], grid.shape, grid.affine, invert=True, all_touched=all_touched
+    )
+    return mask
+
+
+def ground_sample_m(dataset: DatasetReader) -> float:
+    """Ground size of a pixel in m, at the raster's centre where the CRS is geographic."""
+    pixel = dataset.transform
+    if dataset.crs.is_projected:
+        size = math.sqrt(abs(pixel.a * pixel.e - pixel.b * pixel.d))
+        return float(size * dataset.crs.linear_units_factor[1])
+    west, north = dataset.xy(dataset.height // 2, dataset.width // 2)
+    south = north - abs(pixel.e)
+    return abs(float(Geod(ellps="WGS84").inv(west, north, west, south)[2]))
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _open_quietly(href: str) -> DatasetReader:
+    with warnings.catch_warnings():
+        # `open_raster` turns what the warning says into an error.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(href)
+
+
+def _root_reason(error: BaseException) -> str:
+    """The innermost message of a chain of GDAL errors, on one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())

@@ -1,0 +1,449 @@
+"""Scenes from a STAC API or a static STAC catalog, on disk or over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import pystac
+import shapely
+from pystac import StacIO
+from pystac.errors import STACError
+from pystac_client import Client
+from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
+from shapely.errors import GEOSException
+from shapely.geometry import MultiPolygon, shape
+
+from tasks.errors import BadInputError, CatalogError, RasterError, ScarpError, TransientError
+from tasks.events.aoi import split_at_antimeridian
+from tasks.imagery.rasters import (
+    band_href,
+    file_sha256,
+    ground_sample_m,
+    is_remote,
+    open_raster,
+)
+from tasks.types import AreaOfInterest, Scene
+
+log = logging.getLogger(__name__)
+
+NEEDED = ("red", "green", "blue")
+WANTED = (*NEEDED, "nir", "scl")
+# Common names and asset keys that mean a wanted band; Landsat's nir08 is the band nearest to nir.
+BAND_NAMES = {
+    "red": ("red", "B04", "nbart_red"),
+    "green": ("green", "B03", "nbart_green"),
+    "blue": ("blue", "B02", "nbart_blue"),
+    "nir": ("nir", "B08", "nir08", "nbart_nir"),
+    "scl": ("scl", "SCL"),
+}
+# Pictures made for people: stretched to 8 bits, used only where no measured bands are given.
+PICTURE_ROLES = frozenset({"visual", "overview", "thumbnail"})
+PICTURE_KEYS = frozenset({"visual", "overview", "preview", "thumbnail", "rendered_preview"})
+TIMEOUT_S = (10.0, 60.0)
+MAX_ITEMS = 50_000
+# From processing baseline 04.00 (25 January 2022) ESA adds 1000 to every stored number.
+S2_OFFSET_BASELINE = "04.00"
+S2_SCALE, S2_OFFSET = 0.0001, -0.1
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """One band of one asset that could serve as a wanted band; lower `rank` is better."""
+
+    rank: tuple[bool, int, int]
+    key: str
+    number: int
+    of: int
+
+
+def search_stac(
+    source: str | Path,
+    aoi: AreaOfInterest,
+    start: datetime,
+    end: datetime,
+    collections: Sequence[str] | None = None,
+) -> list[Scene]:
+    """Find the scenes of a STAC source that meet an area and a span of time.
+
+    Args:
+        source: URL of a STAC API or static catalog, or path of a static `catalog.json`.
+        aoi: the area the scenes must meet.
+        start: first moment of acquisition, with its time zone.
+        end: last moment of acquisition ("as of"), with its time zone.
+        collections: collection ids to look in; all if None.
+
+    Returns:
+        Scenes with at least red, green and blue, in order of acquisition, each item once (the
+        version updated last). `hrefs` are absolute; reflectance scale, offset and nodata given by
+        the item go with them (see `tasks.imagery.rasters.band_href`). Items of other kinds of
+        data are left out with a line in the log.
+
+    Raises:
+        CatalogError: the source is not STAC, is damaged, refers to local files from afar, or an
+            item lacks assets, geometry or time; the sentence names item and field.
+        RasterError: a local asset is missing, shorter than declared, or without CRS.
+        TransientError: the server timed out, dropped or answered 429 or 5xx.
+    """
+    if start.utcoffset() is None or end.utcoffset() is None:
+        raise BadInputError(f"search from {start} to {end}: give both times with their zone")
+    href = str(source) if is_remote(str(source)) else str(Path(source).resolve())
+    try:
+        items = _unique(_items(href, aoi, start, end, collections))
+        found = [item for item in items if _meets(item, aoi, start, end, collections)]
+        scenes = [_scene(item, href) for item in _optical(found, href)]
+    except (STACError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise CatalogError(f"{href} is not valid STAC: {error!r}; mend the catalog") from error
+    return sorted(scenes, key=lambda scene: (scene.acquired_at or start, scene.id))
+
+
+class _Reader(StacApiIO):
+    """Reads STAC over HTTP with a deadline, or from disk; a remote catalog stays remote."""
+
+    def __init__(self, remote: bool) -> None:
+        super().__init__(timeout=TIMEOUT_S, max_retries=None)
+        self._remote = remote
+
+    def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
+        href = str(getattr(source, "href", source))
+        if self._remote and not is_remote(href):
+            raise CatalogError(
+                f"a remote catalog refers to {href}; only http(s) links are followed"
+            )
+        try:
+            if is_remote(href):
+                return str(super().read_text(source, *args, **kwargs))
+            return Path(href).read_text(encoding="utf-8")
+        except APIError as error:
+            raise _server_error(href, error) from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise CatalogError(f"{href} cannot be read: {reason}; mend the catalog") from error
+        except UnicodeDecodeError as error:
+            raise CatalogError(f"{href} is not text: {error}; fetch it again") from error
+
+    def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        text = self.read_text(source, *args, **kwargs)
+        href = getattr(source, "href", source)
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise CatalogError(f"{href} is not whole JSON: {error}; fetch it again") from error
+        if not isinstance(content, dict):
+            raise CatalogError(f"{href} holds no JSON object; give a STAC catalog")
+        return content
+
+
+class _StaticReader(_Reader):
+    """Reads a static catalog as plain pystac objects; the base would make API clients of them."""
+
+    stac_object_from_dict = StacIO.stac_object_from_dict
+
+
+def _server_error(href: str, error: APIError) -> ScarpError:
+    """Tell a failure that another try may mend from one that it cannot."""
+    status = getattr(error, "status_code", None)
+    if status is None:
+        return TransientError(f"{href} is out of reach: {error}; try again later")
+    if status == 429 or status >= 500:
+        return TransientError(f"{href} answered HTTP {status}; try again later")
+    return CatalogError(f"{href} answered HTTP {status}; check the address and your access")
+
+
+def _items(
+    href: str,
+    aoi: AreaOfInterest,
+    start: datetime,
+    end: datetime,
+    collections: Sequence[str] | None,
+) -> Iterator[dict[str, Any]]:
+    """Every item the source offers, as JSON with `self_href` and `catalog` added."""
+    root = _Reader(is_remote(href)).read_json(href)
+    if not isinstance(root.get("links"), list) or root.get("type") not in ("Catalog", "Collection"):
+        raise CatalogError(f"{href} is not a STAC catalog: give its catalog.json or API root")
+    if any(link.get("rel") == "search" for link in root["links"]):
+        yield from _api_items(href, aoi, start, end, collections)
+    else:
+        yield from _static_items(href)
+
+
+def _api_items(
+    href: str,
+    aoi: AreaOfInterest,
+    start: datetime,
+    end: datetime,
+    collections: Sequence[str] | None,
+) -> Iterator[dict[str, Any]]:
+    client = Client.open(href, stac_io=_Reader(remote=True))
+    search = client.search(
+        intersects=shapely.geometry.mapping(aoi.geometry),
+        datetime=(start, end),
+        collections=list(collections) if collections else None,
+        limit=500,
+    )
+    for number, item in enumerate(search.items_as_dicts()):
+        if number >= MAX_ITEMS:
+            raise CatalogError(f"{href} offers over {MAX_ITEMS} items; name collections or dates")
+        links = {link["rel"]: link["href"] for link in item.get("links", [])}
+        yield {**item, "self_href": urljoin(href, links.get("self", href)), "catalog": client.id}
+
+
+def _static_items(href: str) -> Iterator[dict[str, Any]]:
+    catalog = pystac.read_file(href, stac_io=_StaticReader(is_remote(href)))
+    if not isinstance(catalog, pystac.Catalog):
+        raise CatalogError(f"{href} is a STAC {type(catalog).__name__}; give its catalog")
+    for item in catalog.get_items(recursive=True):
+        links = item.to_dict(include_self_link=False, transform_hrefs=False)
+        yield {**links, "self_href": str(item.get_self_href()), "catalog": catalog.id}
+
+
+def _unique(items: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each item once, in its version updated last; pages of a live API overlap."""
+    latest: dict[tuple[str, str], dict[str, Any]] = {}
+    for item in items:
+        key = (str(item.get("collection")), str(item["id"]))
+        known = latest.get(key)
+        if known is None or _updated(item) >= _updated(known):
+            latest[key] = item
+    return list(latest.values())
+
+
+def _updated(item: dict[str, Any]) -> str:
+    return str(item["properties"].get("updated", ""))
+
+
+def _meets(
+    item: dict[str, Any],
+    aoi: AreaOfInterest,
+    start: datetime,
+    end: datetime,
+    collections: Sequence[str] | None,
+) -> bool:
+    """Whether an item lies in the time, the area and the collections asked for."""
+    first, last = _times(item)
+    if first > end or last < start:
+        return False
+    if collections and item.get("collection") not in collections:
+        return False
+    return bool(_footprint(item).intersects(aoi.geometry))
+
+
+def _times(item: dict[str, Any]) -> tuple[datetime, datetime]:
+    """First and last moment of an item, UTC; equal where the item gives one moment."""
+    properties = item["properties"]
+    moment = properties.get("datetime")
+    first = moment or properties.get("start_datetime")
+    last = moment or properties.get("end_datetime")
+    if first is None or last is None:
+        raise CatalogError(f"item {item['id']}: properties.datetime is missing; mend the item")
+    return _utc(item, first), _utc(item, last)
+
+
+def _utc(item: dict[str, Any], text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError) as error:
+        raise CatalogError(
+            f"item {item['id']}: properties.datetime {text!r} is not a time in ISO 8601"
+        ) from error
+    # RFC 3339 requires the zone; catalogs that leave it out mean UTC, as the STAC text says.
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _footprint(item: dict[str, Any]) -> MultiPolygon:
+    """An item's geometry as valid polygons in EPSG:4326."""
+    if item.get("geometry") is None:
+        raise CatalogError(f"item {item['id']}: geometry is missing; mend the item")
+    try:
+        outline = shapely.make_valid(shapely.force_2d(shape(item["geometry"])))
+    except (GEOSException, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CatalogError(f"item {item['id']}: geometry is not GeoJSON: {error}") from error
+    footprint = split_at_antimeridian(outline)
+    if footprint.is_empty:
+        raise CatalogError(f"item {item['id']}: geometry is no polygon; mend the item")
+    return footprint
+
+
+def _optical(items: list[dict[str, Any]], href: str) -> list[dict[str, Any]]:
+    """The items that have red, green and blue; other kinds of data are logged."""
+    lacking = {item["id"]: _lacking(item) for item in items}
+    optical = [item for item in items if not lacking[item["id"]]]
+    if items and not optical:
+        first = items[0]
+        raise CatalogError(
+            f"item {first['id']} of {href}: its assets ({', '.join(first['assets'])}) hold no "
+            f"{', '.join(lacking[first['id']])} band; name an optical collection"
+        )
+    for item in items:
+        if lacking[item["id"]]:
+            log.info("item %s left out: no %s band", item["id"], ", ".join(lacking[item["id"]]))
+    return optical
+
+
+def _scene(item: dict[str, Any], source: str) -> Scene:
+    """Make the record of an optical item."""
+    properties = item["properties"]
+    chosen = _chosen_bands(item)
+    hrefs = {band: _asset_href(item, candidate) for band, candidate in chosen.items()}
+    assets = {band: item["assets"][candidate.key] for band, candidate in chosen.items()}
+    collection = item.get("collection") or item["catalog"]
+    red = assets["red"]
+    return Scene(
+        id=f"{collection}/{item['id']}",
+        provider=urlsplit(source).hostname or "local catalog",
+        collection=collection,
+        item_id=item["id"],
+        acquired_at=_times(item)[0],
+        gsd_m=float(_first("gsd", red, properties) or _measured_gsd(item, hrefs["red"])),
+        bands=tuple(hrefs),
+        crs=_crs(item, red, hrefs["red"]),
+        footprint=_footprint(item),
+        hrefs=hrefs,
+        cloud_cover=properties.get("eo:cloud_cover"),
+        checksum=_checksum(item, assets),
+        licence=str(properties.get("license", "")),
+    )
+
+
+def _lacking(item: dict[str, Any]) -> list[str]:
+    """The needed bands that no asset of an item holds."""
+    chosen = _chosen_bands(item)
+    return [band for band in NEEDED if band not in chosen]
+
+
+def _chosen_bands(item: dict[str, Any]) -> dict[str, _Candidate]:
+    """The best asset for each wanted band: measured before picture, single before stacked."""
+    if not item.get("assets"):
+        raise CatalogError(f"item {item['id']}: assets are missing; mend the item or the catalog")
+    candidates: dict[str, _Candidate] = {}
+    for band, candidate in _candidates(item["assets"]):
+        if band not in candidates or candidate.rank < candidates[band].rank:
+            candidates[band] = candidate
+    return {band: candidates[band] for band in WANTED if band in candidates}
+
+
+def _candidates(assets: dict[str, dict[str, Any]]) -> Iterator[tuple[str, _Candidate]]:
+    for key, asset in assets.items():
+        if not str(asset.get("type", "image/tiff")).startswith("image/"):
+            continue
+        picture = key in PICTURE_KEYS or bool(PICTURE_ROLES & set(asset.get("roles") or ()))
+        bands = _bands(asset)
+        for number, described in enumerate(bands or [{}], start=1):
+            names = {described.get(name) for name in ("eo:common_name", "common_name", "name")}
+            if len(bands) <= 1:
+                names.add(key)
+            for wanted, aliases in BAND_NAMES.items():
+                place = min((aliases.index(name) for name in names if name in aliases), default=-1)
+                if place >= 0:
+                    yield wanted, _Candidate((picture, place, len(bands)), key, number, len(bands))
+
+
+def _bands(asset: dict[str, Any]) -> list[dict[str, Any]]:
+    """The bands of an asset as STAC 1.1 (`bands`) or 1.0 (`eo:bands`) describe them."""
+    bands = asset.get("bands") or asset.get("eo:bands") or []
+    return [band for band in bands if isinstance(band, dict)]
+
+
+def _asset_href(item: dict[str, Any], candidate: _Candidate) -> str:
+    """An absolute href that carries the band's number, scale, offset and nodata."""
+    asset = item["assets"][candidate.key]
+    described = _bands(asset)[candidate.number - 1] if candidate.of else {}
+    raster = (asset.get("raster:bands") or [{}] * candidate.number)[candidate.number - 1]
+    scale, offset = _scale_offset(item, {**asset, **described}, raster)
+    nodata = _first("nodata", described, asset, raster)
+    return band_href(
+        _absolute(item, asset),
+        bands=(candidate.number,) if candidate.of > 1 else (),
+        scale=scale,
+        offset=offset,
+        nodata=float(nodata) if nodata is not None else None,
+    )
+
+
+def _scale_offset(
+    item: dict[str, Any], described: dict[str, Any], raster: dict[str, Any]
+) -> tuple[float, float]:
+    """Reflectance scale and offset, as declared or as the Sentinel-2 baseline implies.
+
+    Earth Search declares an offset that its files no longer have where
+    `earthsearch:boa_offset_applied` is true; the Planetary Computer declares none.
+    """
+    properties = item["properties"]
+    scale = raster.get("scale", described.get("raster:scale"))
+    offset = raster.get("offset", described.get("raster:offset"))
+    if properties.get("earthsearch:boa_offset_applied"):
+        return float(scale or S2_SCALE), 0.0
+    baseline = properties.get("s2:processing_baseline")
+    if offset is None and str(baseline or "") >= S2_OFFSET_BASELINE:
+        return float(scale or S2_SCALE), S2_OFFSET
+    return float(scale if scale is not None else 1.0), float(offset or 0.0)
+
+
+def _absolute(item: dict[str, Any], asset: dict[str, Any]) -> str:
+    """The absolute path or URL of an asset; a remote item may not point at local files."""
+    href, home = str(asset["href"]), item["self_href"]
+    if is_remote(home):
+        absolute = str(urljoin(home, href))
+        if not is_remote(absolute) or href.startswith("/"):
+            raise CatalogError(f"item {item['id']}: asset href {href!r} is not http(s); mend it")
+        return absolute
+    if urlsplit(href).scheme == "file":
+        href = str(urlsplit(href).path)
+    return href if is_remote(href) else str(os.path.normpath(Path(home).parent / href))
+
+
+def _checksum(item: dict[str, Any], assets: dict[str, dict[str, Any]]) -> str:
+    """One digest over the bands' checksums, declared or of the local file; empty if unknown."""
+    digests = {}
+    for band, asset in assets.items():
+        path = _absolute(item, asset)
+        digest = asset.get("file:checksum")
+        if not is_remote(path):
+            _check_local(item, band, Path(path), asset.get("file:size"))
+            digest = digest or file_sha256(Path(path))
+        digests[band] = digest
+    if None in digests.values():
+        return ""
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+
+def _check_local(item: dict[str, Any], band: str, path: Path, size: int | None) -> None:
+    """Refuse a local asset that is not there or not as long as the item says."""
+    where = f"item {item['id']}, band {band}"
+    if not path.is_file():
+        raise RasterError(f"{where}: {path} does not exist; fetch it again or mend the catalog")
+    if size is not None and path.stat().st_size != size:
+        raise RasterError(
+            f"{where}: {path} has {path.stat().st_size} of {size} bytes (file:size); fetch it again"
+        )
+
+
+def _crs(item: dict[str, Any], asset: dict[str, Any], href: str) -> str:
+    """The CRS an item declares, or else its raster's."""
+    code = _first("proj:code", asset, item["properties"])
+    if code:
+        return str(code)
+    epsg = _first("proj:epsg", asset, item["properties"])
+    if epsg:
+        return f"EPSG:{epsg}"
+    with open_raster(href, f"item {item['id']}, which declares no proj:code") as dataset:
+        return str(dataset.crs.to_string())
+
+
+def _measured_gsd(item: dict[str, Any], href: str) -> float:
+    with open_raster(href, f"item {item['id']}, which declares no gsd") as dataset:
+        return ground_sample_m(dataset)
+
+
+def _first(name: str, *places: dict[str, Any]) -> Any:
+    """The first value given for a field."""
+    return next((place[name] for place in places if place.get(name) is not None), None)
