@@ -10,15 +10,41 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import rasterio
 import rasterio.shutil
+from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError, RasterioIOError
 
 from tasks.errors import RasterError, StorageError
 
+SCORE_NODATA = 0
+SCORE_SCALE = 1 / 254
+SCORE_OFFSET = -1 / 254
 COG_BLOCK_PX = 512
 FULL_DISK_BYTES = 1 << 20
+
+
+@contextmanager
+def scratch_beside(destination: Path) -> Iterator[Path]:
+    """Give a hidden folder beside `destination` for what is needed while making it.
+
+    Args:
+        destination: the file to be made; missing parent folders are made.
+
+    Yields:
+        An empty folder on the same disk, removed with all it holds when the block ends.
+
+    Raises:
+        StorageError: the folder cannot be written or the disk is full.
+    """
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".part-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise storage_error(destination, error) from error
 
 
 @contextmanager
@@ -29,19 +55,21 @@ def written_aside(destination: Path) -> Iterator[Path]:
         destination: the file to make; missing parent folders are made.
 
     Yields:
-        A path with the same name in a hidden folder beside `destination`, removed afterwards.
+        A path with the same name in a folder of `scratch_beside`.
 
     Raises:
         StorageError: the folder cannot be written or the disk is full.
     """
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".part-") as folder:
-            aside = Path(folder) / destination.name
-            yield aside
-            aside.replace(destination)
-    except OSError as error:
-        raise storage_error(destination, error) from error
+    with scratch_beside(destination) as folder:
+        aside = folder / destination.name
+        yield aside
+        aside.replace(destination)
+
+
+def quantise(score: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Scores 0-1 as uint8 1-255 (`SCORE_SCALE`, `SCORE_OFFSET`), NaN as `SCORE_NODATA`."""
+    levels = np.rint(np.clip(score, 0, 1) * 254) + 1
+    return np.where(np.isnan(levels), SCORE_NODATA, levels).astype(np.uint8)
 
 
 def storage_error(destination: Path, error: Exception) -> StorageError:

@@ -1,0 +1,207 @@
+"""Conditioning factors of landslides, derived from a DEM on one metric grid over an AOI."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from pyproj import CRS
+from pyproj.aoi import AreaOfInterest as Bounds
+from pyproj.database import query_utm_crs_info
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.features import geometry_mask
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+from shapely.geometry import MultiPolygon, box
+from shapely.geometry.base import BaseGeometry
+
+from tasks.errors import RasterError
+from tasks.susceptibility import terrain
+
+FACTORS = (
+    "elevation",
+    "slope",
+    "northness",
+    "eastness",
+    "plan_curvature",
+    "profile_curvature",
+    "relief",
+    "topographic_position",
+    "flow_accumulation",
+    "wetness",
+)
+NEIGHBOURHOOD_M = 300.0
+MARGIN_M = 600.0
+MAX_CELLS = 12_000_000
+LEAST_COVERAGE = 0.01
+_LOWEST_M, _HIGHEST_M = -500.0, 9000.0
+
+
+@dataclass(frozen=True)
+class FactorStack:
+    """Factors on one grid.
+
+    `values` is float32, (factors, rows, cols) in the order of `names`, NaN where the terrain is
+    unknown or outside the AOI. `geobox` is north-up, square, in a metric CRS. `coverage` is the
+    share (0-1) of the AOI whose elevation the DEM knows.
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.float32]
+    geobox: GeoBox
+    coverage: float
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        """One factor by its name, (rows, cols)."""
+        layer: NDArray[np.float32] = self.values[self.names.index(name)]
+        return layer
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Where every factor has a value, (rows, cols)."""
+        return np.asarray(np.isfinite(self.values).all(axis=0))
+
+
+def derive_factors(dem: Path, aoi: MultiPolygon, resolution_m: float | None = None) -> FactorStack:
+    """Derive `FACTORS` from a DEM over an AOI.
+
+    elevation, relief and topographic_position are in m, slope in degrees, curvatures in 1/m,
+    northness and eastness in -1..1, flow_accumulation is log10 m² and wetness ln m. Relief and
+    position look at a square of `NEIGHBOURHOOD_M`. The DEM is read around the AOI only, by bilinear
+    resampling where its grid differs.
+
+    Args:
+        dem: elevation raster in metres, any CRS; a geographic one is warped to UTM.
+        aoi: area in EPSG:4326.
+        resolution_m: side of a cell; by default the DEM's own, doubled as often as needed to hold
+            at most `MAX_CELLS` cells.
+
+    Returns:
+        The stack over the part of the AOI's bounding box that the DEM covers.
+
+    Raises:
+        RasterError: the DEM is missing, unreadable, without CRS, or knows less than
+            `LEAST_COVERAGE` of the AOI.
+    """
+    with ExitStack() as open_files:
+        try:
+            source = open_files.enter_context(rasterio.open(dem))
+            crs = _metric_crs(source, aoi, dem)
+            area = gpd.GeoSeries([aoi], crs="EPSG:4326").to_crs(crs).iloc[0]
+            grid = _grid(source, crs, area, resolution_m, dem)
+            margin = _cells(MARGIN_M, grid) + 1
+            elevation = _read(source, grid.pad(margin))
+        except (RasterioError, CPLE_BaseError) as error:
+            raise RasterError(
+                f"DEM {dem} cannot be read, it is missing or damaged: {error}"
+            ) from error
+    inside = ~geometry_mask([area], grid.shape, grid.transform)
+    cropped = elevation[margin:-margin, margin:-margin]
+    coverage = _coverage(np.isfinite(cropped) & inside, grid, area)
+    if coverage < LEAST_COVERAGE:
+        raise RasterError(
+            f"DEM {dem} knows {coverage:.1%} of the area of interest; give one that covers it"
+        )
+    values = np.stack([layer[margin:-margin, margin:-margin] for layer in _layers(elevation, grid)])
+    values[:, ~inside] = np.nan
+    return FactorStack(FACTORS, values, grid, coverage)
+
+
+def _layers(elevation: NDArray[np.float32], grid: GeoBox) -> list[NDArray[np.float32]]:
+    size = grid.resolution.x
+    square = _cells(NEIGHBOURHOOD_M, grid) // 2 * 2 + 1
+    derivatives = terrain.derivatives(elevation, size)
+    slope = terrain.slope_deg(derivatives)
+    accumulation = terrain.flow_accumulation_m2(elevation, size)
+    layers = (
+        elevation,
+        slope,
+        terrain.northness(derivatives),
+        terrain.eastness(derivatives),
+        terrain.plan_curvature(derivatives),
+        terrain.profile_curvature(derivatives),
+        terrain.local_relief(elevation, square),
+        terrain.topographic_position(elevation, square),
+        np.log10(accumulation),
+        terrain.wetness_index(accumulation, slope, size),
+    )
+    return [layer.astype(np.float32) for layer in layers]
+
+
+def _metric_crs(source: DatasetReader, aoi: MultiPolygon, dem: Path) -> CRS:
+    if source.crs is None:
+        raise RasterError(f"DEM {dem} has no CRS: assign one, for example with gdal_edit.py -a_srs")
+    crs = CRS.from_user_input(source.crs)
+    if crs.is_projected and all(axis.unit_name == "metre" for axis in crs.axis_info[:2]):
+        return crs
+    # the largest part, since the centre of an AOI that crosses the antimeridian is off the map
+    where = max(aoi.geoms, key=lambda part: part.area).representative_point()
+    zones = query_utm_crs_info(
+        datum_name="WGS 84", area_of_interest=Bounds(where.x, where.y, where.x, where.y)
+    )
+    if not zones:
+        raise RasterError(
+            f"DEM {dem} is not in metres and no UTM zone holds {where.y:.2f}°N {where.x:.2f}°E; "
+            "reproject it to a metric CRS"
+        )
+    return CRS.from_authority(zones[0].auth_name, zones[0].code)
+
+
+def _grid(
+    source: DatasetReader, crs: CRS, area: BaseGeometry, resolution_m: float | None, dem: Path
+) -> GeoBox:
+    """The DEM's own grid where it has the right CRS and square cells, else one snapped to cells."""
+    native = WarpedVRT(source, crs=crs.to_wkt())
+    with native:
+        extent = box(*native.bounds).intersection(box(*area.bounds))
+        own = native.transform
+    if extent.area == 0:
+        raise RasterError(f"DEM {dem} does not overlap the area of interest")
+    size = resolution_m or _size_that_fits(min(abs(own.a), abs(own.e)), extent.area)
+    left = own.c + math.floor((extent.bounds[0] - own.c) / size + 1e-6) * size
+    top = own.f - math.floor((own.f - extent.bounds[3]) / size + 1e-6) * size
+    rows = math.ceil((top - extent.bounds[1]) / size - 1e-6)
+    cols = math.ceil((extent.bounds[2] - left) / size - 1e-6)
+    transform = rasterio.Affine(size, 0, left, 0, -size, top)
+    return GeoBox((max(rows, 1), max(cols, 1)), transform, crs.to_wkt())
+
+
+def _size_that_fits(own_m: float, area_m2: float) -> float:
+    doublings = math.ceil(math.log2(max(1.0, area_m2 / own_m**2 / MAX_CELLS)) / 2)
+    return float(own_m * 2**doublings)
+
+
+def _read(source: DatasetReader, grid: GeoBox) -> NDArray[np.float32]:
+    rows, cols = grid.shape
+    with WarpedVRT(
+        source,
+        crs=str(grid.crs),
+        transform=grid.transform,
+        width=cols,
+        height=rows,
+        resampling=Resampling.bilinear,
+        dtype="float32",
+        nodata=np.nan,
+    ) as view:
+        elevation: NDArray[np.float32] = view.read(1)
+    # voids are often stored as -32768 without being declared
+    unknown = ~((elevation > _LOWEST_M) & (elevation < _HIGHEST_M))
+    elevation[unknown] = np.nan
+    return elevation
+
+
+def _cells(distance_m: float, grid: GeoBox) -> int:
+    return math.ceil(distance_m / grid.resolution.x)
+
+
+def _coverage(known: NDArray[np.bool_], grid: GeoBox, area: BaseGeometry) -> float:
+    return float(min(1.0, known.sum() * grid.resolution.x**2 / area.area))
