@@ -15,6 +15,7 @@ from tasks.errors import SamplingError
 from tasks.susceptibility.sampling import ABSENCE, Samples
 from tasks.types import Interval
 
+MODEL = "random-forest(n_estimators=50, max_depth=50)"
 FOLDS = 5
 BOOTSTRAPS = 500
 PERMUTATIONS = 3
