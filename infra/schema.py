@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,23 @@ def open_engine(settings: Settings) -> Engine:
         DatabaseError: the URL is malformed, or its database cannot be reached or lacks PostGIS.
         SchemaError: the schema is newer than this Scarp.
     """
-    url = parse_url(settings.database_url or postgres.start(settings.home))
+    url = parse_url(database_url(settings))
     arguments = {"application_name": "scarp", "connect_timeout": CONNECT_TIMEOUT_S}
     for name in arguments.keys() & url.query.keys():
         del arguments[name]
     engine = create_engine(url, pool_pre_ping=True, connect_args=arguments)
-    event.listen(engine, "handle_error", _explain)
+    event.listen(engine, "handle_error", partial(_explain, advice=_advice(settings)))
     try:
         migrate(engine)
     except Exception:
         engine.dispose()
         raise
     return engine
+
+
+def database_url(settings: Settings) -> str:
+    """URL of the store: the setting, else the private cluster's, which is started if need be."""
+    return settings.database_url or postgres.start(settings.home)
 
 
 def parse_url(url: str) -> URL:
@@ -68,7 +74,7 @@ def migrate(engine: Engine) -> None:
         DatabaseError: the database cannot be reached, or lacks PostGIS.
         SchemaError: the schema's revision is unknown here, so it comes from a newer Scarp.
     """
-    known = sorted(path.stem.split("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    known = known_revisions()
     with engine.connect() as connection:
         revision = current_revision(connection)
     if revision == known[-1]:
@@ -81,6 +87,11 @@ def migrate(engine: Engine) -> None:
     with engine.begin() as connection:
         _require_postgis(connection)
         upgrade(connection)
+
+
+def known_revisions() -> list[str]:
+    """Every revision this Scarp knows, oldest first: what its migrations' names begin with."""
+    return sorted(path.stem.split("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
@@ -120,7 +131,13 @@ def _require_postgis(connection: Connection) -> None:
         ) from error
 
 
-def _explain(context: ExceptionContext) -> None:
+def _advice(settings: Settings) -> str:
+    if settings.database_url:
+        return "check SCARP_DATABASE_URL, or unset it to use Scarp's own database"
+    return f"run again to start it anew, and see {settings.home / 'postgres' / 'server.log'}"
+
+
+def _explain(context: ExceptionContext, *, advice: str) -> None:
     """Turn a lost or refused connection and a full disk into one sentence."""
     engine = context.engine
     error = context.original_exception
@@ -130,8 +147,7 @@ def _explain(context: ExceptionContext) -> None:
         raise DatabaseError(f"the disk of the database {_place(engine.url)} is full") from error
     if context.connection is None or context.is_disconnect:
         raise DatabaseError(
-            f"cannot reach the database {_place(engine.url)}: {_reason(error)}; "
-            "check SCARP_DATABASE_URL, or unset it to use Scarp's own database"
+            f"cannot reach the database {_place(engine.url)}: {_reason(error)}; {advice}"
         ) from error
 
 
@@ -141,5 +157,6 @@ def _place(url: URL) -> str:
 
 
 def _reason(error: BaseException) -> str:
+    """What PostgreSQL says, less the address that the sentence names already."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    return lines[0].split(" failed: ")[-1] if lines else type(error).__name__

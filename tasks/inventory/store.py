@@ -192,7 +192,7 @@ def publish_inventory(connection: Connection, event_id: str, inventory_id: UUID)
 def read_landslides(connection: Connection, inventory_id: UUID) -> gpd.GeoDataFrame:
     """The landslides of an inventory, EPSG:4326, by number, with the columns `MEASURES`.
 
-    Unknown numbers are NaN; a one-part outline is a Polygon.
+    Unknown numbers are NaN, unknown flags NA; a one-part outline is a Polygon.
     """
     columns = [landslide.c[name] for name in MEASURES]
     query = (
@@ -208,6 +208,8 @@ def read_landslides(connection: Connection, inventory_id: UUID) -> gpd.GeoDataFr
     for column in columns:
         if column.type.python_type is float:
             frame[column.name] = frame[column.name].astype(float)
+        elif column.type.python_type is bool:
+            frame[column.name] = frame[column.name].astype("boolean")
         elif column.name in _TIMES:
             frame[column.name] = pd.to_datetime(frame[column.name], utc=True)
     return gpd.GeoDataFrame(frame, geometry=outlines, crs="EPSG:4326")

@@ -3,15 +3,11 @@ from datetime import UTC, datetime
 import geopandas as gpd
 import pytest
 from shapely.geometry import MultiPolygon, box
-from sqlalchemy import text
 
-from tasks.errors import EventError, InventoryError
 from tasks.events.registry import register
 from tasks.inventory.runs import start_run
 from tasks.inventory.store import (
-    find_inventory,
     get_inventory,
-    list_inventories,
     read_landslides,
     store_inventory,
 )
@@ -42,9 +38,7 @@ def slides(count=3):
 def run_id(engine):
     with engine.begin() as connection:
         register(connection, HOKKAIDO, AreaOfInterest(AREA, "given"))
-        return start_run(
-            connection, Provenance(HOKKAIDO.id, {"scene": "sha"}), "test", None, "abc"
-        )
+        return start_run(connection, Provenance(HOKKAIDO.id, {"scene": "sha"}), "test", None, "abc")
 
 
 def store(connection, run_id, *, digest="one", landslides=None, publish=True, **changes):
