@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import geopandas
@@ -11,9 +12,10 @@ import numpy as np
 import pyogrio
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataSourceError
+from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import Geod
 from shapely.affinity import translate
+from shapely.errors import GEOSException
 from shapely.geometry import MultiPolygon, Point, Polygon, box
 from shapely.geometry.base import BaseGeometry
 from shapely.validation import explain_validity
@@ -23,7 +25,7 @@ from tasks.types import AreaOfInterest, Event, geodesic_area_m2
 
 _GEOD = Geod(ellps="WGS84")
 _MIN_AREA_M2 = 1.0
-_FAR_KM = 2_000.0
+_NEAR_KM, _FAR_KM = 100.0, 2_000.0
 # A straight line of a projected CRS bends in longitude and latitude; by under 2 cm over this.
 _SEGMENT_M = 1_000.0
 _CIRCLE_POINTS = 360
@@ -184,13 +186,7 @@ def _unwrapped(polygon: Polygon) -> Polygon:
     west, _, east, _ = polygon.bounds
     if east - west <= 180:
         return polygon
-    return _with_longitudes(polygon, lambda lon: np.where(lon < 0, lon + 360, lon))
-
-
-def _with_longitudes(
-    area: BaseGeometry, change: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-) -> BaseGeometry:
-    return shapely.transform(area, lambda xy: np.column_stack([change(xy[:, 0]), xy[:, 1]]))
+    return shapely.transform(polygon, lambda xy: xy + (xy[:, :1] < 0) * (360, 0))
 
 
 def _read_features(path: Path, layer: str | None) -> geopandas.GeoDataFrame:
@@ -198,14 +194,18 @@ def _read_features(path: Path, layer: str | None) -> geopandas.GeoDataFrame:
     if not path.is_file():
         raise AreaError(f"{path} is not a file; give a GeoJSON or GeoPackage with a polygon")
     try:
-        layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
-        if layer is None and len(layers) > 1:
-            raise AreaError(f"{path} has several layers ({', '.join(layers)}); name the one to use")
-        frame = geopandas.read_file(path, layer=layer or None, columns=[], engine="pyogrio")
-    except (DataSourceError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        with warnings.catch_warnings():
+            # GDAL's warnings about broken rings come before the error or the check that names them.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+            if layer is None and len(layers) > 1:
+                names = ", ".join(layers)
+                raise AreaError(f"{path} has several layers ({names}); name the one to use")
+            frame = geopandas.read_file(path, layer=layer, columns=[], engine="pyogrio")
+    except (DataSourceError, DataLayerError, GEOSException, ValueError) as error:
+        reason = str(error).split("; ")[0].rstrip(".")
         raise AreaError(
-            f"{path} cannot be read as an area: {reason}; give a GeoJSON or GeoPackage file"
+            f"{path} cannot be read as an area: {reason}; give whole GeoJSON or GeoPackage polygons"
         ) from error
     if not isinstance(frame, geopandas.GeoDataFrame) or frame.empty:
         raise AreaError(f"{path} is empty; give a file with at least one polygon")
@@ -243,8 +243,8 @@ def _to_wgs84(polygon: BaseGeometry, crs: object, projected: bool) -> BaseGeomet
 def _check_longitudes_latitudes(polygon: BaseGeometry, where: str) -> None:
     """Refuse coordinates off the globe, swapped, or round the earth the wrong way."""
     west, south, east, north = polygon.bounds
-    if not all(map(math.isfinite, polygon.bounds)):
-        raise AreaError(f"{where} has coordinates that are not numbers; export it in EPSG:4326")
+    if not polygon.is_valid or not all(map(math.isfinite, polygon.bounds)):
+        raise AreaError(f"{where} cannot be put into degrees; redraw it in EPSG:4326")
     span = f"longitude {west:g} to {east:g}, latitude {south:g} to {north:g}"
     if south < -90 or north > 90:
         swapped = west >= -90 and east <= 90 and max(abs(south), abs(north)) <= 360
@@ -267,17 +267,21 @@ def _check_longitudes_latitudes(polygon: BaseGeometry, where: str) -> None:
 
 def _check_near(aoi: AreaOfInterest, event: Event, path: Path) -> None:
     """Refuse an area so far from its event that a coordinate must be wrong."""
-    distance_km = _distance_km(aoi.geometry, event.longitude, event.latitude)
-    if distance_km <= _FAR_KM:
-        return
-    cause = "check that both are of the same place"
-    swapped = shapely.transform(aoi.geometry, lambda xy: xy[:, ::-1])
-    if _distance_km(swapped, event.longitude, event.latitude) <= _FAR_KM:
-        cause = "longitude and latitude look swapped; write longitude first"
-    mirrored = _with_longitudes(aoi.geometry, lambda lon: -lon)
-    if _distance_km(mirrored, event.longitude, event.latitude) <= _FAR_KM:
-        cause = "it lies on the wrong side of the antimeridian; change the sign of its longitudes"
-    raise AreaError(f"{path} lies {distance_km:,.0f} km from event {event.id}: {cause}")
+    here = (event.longitude, event.latitude)
+    distance_km = _distance_km(aoi.geometry, *here)
+    mistakes = {
+        "longitude and latitude look swapped; write longitude first": lambda xy: xy[:, ::-1],
+        "it lies on the wrong side of the antimeridian or of Greenwich; change the sign of its "
+        "longitudes": lambda xy: xy * (-1, 1),
+    }
+    for fix, mend in mistakes.items():
+        mended = shapely.transform(aoi.geometry, mend)
+        if distance_km > _NEAR_KM and _distance_km(mended, *here) == 0:
+            raise AreaError(f"{path} lies {distance_km:,.0f} km from event {event.id}: {fix}")
+    if distance_km > _FAR_KM:
+        raise AreaError(
+            f"{path} lies {distance_km:,.0f} km from event {event.id}; give the area of this event"
+        )
 
 
 def _distance_km(area: MultiPolygon, longitude: float, latitude: float) -> float:

@@ -28,6 +28,7 @@ from tasks.types import Event, EventKind
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{1,63}")
 _ALTERNATE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+_FIRST_YEAR, _LAST_YEAR = 1800, 2200
 _SHAKING = ("magnitude", "magnitude_type", "depth_km")
 _RAIN = ("rainfall_mm", "duration_h")
 _EXAMPLE_TIME = "2018-09-05T18:07:59Z"
@@ -51,7 +52,7 @@ _FIXES = {
 def _printable(text: str) -> str:
     """Refuse what PostgreSQL, terminals and file names cannot carry."""
     for position, character in enumerate(text):
-        if unicodedata.category(character) in ("Cc", "Cs"):
+        if unicodedata.category(character) == "Cc":
             raise PydanticCustomError(
                 "unprintable",
                 "holds the control character {code} at position {position}; remove it",
@@ -123,6 +124,8 @@ class EventRequest(BaseModel):
     def _time_is_aware(cls, value: datetime) -> datetime:
         if value.utcoffset() is None:
             raise PydanticCustomError("naive_time", "has no time zone")
+        if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
+            raise PydanticCustomError("bad_time", "is not within years that can be meant")
         return value.astimezone(UTC)
 
     @model_validator(mode="after")
@@ -132,7 +135,7 @@ class EventRequest(BaseModel):
         if given:
             raise PydanticCustomError(
                 "contradiction",
-                "{fields} cannot describe a {kind} event; leave out {fields} or change kind",
+                "{fields} cannot go with kind {kind}; leave out {fields} or change kind",
                 {"fields": " and ".join(given), "kind": self.kind},
             )
         return self
