@@ -1,0 +1,139 @@
+import multiprocessing
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from shapely.geometry import MultiPolygon, box
+from sqlalchemy import text
+
+from infra.schema import open_engine
+from tasks.errors import EventError
+from tasks.events.registry import find_aoi, find_event, list_events, register
+from tasks.types import AreaOfInterest, Event
+
+HOKKAIDO = Event(
+    id="us2000h8ty",
+    kind="earthquake",
+    title="M 6.6 - Hokkaido Eastern Iburi, Japan",
+    occurred_at=datetime(2018, 9, 5, 18, 7, 59, 150000, tzinfo=UTC),
+    longitude=141.9294,
+    latitude=42.6861,
+    magnitude=6.6,
+    magnitude_type="mww",
+    depth_km=35,
+    source="us",
+    source_version="us2000h8ty 2022-05-03T20:16:24Z",
+    alternate_ids=("iscgem615104", "EQ1150934"),
+)
+AREA = AreaOfInterest(MultiPolygon([box(141.8, 42.6, 142.1, 42.9)]), "given")
+
+
+def history(engine):
+    with engine.connect() as connection:
+        return connection.scalars(text("SELECT change FROM scarp.event_history ORDER BY id")).all()
+
+
+def test_an_event_comes_back_as_it_was_given(engine):
+    with engine.begin() as connection:
+        assert register(connection, HOKKAIDO, AREA) == "registered"
+    with engine.connect() as connection:
+        assert find_event(connection, "us2000h8ty") == HOKKAIDO
+        assert find_aoi(connection, "us2000h8ty") == AREA
+
+
+def test_registered_twice_is_registered_once(engine):
+    tokyo = timezone(timedelta(hours=9))
+    ring_from_another_corner = MultiPolygon([box(142.1, 42.6, 141.8, 42.9, ccw=False)])
+    with engine.begin() as connection:
+        register(connection, HOKKAIDO, AREA)
+        again = replace(HOKKAIDO, occurred_at=HOKKAIDO.occurred_at.astimezone(tokyo))
+        area = AreaOfInterest(ring_from_another_corner, "given")
+        assert register(connection, again, area) == "unchanged"
+    assert history(engine) == ["registered"]
+
+
+@pytest.mark.parametrize("change", [{"magnitude": 6.7}, {"title": "Iburi"}, {"longitude": 141.93}])
+def test_a_change_updates_the_event_and_keeps_what_was_said_before(engine, change):
+    with engine.begin() as connection:
+        register(connection, HOKKAIDO, AREA)
+        assert register(connection, replace(HOKKAIDO, **change), AREA) == "updated"
+        assert find_event(connection, HOKKAIDO.id) == replace(HOKKAIDO, **change)
+        first = connection.scalar(text("SELECT record FROM scarp.event_history ORDER BY id"))
+    assert first["magnitude"] == 6.6 and first["title"] == HOKKAIDO.title
+    assert history(engine) == ["registered", "updated"]
+
+
+def test_a_new_area_of_interest_is_an_update(engine):
+    wider = AreaOfInterest(MultiPolygon([box(141, 42, 143, 43)]), "Keefer 1984")
+    with engine.begin() as connection:
+        register(connection, HOKKAIDO, AREA)
+        assert register(connection, HOKKAIDO, wider) == "updated"
+        assert find_aoi(connection, HOKKAIDO.id) == wider
+
+
+def _register_one_of_two(settings, number):
+    engine = open_engine(settings)
+    with engine.begin() as connection:
+        change = register(connection, replace(HOKKAIDO, title=f"title {number % 2}"), AREA)
+    engine.dispose()
+    return change
+
+
+def test_eight_processes_registering_at_once_leave_one_event(settings, engine):
+    with multiprocessing.get_context("spawn").Pool(8) as pool:
+        changes = Counter(pool.starmap(_register_one_of_two, [(settings, n) for n in range(8)]))
+    assert changes["registered"] == 1
+    assert len(history(engine)) == 1 + changes["updated"]
+    with engine.connect() as connection:
+        assert len(list_events(connection)) == 1
+
+
+def test_events_are_listed_newest_first(engine):
+    older = replace(HOKKAIDO, id="older", occurred_at=datetime(2001, 1, 1, tzinfo=UTC))
+    with engine.begin() as connection:
+        register(connection, older, AREA)
+        register(connection, HOKKAIDO, AREA)
+        listed = list_events(connection)
+    assert [known.event.id for known in listed] == ["us2000h8ty", "older"]
+    assert listed[0].published_version is None and listed[0].state == "active"
+
+
+def test_an_unknown_event_is_refused_with_the_nearest_known(engine):
+    with engine.begin() as connection:
+        register(connection, HOKKAIDO, AREA)
+        with pytest.raises(EventError, match=r"'us2000h8tz' .*did you mean us2000h8ty\?.*register"):
+            find_event(connection, "us2000h8tz")
+
+
+@pytest.mark.parametrize("event_id", ["", "nothing like it", "x'; DROP TABLE scarp.event;--", "\0"])
+def test_any_text_may_be_asked_for(engine, event_id):
+    with engine.connect() as connection, pytest.raises(EventError, match="is not registered"):
+        find_event(connection, event_id)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"occurred_at": datetime(2018, 9, 5, 18, 7)}, "no time zone"),
+        ({"id": "../../etc/passwd"}, "event_id_check"),
+        ({"id": "a\0b"}, "NUL"),
+        ({"title": "a\0b"}, "NUL"),
+        ({"magnitude": 66.0}, "event_magnitude_check"),
+        ({"rainfall_mm": float("nan")}, "event_rainfall_mm_check"),
+        ({"kind": "volcano"}, "event_kind_check"),
+    ],
+)
+def test_what_the_register_cannot_hold_is_refused_and_leaves_nothing(engine, change, complaint):
+    with engine.begin() as connection:
+        with pytest.raises(EventError, match=complaint):
+            register(connection, replace(HOKKAIDO, **change), AREA)
+        assert list_events(connection) == []
+    assert history(engine) == []
+
+
+def test_quotes_and_sql_in_a_title_are_only_text(engine):
+    title = "O'Higgins \"; DROP SCHEMA scarp CASCADE; -- %s :x {}"
+    with engine.begin() as connection:
+        register(connection, replace(HOKKAIDO, title=title), AREA)
+        assert find_event(connection, HOKKAIDO.id).title == title
