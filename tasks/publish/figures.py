@@ -1,0 +1,409 @@
+"""The report's figures: PNGs with colours that everyone can tell apart.
+
+Matplotlib's object interface is used throughout, so that threads share no state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import rasterio
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+from matplotlib.patches import Patch, PathPatch, Rectangle
+from matplotlib.path import Path as Outline
+from numpy.typing import ArrayLike, NDArray
+from pyproj import CRS, Transformer
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry.base import BaseGeometry
+
+from tasks.errors import RasterError
+from tasks.publish.products import written_aside
+from tasks.types import Interval
+
+DPI = 150
+MAP_PX = 1400
+INK, QUIET, GRID = "#1f2933", "#52606d", "#d9dee3"
+BLUE, ORANGE, YELLOW = "#0072b2", "#d55e00", "#ffe14d"
+CLASS_NAMES = ("very low", "low", "moderate", "high", "very high")
+CLASS_COLOURS = ("#fff7d6", "#fec44f", "#ec7014", "#a63603", "#4d1a00")
+_NODATA_COLOUR = "#eceff1"
+_STYLE: Any = {"color": INK, "fontsize": 9}
+
+Extent = tuple[float, float, float, float]
+
+
+def map_figure(
+    path: Path,
+    image: Path,
+    landslides: gpd.GeoDataFrame,
+    aoi: MultiPolygon,
+    observed: MultiPolygon,
+    credit: str = "",
+) -> Path:
+    """Draw the landslides over the image they were mapped from.
+
+    Args:
+        path: PNG to make or replace.
+        image: mosaic with bands red, green, blue first, or one score band; projected.
+        landslides: polygons in EPSG:4326, any number.
+        aoi: area of interest in EPSG:4326.
+        observed: the part of it that was seen; the rest is hatched.
+        credit: a line under the map.
+
+    Returns:
+        `path`.
+
+    Raises:
+        RasterError: `image` cannot be read.
+        StorageError: `path` cannot be written.
+    """
+    pixels, crs, extent = _backdrop(image)
+    figure, axes = _map_page(extent, crs)
+    shown = pixels if pixels.ndim == 3 else np.ma.masked_invalid(pixels)
+    axes.imshow(shown, extent=extent, cmap="Greys_r", interpolation="nearest")
+    _hatch(axes, aoi, observed, crs)
+    _outline(axes, aoi, crs, "white", 2.4)
+    _outline(axes, aoi, crs, INK, 1.0)
+    width = 1.1 if len(landslides) < 500 else 0.6
+    for outline in landslides.geometry.to_crs(crs):
+        axes.add_patch(_patch(outline, facecolor="none", edgecolor=INK, linewidth=2.2 * width))
+        axes.add_patch(_patch(outline, facecolor="none", edgecolor=YELLOW, linewidth=width))
+    keys = [
+        Patch(facecolor="none", edgecolor=YELLOW, label=f"landslide ({len(landslides):,})"),
+        Patch(facecolor="none", edgecolor="white", label="area of interest"),
+    ]
+    _furnish(figure, axes, extent, keys, aoi, observed, credit, dark=True)
+    return _save(figure, path)
+
+
+def susceptibility_figure(
+    path: Path,
+    classes: Path,
+    landslides: gpd.GeoDataFrame,
+    aoi: MultiPolygon,
+    observed: MultiPolygon,
+    credit: str = "",
+) -> Path:
+    """Draw the five susceptibility classes with the landslides they were learned from.
+
+    Args:
+        path: PNG to make or replace.
+        classes: the class raster, uint8 1-5, 0 = nodata; projected.
+        landslides: polygons in EPSG:4326.
+        aoi: area of interest in EPSG:4326.
+        observed: the part of it that was seen; the rest is hatched.
+        credit: a line under the map.
+
+    Returns:
+        `path`.
+
+    Raises:
+        RasterError: `classes` cannot be read.
+        StorageError: `path` cannot be written.
+    """
+    with _opened(classes) as source:
+        levels = source.read(1, out_shape=_thumbnail(source), resampling=Resampling.mode)
+        crs, extent = CRS.from_user_input(source.crs), _extent(source)
+    figure, axes = _map_page(extent, crs)
+    colours = ListedColormap([_NODATA_COLOUR, *CLASS_COLOURS])
+    norm = BoundaryNorm(np.arange(-0.5, len(CLASS_COLOURS) + 1), colours.N)
+    axes.imshow(levels, extent=extent, cmap=colours, norm=norm, interpolation="nearest")
+    _hatch(axes, aoi, observed, crs)
+    for outline in landslides.geometry.to_crs(crs):
+        axes.add_patch(_patch(outline, facecolor="none", edgecolor=BLUE, linewidth=0.9))
+    _outline(axes, aoi, crs, INK, 1.0)
+    named = list(zip(CLASS_COLOURS, CLASS_NAMES, strict=True))[::-1]
+    keys = [Patch(facecolor=colour, edgecolor=GRID, label=name) for colour, name in named]
+    keys.append(Patch(facecolor="none", edgecolor=BLUE, label="landslide"))
+    keys.append(Patch(facecolor=_NODATA_COLOUR, edgecolor=GRID, label="no terrain data"))
+    _furnish(figure, axes, extent, keys, aoi, observed, credit)
+    return _save(figure, path)
+
+
+def roc_figure(
+    path: Path,
+    roc_spatial: ArrayLike,
+    roc_random: ArrayLike,
+    auc_spatial: Interval,
+    auc_random: Interval,
+) -> Path:
+    """Draw both ROC curves with their AUC; points are (n, 2) of false and true positive rate.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
+    figure, axes = _chart(5.2, 4.8)
+    axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, linestyle=":", label="chance, 0.50")
+    for points, auc, name, colour, dashes in (
+        (roc_random, auc_random, "random folds", ORANGE, "--"),
+        (roc_spatial, auc_spatial, "spatial folds", BLUE, "-"),
+    ):
+        label = f"{name}, AUC {auc.value:.2f} ({auc.low:.2f}–{auc.high:.2f})"
+        x, y = np.asarray(points, dtype=float).T
+        axes.plot(x, y, color=colour, linewidth=2, linestyle=dashes, label=label)
+    axes.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
+    axes.set_xlabel("stable cells called unstable (false positive rate)", **_STYLE)
+    axes.set_ylabel("failed cells called unstable (true positive rate)", **_STYLE)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="lower right", fontsize=8, frameon=False)
+    return _save(figure, path)
+
+
+def importance_figure(path: Path, importance: Mapping[str, Interval]) -> Path:
+    """Draw how much spatial AUC is lost when a factor is shuffled, most important on top.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
+    ranked = sorted(importance.items(), key=lambda item: item[1].value)
+    names = [name.replace("_", " ") for name, _ in ranked]
+    losses = np.array([(loss.low, loss.value, loss.high) for _, loss in ranked])
+    figure, axes = _chart(5.2, 0.9 + 0.3 * len(ranked))
+    axes.barh(names, losses[:, 1], color=BLUE, height=0.6)
+    axes.hlines(names, losses[:, 0], losses[:, 2], color=INK, linewidth=1.2)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("AUC lost when the factor is shuffled (bar ends: 95 %)", **_STYLE)
+    return _save(figure, path)
+
+
+def size_figure(path: Path, areas_m2: Sequence[float], minimum_m2: float = 0.0) -> Path:
+    """Draw the frequency density of landslide area on log axes (Malamud et al. 2004).
+
+    Args:
+        path: PNG to make or replace.
+        areas_m2: area of each landslide in m², at least one.
+        minimum_m2: the inventory's minimum mapping unit, marked if above 0.
+
+    Returns:
+        `path`.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
+    areas = np.asarray(areas_m2, dtype=float)
+    centre, density, count = frequency_density(areas)
+    figure, axes = _chart(5.2, 3.9)
+    axes.set(xscale="log", yscale="log")
+    axes.errorbar(
+        centre,
+        density,
+        yerr=density * np.minimum(1 / np.sqrt(count), 0.99),
+        fmt="o",
+        color=BLUE,
+        ecolor=GRID,
+        markersize=5,
+        label=f"{len(areas):,} landslides (bars: √n)",
+    )
+    if minimum_m2 > 0:
+        label = f"minimum mapping unit, {minimum_m2:,.0f} m²"
+        axes.axvline(minimum_m2, color=ORANGE, linestyle="--", linewidth=1.2, label=label)
+    axes.set_xlabel("landslide area (m²)", **_STYLE)
+    axes.set_ylabel("landslides per m² of size (1/m²)", **_STYLE)
+    axes.legend(loc="best", fontsize=8, frameon=False)
+    return _save(figure, path)
+
+
+def frequency_density(
+    areas_m2: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Landslides per m² of area in bins of equal width in log area (Malamud et al. 2004, eq. 1).
+
+    Returns:
+        Geometric centre of each bin that holds a landslide (m²), density (1/m²), and count.
+    """
+    low, high = areas_m2.min(), max(areas_m2.max(), areas_m2.min() * 1.01)
+    bins = max(1, min(20, round(math.sqrt(len(areas_m2)) * 1.5)))
+    edges = np.geomspace(low, high, bins + 1)
+    edges[0], edges[-1] = low, high
+    count, _ = np.histogram(areas_m2, edges)
+    held = count > 0
+    centre, density = np.sqrt(edges[1:] * edges[:-1]), count / np.diff(edges)
+    return centre[held], density[held], count[held]
+
+
+def _opened(path: Path) -> DatasetReader:
+    try:
+        return rasterio.open(path)
+    except RasterioError as error:
+        raise RasterError(f"{path} cannot be drawn, it is missing or damaged: {error}") from error
+
+
+def _backdrop(image: Path) -> tuple[NDArray[np.float64], CRS, Extent]:
+    """RGBA (rows, cols, 4) in 0-1 stretched between percentiles, or one band with NaN."""
+    with _opened(image) as source:
+        rows, cols = _thumbnail(source)
+        bands = [1, 2, 3] if source.count >= 3 else [1]
+        shape = (len(bands), rows, cols)
+        pixels = source.read(bands, out_shape=shape, masked=True, resampling=Resampling.average)
+        crs, extent = CRS.from_user_input(source.crs), _extent(source)
+    values = pixels.astype(np.float64).filled(np.nan)
+    if len(bands) == 1:
+        return values[0], crs, extent
+    seen = np.isfinite(values).all(axis=0)
+    stretched = np.zeros((rows, cols, 4))
+    for band, layer in enumerate(values):
+        if seen.any():
+            low, high = np.percentile(layer[seen], [1, 99])
+            stretched[..., band] = np.nan_to_num((layer - low) / max(high - low, 1e-9))
+    stretched[..., 3] = seen
+    return stretched.clip(0, 1), crs, extent
+
+
+def _thumbnail(source: DatasetReader) -> tuple[int, int]:
+    factor = max(1.0, max(source.height, source.width) / MAP_PX)
+    return max(1, round(source.height / factor)), max(1, round(source.width / factor))
+
+
+def _extent(source: DatasetReader) -> Extent:
+    bounds = source.bounds
+    return bounds.left, bounds.right, bounds.bottom, bounds.top
+
+
+def _map_page(extent: Extent, crs: CRS) -> tuple[Figure, Axes]:
+    left, right, bottom, top = extent
+    aspect = float(np.clip((top - bottom) / (right - left), 0.4, 1.6))
+    figure = Figure(figsize=(8, 8 * aspect + 0.6), layout="constrained", facecolor="white")
+    axes = figure.add_subplot()
+    axes.set_facecolor(_NODATA_COLOUR)
+    axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
+    axes.tick_params(labelsize=7, colors=QUIET, length=3)
+    for spine in axes.spines.values():
+        spine.set_color(GRID)
+    _degrees(axes, extent, crs)
+    return figure, axes
+
+
+def _degrees(axes: Axes, extent: Extent, crs: CRS) -> None:
+    """Label three places along each side with their longitude or latitude."""
+    left, right, bottom, top = extent
+    to_degrees = Transformer.from_crs(crs, 4326, always_xy=True)
+    x, y = (np.linspace(low, high, 7)[1::2] for low, high in ((left, right), (bottom, top)))
+    longitude, _ = to_degrees.transform(x, np.full(3, bottom))
+    _, latitude = to_degrees.transform(np.full(3, left), y)
+    axes.set_xticks(x, [f"{abs(v):.3f}° {'E' if v >= 0 else 'W'}" for v in longitude])
+    axes.set_yticks(y, [f"{abs(v):.3f}° {'N' if v >= 0 else 'S'}" for v in latitude])
+    axes.tick_params(axis="y", labelrotation=90)
+
+
+def _hatch(axes: Axes, aoi: MultiPolygon, observed: MultiPolygon, crs: CRS) -> None:
+    unseen = _projected(aoi.difference(observed), crs)
+    if not unseen.is_empty:
+        axes.add_patch(
+            _patch(unseen, facecolor="#ffffffb0", edgecolor=QUIET, hatch="////", linewidth=0.0)
+        )
+
+
+def _outline(axes: Axes, area: BaseGeometry, crs: CRS, colour: str, width: float) -> None:
+    edge = _patch(_projected(area, crs), facecolor="none", edgecolor=colour, linewidth=width)
+    axes.add_patch(edge)
+
+
+def _projected(geometry: BaseGeometry, crs: CRS) -> BaseGeometry:
+    return gpd.GeoSeries([geometry], crs="EPSG:4326").to_crs(crs).iloc[0]
+
+
+def _patch(geometry: BaseGeometry, **style: object) -> PathPatch:
+    polygons = [
+        part for part in getattr(geometry, "geoms", [geometry]) if isinstance(part, Polygon)
+    ]
+    rings = [ring for part in polygons for ring in (part.exterior, *part.interiors)]
+    outlines = [Outline(np.asarray(ring.coords)[:, :2], closed=True) for ring in rings]
+    return PathPatch(Outline.make_compound_path(*outlines), **style)
+
+
+def _furnish(
+    figure: Figure,
+    axes: Axes,
+    extent: Extent,
+    keys: list[Patch],
+    aoi: MultiPolygon,
+    observed: MultiPolygon,
+    credit: str,
+    *,
+    dark: bool = False,
+) -> None:
+    """Add legend, scale bar, north arrow and credit."""
+    if not aoi.difference(observed).is_empty:
+        keys.append(Patch(facecolor="white", edgecolor=QUIET, hatch="////", label="not observed"))
+    legend = axes.legend(handles=keys, loc="upper right", fontsize=8, framealpha=0.9)
+    legend.get_frame().set(edgecolor=GRID, facecolor="#5b6770" if dark else "white")
+    for text in legend.get_texts():
+        text.set_color("white" if dark else INK)
+    _scale_bar(axes, extent)
+    axes.annotate(
+        "N",
+        xy=(0.035, 0.97),
+        xytext=(0.035, 0.89),
+        xycoords="axes fraction",
+        ha="center",
+        va="center",
+        fontsize=10,
+        fontweight="bold",
+        color=INK,
+        bbox={"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": GRID},
+        arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.4},
+    )
+    figure.supxlabel(_drawable(credit), fontsize=7, color=QUIET, x=0.01, ha="left")
+
+
+def _scale_bar(axes: Axes, extent: Extent) -> None:
+    left, right, bottom, top = extent
+    length = round_length((right - left) / 4)
+    x, y, height = (
+        left + (right - left) * 0.04,
+        bottom + (top - bottom) * 0.04,
+        (top - bottom) / 120,
+    )
+    pad = (right - left) * 0.015
+    plate = Rectangle(
+        (x - pad, y - pad), length + 2 * pad, height * 5 + 2 * pad, facecolor="white", alpha=0.85
+    )
+    axes.add_patch(plate)
+    axes.add_patch(Rectangle((x, y), length, height, facecolor=INK))
+    label = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    axes.text(x + length / 2, y + 1.8 * height, label, ha="center", va="bottom", fontsize=8)
+
+
+def round_length(about_m: float) -> float:
+    """The largest of 1, 2, 5 times a power of ten that is not above `about_m`."""
+    power = 10.0 ** math.floor(math.log10(about_m))
+    return max(step * power for step in (1, 2, 5) if step * power <= about_m)
+
+
+def _drawable(text: str) -> str:
+    """The text if the font has all its letters, else where to find it."""
+    font = FT2Font(font_manager.findfont("DejaVu Sans"))
+    missing = any(font.get_char_index(ord(letter)) == 0 for letter in text if letter != "\n")
+    return "credits: see report.html" if missing else text
+
+
+def _chart(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    axes = figure.add_subplot()
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8, colors=QUIET)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name in ("left", "bottom"))
+        spine.set_color(QUIET)
+    return figure, axes
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    with written_aside(path) as aside:
+        # without the metadata the same picture is the same bytes under every version
+        figure.savefig(aside, dpi=DPI, metadata={"Software": None})
+    return path

@@ -1,0 +1,179 @@
+"""The report: one HTML page that needs nothing else, for people who decide."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tasks.errors import StorageError
+from tasks.publish.products import written_aside
+from tasks.types import AreaOfInterest, Doubt, Event, Interval, Provenance, SceneJudgement
+
+USEFUL_AUC = 0.7
+WIDE_GAP = 0.05
+
+
+@dataclass(frozen=True)
+class Making:
+    """How one product came about, for the provenance section."""
+
+    product: str
+    run_id: str
+    provenance: Provenance
+    code: str = ""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class SusceptibilityResult:
+    """What the report says about a susceptibility map.
+
+    `importance` is the loss of AUC by factor; `sampling` is a sentence about cells and folds.
+    """
+
+    model: str
+    auc_spatial: Interval
+    auc_random: Interval
+    importance: Mapping[str, Interval]
+    sampling: str
+    figure: Path | None = None
+    roc: Path | None = None
+    importance_figure: Path | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything the report tells; what is None or empty is left out or said to be missing.
+
+    Attributes:
+        event: what happened.
+        aoi: where was looked.
+        judgements: every scene found, used or refused.
+        observed_km2: how much of the AOI was seen.
+        landslide_areas_m2: one for each landslide mapped.
+        inventory: the version in words, such as "version 2, published".
+        method: what mapped it.
+        threshold: score from which a pixel is a landslide, or None for an imported inventory.
+        minimum_mapping_unit_m2: smallest landslide kept.
+        susceptibility: the map, or None.
+        susceptibility_skipped: why there is none.
+        doubts: reservations about all products.
+        making: provenance of each product.
+        weights_card: what is known about the weights, name to value.
+        credits: attribution sentences.
+        map_figure: PNG.
+        size_figure: PNG.
+    """
+
+    event: Event
+    aoi: AreaOfInterest
+    judgements: Sequence[SceneJudgement]
+    observed_km2: float
+    landslide_areas_m2: Sequence[float]
+    inventory: str
+    method: str
+    threshold: float | None = None
+    minimum_mapping_unit_m2: float = 0.0
+    susceptibility: SusceptibilityResult | None = None
+    susceptibility_skipped: str = ""
+    doubts: Sequence[Doubt] = ()
+    making: Sequence[Making] = ()
+    weights_card: Mapping[str, Any] = field(default_factory=dict)
+    credits: Sequence[str] = ()
+    map_figure: Path | None = None
+    size_figure: Path | None = None
+
+    @property
+    def unseen_km2(self) -> float:
+        """The part of the AOI that no scene used shows clear."""
+        return max(0.0, self.aoi.area_km2 - self.observed_km2)
+
+    @property
+    def unseen_share(self) -> float:
+        """`unseen_km2` as a share of the AOI, 0-1."""
+        return self.unseen_km2 / self.aoi.area_km2
+
+    @property
+    def used(self) -> list[SceneJudgement]:
+        """The scenes used."""
+        return [judgement for judgement in self.judgements if judgement.used]
+
+    @property
+    def refused(self) -> list[SceneJudgement]:
+        """The scenes looked at and not used."""
+        return [judgement for judgement in self.judgements if not judgement.used]
+
+
+def write_report(path: Path, report: Report) -> Path:
+    """Write the report as one self-contained HTML page.
+
+    Images are embedded and styles inline; the page asks nothing of the network.
+
+    Args:
+        path: HTML to make or replace.
+        report: what to tell.
+
+    Returns:
+        `path`.
+
+    Raises:
+        StorageError: a figure cannot be read or `path` cannot be written.
+    """
+    environment = Environment(
+        loader=PackageLoader("tasks.publish"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        data_uri=_data_uri, moment=_moment, area=_area, km2=_km2, percent=_percent, plain=_plain
+    )
+    areas = np.asarray(report.landslide_areas_m2, dtype=float)
+    page = environment.get_template("report.html").render(
+        report=report,
+        areas=areas,
+        median_area=float(np.median(areas)) if len(areas) else 0.0,
+        useful_auc=USEFUL_AUC,
+        wide_gap=WIDE_GAP,
+    )
+    with written_aside(path) as aside:
+        aside.write_text(page, encoding="utf-8")
+    return path
+
+
+def _data_uri(figure: Path) -> str:
+    try:
+        return f"data:image/png;base64,{b64encode(figure.read_bytes()).decode()}"
+    except OSError as error:
+        raise StorageError(f"figure {figure} cannot be read for the report: {error}") from error
+
+
+def _moment(time: datetime | None) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if time else "date unknown"
+
+
+def _area(area_m2: float) -> str:
+    return f"{area_m2 / 1e6:,.2f} km²" if area_m2 >= 1e5 else f"{area_m2:,.0f} m²"
+
+
+def _km2(area_km2: float) -> str:
+    return f"{area_km2:,.0f} km²" if area_km2 >= 100 else f"{area_km2:,.2f} km²"
+
+
+def _percent(share: float) -> str:
+    if 0 < share < 0.01:
+        return "under 1 %"
+    return "over 99 %" if 0.99 < share < 1 else f"{share:.0%}".replace("%", " %")
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")

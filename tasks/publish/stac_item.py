@@ -1,0 +1,94 @@
+"""The STAC Item that describes an event's products to other programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pystac
+from shapely.geometry import mapping
+
+from tasks.publish.products import written_aside
+from tasks.types import AreaOfInterest, Event, Scene
+
+_COG, _PNG = pystac.MediaType.COG, pystac.MediaType.PNG
+_ASSETS = {
+    "score.tif": (_COG, "Landslide score, 0-1", "data"),
+    "mask.tif": (_COG, "Landslide mask: 1 landslide, 0 none", "data"),
+    "inventory.gpkg": (pystac.MediaType.GEOPACKAGE, "Landslide inventory", "data"),
+    "inventory.parquet": (pystac.MediaType.PARQUET, "Landslide inventory, GeoParquet", "data"),
+    "susceptibility.tif": (_COG, "Landslide susceptibility, 0-1", "data"),
+    "susceptibility_classes.tif": (_COG, "Landslide susceptibility, classes 1-5", "data"),
+    "report.html": (pystac.MediaType.HTML, "Report", "metadata"),
+    "map.png": (_PNG, "Map of the landslides", "overview"),
+    "size_distribution.png": (_PNG, "Sizes of the landslides", "overview"),
+    "susceptibility.png": (_PNG, "Map of susceptibility", "overview"),
+    "roc.png": (_PNG, "ROC curves of susceptibility", "overview"),
+    "importance.png": (_PNG, "Importance of the factors", "overview"),
+}
+
+
+def write_stac_item(
+    path: Path,
+    event: Event,
+    aoi: AreaOfInterest,
+    scenes: Sequence[Scene],
+    *,
+    created_at: datetime,
+    digest: str,
+) -> Path:
+    """Describe the products that lie beside `path` in a STAC Item.
+
+    The item spans the AOI and the time of the scenes used, or that of the event where no scene is
+    dated. It uses no extension; `scarp:event_id` and `scarp:digest` say what it was made from.
+
+    Args:
+        path: JSON to make or replace, in the folder of the products.
+        event: the event.
+        aoi: its area of interest.
+        scenes: the scenes used.
+        created_at: when the products were made, aware.
+        digest: of the provenance.
+
+    Returns:
+        `path`.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
+    times = sorted(scene.acquired_at for scene in scenes if scene.acquired_at)
+    start, end = (times[0], times[-1]) if times else (event.occurred_at, event.occurred_at)
+    item = pystac.Item(
+        id=f"{event.id}-landslides",
+        geometry=mapping(aoi.geometry),
+        bbox=_bbox(aoi),
+        datetime=None,
+        start_datetime=start,
+        end_datetime=end,
+        properties={
+            "title": f"Landslides: {event.title}",
+            "created": pystac.utils.datetime_to_str(created_at),
+            "scarp:event_id": event.id,
+            "scarp:digest": digest,
+        },
+    )
+    for name, (media_type, title, role) in _ASSETS.items():
+        if (path.parent / name).exists():
+            asset = pystac.Asset(f"./{name}", title, media_type=media_type, roles=[role])
+            item.add_asset(Path(name).stem if role == "overview" else name.replace(".", "_"), asset)
+    with written_aside(path) as aside:
+        text = json.dumps(item.to_dict(include_self_link=False), indent=2, ensure_ascii=False)
+        aside.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def _bbox(aoi: AreaOfInterest) -> list[float]:
+    """West, south, east, north; west is greater than east across the antimeridian (RFC 7946)."""
+    west, south, east, north = aoi.geometry.bounds
+    if west == -180 and east == 180:
+        parts = [part.bounds for part in aoi.geometry.geoms]
+        west = min(bounds[0] for bounds in parts if bounds[0] > 0)
+        east = max(bounds[2] for bounds in parts if bounds[2] < 0)
+    return [west, south, east, north]
