@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -122,3 +124,25 @@ def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
         else str(value)
         for name, value in parameters.items()
     }
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """When a run began and ended, by which code."""
+
+    id: UUID
+    code_commit: str
+    started_at: datetime
+    ended_at: datetime | None
+
+
+def get_run(connection: Connection, run_id: UUID) -> RunRecord:
+    """The record of a run.
+
+    Raises:
+        StoreError: the run is unknown.
+    """
+    row = connection.execute(select(run).where(run.c.id == run_id)).one_or_none()
+    if row is None:
+        raise StoreError(f"run {run_id} is not in the store")
+    return RunRecord(row.id, row.code_commit, row.started_at, row.ended_at)

@@ -192,7 +192,7 @@ def publish_inventory(connection: Connection, event_id: str, inventory_id: UUID)
 def read_landslides(connection: Connection, inventory_id: UUID) -> gpd.GeoDataFrame:
     """The landslides of an inventory, EPSG:4326, by number, with the columns `MEASURES`.
 
-    Unknown numbers are NaN, unknown flags NA; a one-part outline is a Polygon.
+    Unknown numbers and texts are NaN, unknown flags NA; a one-part outline is a Polygon.
     """
     columns = [landslide.c[name] for name in MEASURES]
     query = (

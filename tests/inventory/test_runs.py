@@ -1,0 +1,103 @@
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from shapely.geometry import MultiPolygon, box
+from sqlalchemy import text
+
+from tasks.errors import EventError, StoreError
+from tasks.events.registry import register
+from tasks.inventory.runs import finish_run, record_judgements, start_run
+from tasks.types import AreaOfInterest, Event, Provenance, Scene, SceneJudgement
+
+RAIN = Event(
+    id="emilia-romagna-2023",
+    kind="rainfall",
+    title="Emilia-Romagna",
+    occurred_at=datetime(2023, 5, 17, tzinfo=UTC),
+    longitude=11.9,
+    latitude=44.2,
+    rainfall_mm=200.0,
+)
+AREA = MultiPolygon([box(11.8, 44.1, 12.0, 44.3)])
+MADE_FROM = Provenance(RAIN.id, {"S2A_1": "sha256:1"}, {"threshold": 0.5, "window_px": 512}, "w8")
+
+
+@pytest.fixture
+def connection(engine):
+    with engine.begin() as connection:
+        register(connection, RAIN, AreaOfInterest(AREA, "given"))
+        yield connection
+
+
+def scene(name, checksum="1"):
+    return Scene(
+        id=name,
+        provider="earth-search",
+        collection="sentinel-2-l2a",
+        item_id=name,
+        acquired_at=datetime(2023, 5, 23, 10, tzinfo=UTC),
+        gsd_m=10.0,
+        bands=("red", "green", "blue"),
+        crs="EPSG:32632",
+        footprint=AREA,
+        hrefs={"red": "B04.tif"},
+        checksum=checksum,
+    )
+
+
+def v_run(connection):
+    return connection.execute(text("SELECT * FROM scarp.v_runs")).one()
+
+
+def test_a_run_keeps_what_it_was_made_from(connection):
+    run_id = start_run(connection, MADE_FROM, "map_landslides", "prefect-1", "c0ffee")
+    row = v_run(connection)
+    assert (row.run_id, row.digest, row.outcome) == (run_id, MADE_FROM.digest, None)
+    assert (row.inputs, row.parameters) == (MADE_FROM.inputs, MADE_FROM.parameters)
+    assert (row.weights_digest, row.code_commit) == ("w8", "c0ffee")
+
+
+def test_a_run_ends_once(connection):
+    run_id = start_run(connection, MADE_FROM, "map_landslides", None, "c0ffee")
+    finish_run(connection, run_id, "succeeded_empty")
+    row = v_run(connection)
+    assert row.outcome == "succeeded_empty" and row.ended_at >= row.started_at
+    with pytest.raises(StoreError, match="already ended"):
+        finish_run(connection, run_id, "failed", "too late")
+    with pytest.raises(StoreError, match="unknown"):
+        finish_run(connection, uuid4(), "succeeded")
+
+
+def test_a_failed_run_keeps_the_reason(connection):
+    run_id = start_run(connection, MADE_FROM, "map_landslides", None, "c0ffee")
+    finish_run(connection, run_id, "failed", "B04.tif\0 is truncated")
+    assert v_run(connection).error == "B04.tif is truncated"
+
+
+def test_a_run_needs_a_registered_event(connection):
+    with pytest.raises(EventError, match="'nowhere' is not registered"):
+        start_run(connection, Provenance("nowhere", {}), "map_landslides", None, "c0ffee")
+
+
+def test_judgements_recorded_twice_stand_once(connection):
+    run_id = start_run(connection, MADE_FROM, "map_landslides", None, "c0ffee")
+    judged = [
+        SceneJudgement(scene("S2A_1"), 0.93, True, "clear"),
+        SceneJudgement(scene("S2A_2"), 0.02, False, "98 % cloud"),
+    ]
+    record_judgements(connection, run_id, judged)
+    record_judgements(connection, run_id, judged)
+    assert (v_run(connection).scenes_used, v_run(connection).scenes_refused) == (1, 1)
+    refused = connection.execute(
+        text("SELECT reason, clear_fraction FROM scarp.run_scene WHERE NOT used")
+    ).one()
+    assert tuple(refused) == ("98 % cloud", 0.02)
+
+
+def test_one_scene_in_two_runs_is_one_row_and_other_bytes_are_another(connection):
+    for checksum in ("1", "1", "2"):
+        run_id = start_run(connection, MADE_FROM, "map_landslides", None, "c0ffee")
+        judged = SceneJudgement(scene("S2A_1", checksum), 0.9, True, "clear")
+        record_judgements(connection, run_id, [judged])
+    assert connection.scalar(text("SELECT count(*) FROM scarp.scene")) == 2
