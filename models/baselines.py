@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate
 
 from models.errors import ModelError
 from models.resnet_heads import FCN, CCNet, DANet
+from models.tiles import prepare
 from models.unets import DenseUNet, TransUNet, UNet3Plus
 
 Factory = Callable[..., nn.Module]
@@ -49,27 +50,14 @@ class Baseline(nn.Module):
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """Logits (n, 1, h, w) of an image (n, bands, h, w); invalid pixels are read as 0.
 
-        Args:
-            x: float32, standardised, any h and w from 1.
-            valid: bool (n, 1, h, w), None for all valid. These networks know no masks, so that what
-                they say near unseen ground leans on zeros.
-
-        Raises:
-            ModelError: `x` is not (n, bands, h, w), is empty, or does not fit `valid`.
+        Raises as `tiles.prepare` does. These networks know no masks: what they say near unseen
+        ground leans on zeros.
         """
-        if x.ndim != 4 or x.shape[1] != self.bands or 0 in x.shape:
-            raise ModelError(
-                f"image is {tuple(x.shape)}; give (n, {self.bands}, h, w), none of it 0"
-            )
-        if valid is not None:
-            if valid.shape != (x.shape[0], 1, *x.shape[2:]):
-                raise ModelError(f"valid is {tuple(valid.shape)} for an image {tuple(x.shape)}")
-            x = x.masked_fill(~valid, 0)
-        height, width = x.shape[2:]
-        padded = pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
-        logits = self.read(self.network(padded))
-        if logits.shape[2:] != padded.shape[2:]:
-            logits = interpolate(logits, size=padded.shape[2:], mode="bilinear")
+        height, width = x.shape[-2:]
+        filled, _ = prepare(x, valid, self.bands, self.multiple)
+        logits = self.read(self.network(filled))
+        if logits.shape[2:] != filled.shape[2:]:
+            logits = interpolate(logits, size=filled.shape[2:], mode="bilinear")
         return logits[:, :, :height, :width]
 
 

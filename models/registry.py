@@ -1,0 +1,60 @@
+"""Every network by name, all behind one interface.
+
+A network maps float32 tiles (n, bands, h, w), standardised, of any h and w, and their validity
+(bool (n, 1, h, w), or None) to logits (n, 1, h, w); it raises ModelError for tiles it cannot use.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from models import baselines
+from models.errors import ModelError
+from models.ldmnet import ldmnet
+from models.scgcnet import PRESETS, SCGCNet
+
+_FACTORIES: dict[str, Callable[..., nn.Module]] = {
+    "ldm-net": partial(ldmnet, "full"),
+    **{f"ldm-net-{size}": partial(ldmnet, size) for size in ("small", "tiny", "compact")},
+    "vmamba": partial(ldmnet, "full", ffn="mlp", n_states=1),
+    **{f"scgc-net-{preset}": partial(SCGCNet, preset=preset) for preset in PRESETS},
+    **baselines.FACTORIES,
+}
+
+
+def names() -> tuple[str, ...]:
+    """What `build` knows: the papers' networks first, then those they compare with."""
+    return tuple(_FACTORIES)
+
+
+def build(name: str, bands: int = 3, **options: Any) -> nn.Module:
+    """A network with fresh weights, in training mode.
+
+    Args:
+        name: one of `names`.
+        bands: bands of the tiles, at least 1.
+        options: what else the network's own builder takes, such as `embedding` of LDM-Net,
+            `global_level` of SCGC-Net or `head` of SegFormer.
+
+    Raises:
+        ModelError: the name is not known (the nearest is suggested), an option does not exist,
+            `bands` is below 1, or a library that the network comes from is missing.
+    """
+    if name not in _FACTORIES:
+        near = get_close_matches(name.lower(), _FACTORIES, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(_FACTORIES)}"
+        raise ModelError(f"no network is called {name!r}; {hint}")
+    if bands < 1:
+        raise ModelError(f"bands is {bands}; a network needs at least 1")
+    factory = _FACTORIES[name]
+    try:
+        inspect.signature(factory).bind(bands=bands, **options)
+    except TypeError as error:
+        raise ModelError(f"{name}: {error}") from error
+    return factory(bands=bands, **options)
