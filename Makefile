@@ -1,0 +1,47 @@
+# Two commands do everything on a bare Debian or Ubuntu machine: `make demo` and `make test`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+UV := VIRTUAL_ENV=$(CURDIR)/$(VENV) UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(VENV)/bin/uv
+
+.PHONY: help demo test lint system browser clean
+
+help:
+	@echo "make demo   install what is missing, then map a real disaster from end to end"
+	@echo "make test   install what is missing, then run the linters and every test"
+	@echo "make lint   ruff, mypy and the layer rule alone"
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/scarp demo
+
+test: $(VENV)/.installed-dev browser lint
+	$(VENV)/bin/pytest
+
+lint: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+system:
+	@PYTHON=$(PYTHON) infra/debian.sh postgresql postgresql-postgis python3-venv
+
+browser:
+	@infra/debian.sh chromium
+
+$(VENV)/bin/uv: | system
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Scarp needs Python 3.11 or newer: set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet uv
+
+$(VENV)/.installed: pyproject.toml constraints.txt | system $(VENV)/bin/uv
+	$(UV) pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | system $(VENV)/bin/uv
+	$(UV) pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,43 @@
+"""`scarp`: one command from an event to a map. Each group of commands is a file beside this one."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from console import db, doctor, events, inventory, mapping, networks, response
+from console.output import say
+from infra.errors import InfraError
+from models.errors import ModelError
+from tasks.errors import ScarpError
+
+app = typer.Typer(
+    name="scarp",
+    help="Landslide event response: from an earthquake or a storm to an inventory and a map.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(response.demo)
+app.command()(events.register)
+app.add_typer(events.app, name="events")
+app.command()(response.respond)
+app.command(name="map")(mapping.map_image)
+app.add_typer(inventory.app, name="inventory")
+app.command()(mapping.evaluate)
+app.add_typer(networks.app, name="model")
+app.add_typer(db.app, name="db")
+app.command()(doctor.doctor)
+
+
+def main() -> None:
+    """Run a command; an error made on purpose ends in its sentence and its exit code."""
+    try:
+        app()
+    except (ScarpError, ModelError, InfraError) as error:
+        say(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        say("interrupted; run the same command again to go on")
+        sys.exit(130)

@@ -1,0 +1,109 @@
+"""`scarp doctor`: what is missing on this machine, and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import typer
+
+from console.output import AsJson, print_json, screen, table
+from infra.errors import InfraError
+from infra.settings import Settings
+from models.errors import ModelError
+
+LEAST_FREE_GB = 2.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at; `fix` is empty where nothing is wrong."""
+
+    part: str
+    ok: bool
+    found: str
+    fix: str = ""
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is missing and how to mend it. Example: scarp doctor."""
+    settings = Settings()
+    findings = [
+        _python(),
+        _home(settings),
+        _attempt("PostgreSQL + PostGIS", lambda: _postgres(settings)),
+        _attempt("store", lambda: _store(settings)),
+        _attempt("weights", _weights),
+        _scan(),
+    ]
+    if as_json:
+        print_json(findings)
+    else:
+        rows = [
+            {"part": f.part, "": "ok" if f.ok else "MISSING", "found": f.found, "to do": f.fix}
+            for f in findings
+        ]
+        screen.print(table("Scarp on this machine", rows))
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def _attempt(part: str, look: Callable[[], str]) -> Finding:
+    """A look that raises is a finding whose error says what to do."""
+    try:
+        return Finding(part, True, look())
+    except (InfraError, ModelError) as error:
+        return Finding(part, False, "not usable", str(error))
+
+
+def _python() -> Finding:
+    return Finding("Python", True, sys.version.split()[0])
+
+
+def _home(settings: Settings) -> Finding:
+    place = settings.home
+    while not place.exists():
+        place = place.parent
+    free_gb = shutil.disk_usage(place).free / 1e9
+    found = f"{settings.home}, {free_gb:.0f} GB free"
+    if not os.access(place, os.W_OK):
+        return Finding("data folder", False, found, "make it writable or set SCARP_HOME")
+    if free_gb < LEAST_FREE_GB:
+        return Finding("data folder", False, found, "free some disk space or set SCARP_HOME")
+    return Finding("data folder", True, found)
+
+
+def _postgres(settings: Settings) -> str:
+    from infra.postgres import find_binaries
+
+    if settings.database_url:
+        return "not needed: SCARP_DATABASE_URL names a server"
+    return str(find_binaries())
+
+
+def _store(settings: Settings) -> str:
+    from sqlalchemy import text
+
+    from infra.schema import open_engine
+
+    with open_engine(settings).connect() as connection:
+        return f"PostGIS {connection.scalar(text('select postgis_lib_version()'))}"
+
+
+def _weights() -> str:
+    from models.weights import available, load
+
+    names = available()
+    for name in names:
+        load(name)
+    return ", ".join(names)
+
+
+def _scan() -> Finding:
+    import torch
+
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    return Finding("network runs on", True, f"{where}, torch {torch.__version__}")

@@ -1,0 +1,73 @@
+"""`scarp map` and `scarp evaluate`: landslides of one image, and how good an inventory is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from console.output import AsJson, print_json, progress_bars, screen, table
+
+
+def map_image(
+    image: Annotated[Path, typer.Argument(help="A GeoTIFF with red, green and blue bands.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
+    weights: Annotated[str, typer.Option(help="Name or path of the weights.")] = "ldm-net-tiny",
+    threshold: Annotated[
+        float | None, typer.Option(min=0.01, max=0.99, help="Default: the weights' own.")
+    ] = None,
+    minimum_mapping_unit_m2: Annotated[float, typer.Option(min=0)] = 300.0,
+    window_px: Annotated[int, typer.Option(min=32)] = 512,
+    as_json: AsJson = False,
+) -> None:
+    """Map landslides in one image, with no event and no database.
+
+    Example: scarp map scene.tif -o mapped
+    """
+    from flows.map_image import map_image as run
+
+    with progress_bars():
+        result = run(image, out, weights, threshold, minimum_mapping_unit_m2, window_px)
+    if as_json:
+        print_json(result)
+    else:
+        screen.print(
+            f"{result.landslides} landslides, {result.area_m2 / 1e6:.2f} km², in {result.folder}",
+            highlight=False,
+        )
+
+
+def evaluate(
+    event_id: Annotated[str, typer.Argument(help="The event both inventories belong to.")],
+    reference: Annotated[int, typer.Option(help="Version taken as true, such as an import.")],
+    version: Annotated[
+        int | None, typer.Option(help="Version to judge. Default: the published one.")
+    ] = None,
+    resolution_m: Annotated[
+        float | None, typer.Option(min=0.1, help="Pixel of the comparison. Default: the scene's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two inventories of an event on the ground both looked at.
+
+    Example: scarp evaluate us2000h8ty --reference 2
+    """
+    from flows.evaluate import evaluate_inventory
+
+    result = evaluate_inventory(event_id, reference, version, resolution_m)
+    if as_json:
+        print_json(result)
+        return
+    pixels = result.agreement.pixels
+    rows = {
+        "pixel precision": f"{pixels.precision:.3f}",
+        "pixel recall": f"{pixels.recall:.3f}",
+        "pixel F1": f"{pixels.f1:.3f}",
+        "pixel IoU": f"{pixels.iou:.3f}",
+        "landslides found": f"{result.agreement.found_count} of {result.agreement.reference_count}",
+        "ground compared": f"{result.agreement.compared_km2:.2f} km²",
+        "pixel size": f"{result.agreement.resolution_m:g} m",
+    }
+    title = f"{event_id}: version {result.version} against version {result.reference}"
+    screen.print(table(title, [{"measure": n, "value": v} for n, v in rows.items()]))

@@ -1,0 +1,88 @@
+"""What a command says: tables and bars for people, one JSON document for machines."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+screen = Console()
+messages = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+
+
+def say(sentence: str) -> None:
+    """Tell a person something on standard error, as it is."""
+    typer.echo(f"scarp: {sentence}", err=True)
+
+
+def print_json(record: Any) -> None:
+    """Print dataclasses, paths, times and geometries as one JSON document on standard output."""
+    typer.echo(json.dumps(record, default=_plain, indent=1, ensure_ascii=False))
+
+
+def table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A table with one column a key of the first row; None is shown as a dash."""
+    drawn = Table(title=title, title_justify="left", title_style="bold")
+    for heading in rows[0] if rows else ():
+        drawn.add_column(heading.replace("_", " "), overflow="fold")
+    for row in rows:
+        drawn.add_row(*("–" if value is None else str(value) for value in row.values()))
+    return drawn
+
+
+@contextmanager
+def progress_bars() -> Iterator[None]:
+    """Draw a bar with count and ETA for every stage a flow reports, while the block runs."""
+    from flows.progress import listening
+
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=messages, disable=not messages.is_terminal) as bars:
+        drawn: dict[str, TaskID] = {}
+
+        def draw(stage: str, done: int, total: int) -> None:
+            if stage not in drawn:
+                drawn[stage] = bars.add_task(stage, total=total)
+            bars.update(drawn[stage], completed=done, total=total)
+
+        with listening(draw):
+            yield
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path | UUID):
+        return str(value)
+    if hasattr(value, "__geo_interface__"):
+        return value.__geo_interface__
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,140 @@
+"""`scarp respond` and `scarp demo`: the whole job, and what it left behind."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from console.output import AsJson, print_json, progress_bars, screen, table
+
+if TYPE_CHECKING:
+    from flows.options import ResponseOptions
+    from flows.respond import Response
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "emilia_romagna_2023"
+
+
+def respond(
+    event_id: Annotated[str, typer.Argument(help="A registered event.")],
+    source: Annotated[str, typer.Option(help="STAC API or catalog, or an image file or folder.")],
+    dem: Annotated[
+        Path | None, typer.Option(help="Elevation in metres; without it no susceptibility.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Ignore imagery after this time: 2023-06-01T00:00Z.")
+    ] = None,
+    weights: Annotated[str, typer.Option(help="Name or path of the weights.")] = "ldm-net-tiny",
+    threshold: Annotated[
+        float | None, typer.Option(help="Score of a landslide. Default: the weights' own.")
+    ] = None,
+    minimum_mapping_unit_m2: Annotated[
+        float, typer.Option(help="Smallest landslide kept, in m².")
+    ] = 300.0,
+    minimum_clear: Annotated[
+        float, typer.Option(help="Least clear share of what a scene covers of the AOI.")
+    ] = 0.6,
+    window_px: Annotated[int, typer.Option(help="Side of the network's window.")] = 512,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the products.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Map an event's landslides, assess susceptibility and write a report.
+
+    Example: scarp respond us2000h8ty --source scene.tif
+    """
+    options = _options(
+        source=source,
+        dem=dem,
+        until=until,
+        weights=weights,
+        threshold=threshold,
+        minimum_mapping_unit_m2=minimum_mapping_unit_m2,
+        minimum_clear=minimum_clear,
+        window_px=window_px,
+        out=out,
+    )
+    _show(_run(event_id, options), as_json)
+
+
+def demo(
+    example: Annotated[Path, typer.Option(help="Folder of the example.")] = EXAMPLE,
+    open_report: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the report in a browser.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Map the landslides of Emilia-Romagna, May 2023, from the bundled images.
+
+    Example: scarp demo
+    """
+    from flows.register import register_event
+    from tasks.errors import CatalogError
+    from tasks.events.request import read_event
+
+    if not (example / "catalog.json").exists():
+        raise CatalogError(
+            f"{example} does not hold the example (catalog.json); it comes with the source "
+            "repository: run from a clone, or pass --example FOLDER"
+        )
+    event = read_event(example / "event.json")
+    register_event(event, example / "aoi.geojson")
+    options = _options(source=str(example / "catalog.json"), dem=example / "dem.tif")
+    response = _run(event.id, options)
+    _show(response, as_json)
+    if open_report and sys.stdout.isatty() and not as_json:
+        typer.launch(response.report.as_uri())
+
+
+def _options(**chosen: Any) -> ResponseOptions:
+    from pydantic import ValidationError
+
+    from flows.options import ResponseOptions
+    from tasks.errors import BadInputError
+
+    try:
+        return ResponseOptions(**chosen)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise BadInputError(f"--{option} {first['input']!r}: {first['msg']}") from error
+
+
+def _run(event_id: str, options: ResponseOptions) -> Response:
+    from flows.respond import respond as respond_flow
+
+    with progress_bars():
+        return respond_flow(event_id, options)
+
+
+def _show(response: Response, as_json: bool) -> None:
+    summary = _summary(response)
+    if as_json:
+        print_json(summary)
+        return
+    rows = [{"": name.replace("_", " "), "result": value} for name, value in summary.items()]
+    screen.print(table(response.mapped.event.title, rows))
+    for doubt in response.mapped.inventory.doubts:
+        screen.print(f"note: {doubt.text}", highlight=False, markup=False)
+
+
+def _summary(response: Response) -> dict[str, Any]:
+    mapped, inventory = response.mapped, response.mapped.inventory
+    model = response.assessed.susceptibility
+    return {
+        "event_id": mapped.event.id,
+        "inventory_version": inventory.version,
+        "status": inventory.status,
+        "scenes_used": ", ".join(scene.id for scene in mapped.rasters.mosaic.scenes),
+        "scenes_refused": sum(not judgement.used for judgement in mapped.judgements),
+        "observed_km2": round(inventory.observed_km2, 3),
+        "aoi_km2": round(mapped.aoi.area_km2, 3),
+        "landslides": inventory.landslide_count,
+        "landslide_area_km2": round(inventory.area_m2 / 1e6, 4),
+        "auc_spatial": round(model.auc_spatial.value, 3) if model else None,
+        "auc_random": round(model.auc_random.value, 3) if model else None,
+        "susceptibility_skipped": response.assessed.skipped or None,
+        "products": str(response.folder),
+        "report": str(response.report),
+    }

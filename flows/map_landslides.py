@@ -1,0 +1,222 @@
+"""From imagery to a published inventory of one event."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from uuid import UUID
+
+import torch
+from prefect import flow
+from shapely import union_all
+
+from flows.options import ResponseOptions
+from flows.progress import report
+from flows.runs import failure_recorded, recorded_run
+from flows.steps import step
+from flows.world import World, open_world
+from models.weights import Card, load
+from tasks.events.registry import find_aoi, find_event
+from tasks.imagery.clouds import judge
+from tasks.imagery.folder import read_folder
+from tasks.imagery.mosaic import prepare_mosaic
+from tasks.imagery.rasters import file_sha256
+from tasks.imagery.select import choose_scenes, imagery_doubts
+from tasks.imagery.stac import search_stac
+from tasks.inventory.runs import finish_run, record_judgements
+from tasks.inventory.store import StoredInventory, find_inventory, store_inventory
+from tasks.mapping.attributes import measure, with_scenes
+from tasks.mapping.segment import segment_scene
+from tasks.mapping.vectorise import landslide_polygons, write_mask
+from tasks.mapping.windows import WindowPlan
+from tasks.susceptibility.factors import derive_factors
+from tasks.types import AreaOfInterest, Doubt, Event, Mosaic, Provenance, SceneJudgement
+
+NAME = "map-landslides"
+# Raised when a change of code changes what the same inputs give, so that old products are redone.
+METHOD_VERSION = 1
+SEARCH_BEFORE = timedelta(days=365)
+
+
+@dataclass(frozen=True)
+class Rasters:
+    """What an inventory is outlined from: the image, the score and the mask, all on disk."""
+
+    mosaic: Mosaic
+    score: Path
+    mask: Path
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """An inventory, and everything that was looked at for it."""
+
+    event: Event
+    aoi: AreaOfInterest
+    judgements: tuple[SceneJudgement, ...]
+    card: Card
+    provenance: Provenance
+    rasters: Rasters
+    inventory: StoredInventory
+
+
+@flow(name=NAME)
+def map_landslides(event_id: str, options: ResponseOptions) -> Mapped:
+    """Find imagery of an event, segment it and publish one inventory version.
+
+    The same inputs give the inventory that is already stored, and nothing is computed twice.
+
+    Raises:
+        ScarpError: see `tasks.errors`; the run that failed keeps the reason.
+    """
+    world = open_world()
+    with world.engine.connect() as connection:
+        event, aoi = find_event(connection, event_id), find_aoi(connection, event_id)
+    asked = Provenance(event.id, {"source": options.source}, options.model_dump(mode="json"))
+    with failure_recorded(world.engine, asked, NAME):
+        network, card = load(options.weights)
+        judgements = tuple(step(look_for_scenes)(event, aoi, options))
+        provenance = mapping_provenance(event, aoi, judgements, card, options)
+    with world.engine.connect() as connection:
+        stored = find_inventory(connection, event.id, provenance.digest)
+    known = nullcontext(stored.run_id) if stored else None
+    with known or recorded_run(world.engine, provenance, NAME) as run_id:
+        folder = world.work(event.id, provenance.digest)
+        rasters = step(make_rasters)(folder, aoi, judgements, network, card, provenance)
+        mapped = (event, aoi, judgements, card, provenance, rasters)
+        inventory = stored or step(outline)(world, run_id, *mapped, options.dem)
+    return Mapped(*mapped, inventory)
+
+
+def look_for_scenes(
+    event: Event, aoi: AreaOfInterest, options: ResponseOptions
+) -> list[SceneJudgement]:
+    """Search the source, judge what each scene shows of the AOI, and choose.
+
+    Raises:
+        NoImageryError: no scene can be used.
+        CatalogError, RasterError, TransientError: the source cannot be read.
+    """
+    until = options.until or datetime.now(UTC)
+    source = options.source
+    if "://" in source or Path(source).suffix == ".json":
+        scenes = search_stac(source, aoi, event.occurred_at - SEARCH_BEFORE, until)
+    else:
+        scenes = [s for s in read_folder(Path(source)) if (s.acquired_at or until) <= until]
+    views = []
+    for number, scene in enumerate(scenes, start=1):
+        views.append(judge(scene, aoi))
+        report("judging scenes", number, len(scenes))
+    return choose_scenes(views, aoi, event.occurred_at, options.minimum_clear)
+
+
+def mapping_provenance(
+    event: Event,
+    aoi: AreaOfInterest,
+    judgements: tuple[SceneJudgement, ...],
+    card: Card,
+    options: ResponseOptions,
+) -> Provenance:
+    """Everything that decides an inventory; the order of the scenes used counts too."""
+    used = [judgement.scene for judgement in judgements if judgement.used]
+    inputs = {"aoi": sha256(aoi.geometry.wkb).hexdigest()}
+    inputs |= {f"scene {i} {scene.id}": scene.checksum for i, scene in enumerate(used, start=1)}
+    if options.dem:
+        inputs["dem"] = file_sha256(options.dem)
+    parameters = {
+        "method_version": METHOD_VERSION,
+        "threshold": options.threshold or card.threshold,
+        "minimum_mapping_unit_m2": options.minimum_mapping_unit_m2,
+        "window_px": options.window_px,
+    }
+    return Provenance(event.id, inputs, parameters, card.digest)
+
+
+def make_rasters(
+    folder: Path,
+    aoi: AreaOfInterest,
+    judgements: tuple[SceneJudgement, ...],
+    network: torch.nn.Module,
+    card: Card,
+    provenance: Provenance,
+) -> Rasters:
+    """Prepare the mosaic, score it and threshold it; a score already on disk is kept."""
+    used = [judgement.scene for judgement in judgements if judgement.used]
+    report("preparing imagery", 0, 1)
+    mosaic = prepare_mosaic(used, aoi, folder)
+    report("preparing imagery", 1, 1)
+    score, mask = folder / "score.tif", folder / "mask.tif"
+    tags = {"SCARP_EVENT": provenance.event_id, "SCARP_DIGEST": provenance.digest}
+    size = provenance.parameters["window_px"]
+    if not score.exists():
+        segment_scene(
+            mosaic.path,
+            network,
+            card,
+            score,
+            plan=WindowPlan(size, size // 8),
+            tags=tags,
+            progress=partial(report, "mapping landslides"),
+        )
+    if not mask.exists():
+        write_mask(score, mask, provenance.parameters["threshold"], tags)
+    return Rasters(mosaic, score, mask)
+
+
+def outline(
+    world: World,
+    run_id: UUID,
+    event: Event,
+    aoi: AreaOfInterest,
+    judgements: tuple[SceneJudgement, ...],
+    card: Card,
+    provenance: Provenance,
+    rasters: Rasters,
+    dem: Path | None,
+) -> StoredInventory:
+    """Outline the landslides, measure them, and publish them with their run in one transaction."""
+    mosaic, parameters = rasters.mosaic, provenance.parameters
+    looked_at = union_all([scene.footprint for scene in mosaic.scenes]) & aoi.geometry
+    found = landslide_polygons(
+        rasters.score, parameters["threshold"], parameters["minimum_mapping_unit_m2"], looked_at
+    )
+    terrain = derive_factors(dem, mosaic.observed) if dem and len(found) else None
+    landslides = with_scenes(measure(found, terrain), mosaic)
+    doubts = [
+        *imagery_doubts(judgements, mosaic, aoi, event.occurred_at),
+        *_other_doubts(aoi, card, mosaic),
+    ]
+    with world.engine.begin() as connection:
+        inventory = store_inventory(
+            connection,
+            event_id=event.id,
+            run_id=run_id,
+            digest=provenance.digest,
+            method=f"{card.name}@sha256:{card.digest}",
+            threshold=parameters["threshold"],
+            minimum_mapping_unit_m2=parameters["minimum_mapping_unit_m2"],
+            observed=mosaic.observed,
+            scenes=mosaic.scenes,
+            landslides=landslides,
+            doubts=doubts,
+            publish=True,
+        )
+        record_judgements(connection, run_id, judgements)
+        finish_run(connection, run_id, "succeeded" if len(landslides) else "succeeded_empty")
+    return inventory
+
+
+def _other_doubts(aoi: AreaOfInterest, card: Card, mosaic: Mosaic) -> list[Doubt]:
+    doubts = []
+    if aoi.how != "given":
+        doubts.append(Doubt("provisional-aoi", f"the area of interest is provisional: {aoi.how}"))
+    low, high = card.gsd_range_m
+    finest = min(scene.gsd_m for scene in mosaic.scenes)
+    if not low <= finest <= high:
+        text = f"the imagery has {finest:g} m pixels, the network was trained on {low:g}-{high:g} m"
+        doubts.append(Doubt("gsd-outside-training", f"{text}; it was resampled to fit"))
+    return doubts

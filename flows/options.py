@@ -1,0 +1,28 @@
+"""What an operator may choose about a response; validated before any work starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+
+class ResponseOptions(BaseModel):
+    """Parameters of `respond` and of the flows it chains."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = Field(description="STAC API or catalog, or an image file or folder")
+    dem: Path | None = Field(None, description="elevation raster in metres")
+    until: AwareDatetime | None = Field(None, description="ignore imagery after this time")
+    weights: str = Field("ldm-net-tiny", description="name or path of the weights")
+    threshold: float | None = Field(
+        None, gt=0, lt=1, description="score of a landslide; default: the weights' own"
+    )
+    minimum_mapping_unit_m2: float = Field(300.0, ge=0, description="smallest landslide kept")
+    minimum_clear: float = Field(
+        0.6, ge=0, le=1, description="least share of a scene's part of the AOI that is clear"
+    )
+    window_px: int = Field(512, ge=32, description="side of the square the network reads at once")
+    seed: int = Field(0, description="seed of sampling and of the forest")
+    out: Path | None = Field(None, description="folder of the products")

@@ -1,0 +1,182 @@
+"""Everything an event leaves in its folder, written aside and put in place together."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import UUID
+
+import geopandas as gpd
+from sqlalchemy import Connection
+
+from flows.assess_susceptibility import Assessed
+from flows.map_landslides import Mapped
+from flows.progress import report
+from flows.world import open_world
+from tasks.inventory.export import export_inventory
+from tasks.inventory.runs import get_run
+from tasks.inventory.store import read_landslides
+from tasks.publish import figures
+from tasks.publish.products import storage_error
+from tasks.publish.report import Making, Report, SusceptibilityResult, write_report
+from tasks.publish.stac_item import ASSETS, write_stac_item
+from tasks.susceptibility.predict import classes_path
+from tasks.susceptibility.store import StoredSusceptibility
+from tasks.types import Interval, Provenance
+
+PRODUCTS = (*ASSETS, "item.json")
+
+
+def publish_products(mapped: Mapped, assessed: Assessed, folder: Path) -> Path:
+    """Write rasters, vectors, figures, the STAC item and the report of an event.
+
+    Products of an earlier version that this one does not have are removed.
+
+    Returns:
+        The report.
+
+    Raises:
+        StorageError: the folder cannot be written; the products already there stay.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
+            made = Path(aside)
+            _write(mapped, assessed, made)
+            for name in PRODUCTS:
+                if (made / name).exists():
+                    (made / name).replace(folder / name)
+                else:
+                    (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    return folder / "report.html"
+
+
+def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
+    inventory, stored = mapped.inventory, assessed.susceptibility
+    with open_world().engine.connect() as connection:
+        landslides = read_landslides(connection, inventory.id)
+        making = [
+            _making(
+                connection,
+                f"inventory version {inventory.version}",
+                mapped.provenance,
+                inventory.run_id,
+            )
+        ]
+        if stored and assessed.provenance:
+            making.append(
+                _making(connection, "susceptibility map", assessed.provenance, stored.run_id)
+            )
+    shutil.copyfile(mapped.rasters.score, folder / "score.tif")
+    shutil.copyfile(mapped.rasters.mask, folder / "mask.tif")
+    export_inventory(landslides, inventory.observed, folder / "inventory.gpkg")
+    export_inventory(landslides, inventory.observed, folder / "inventory.parquet")
+    report("writing products", 1, 3)
+    _draw(mapped, stored, landslides, folder)
+    report("writing products", 2, 3)
+    card, event = mapped.card, mapped.event
+    write_report(
+        folder / "report.html",
+        Report(
+            event=event,
+            aoi=mapped.aoi,
+            judgements=mapped.judgements,
+            observed_km2=inventory.observed_km2,
+            landslide_areas_m2=[float(area) for area in landslides["area_m2"]],
+            inventory=f"version {inventory.version}, {inventory.status}",
+            method=inventory.method,
+            threshold=inventory.threshold,
+            minimum_mapping_unit_m2=inventory.minimum_mapping_unit_m2,
+            susceptibility=_result(stored, folder) if stored else None,
+            susceptibility_skipped=assessed.skipped,
+            doubts=[*inventory.doubts, *(stored.doubts if stored else ())],
+            making=making,
+            weights_card=asdict(card),
+            credits=_credits(mapped),
+            map_figure=folder / "map.png",
+            size_figure=folder / "size_distribution.png" if len(landslides) else None,
+        ),
+    )
+    write_stac_item(
+        folder / "item.json",
+        event,
+        mapped.aoi,
+        mapped.rasters.mosaic.scenes,
+        created_at=stored.created_at if stored else inventory.created_at,
+        digest=making[-1].provenance.digest,
+    )
+    report("writing products", 3, 3)
+
+
+def _draw(
+    mapped: Mapped,
+    stored: StoredSusceptibility | None,
+    landslides: gpd.GeoDataFrame,
+    folder: Path,
+) -> None:
+    inventory, aoi = mapped.inventory, mapped.aoi.geometry
+    credit = " · ".join(_credits(mapped))
+    image = mapped.rasters.mosaic.path
+    figures.map_figure(folder / "map.png", image, landslides, aoi, inventory.observed, credit)
+    if len(landslides):
+        areas = [float(area) for area in landslides["area_m2"]]
+        figures.size_figure(
+            folder / "size_distribution.png", areas, inventory.minimum_mapping_unit_m2
+        )
+    if stored:
+        classes = classes_path(stored.path)
+        shutil.copyfile(stored.path, folder / "susceptibility.tif")
+        shutil.copyfile(classes, folder / "susceptibility_classes.tif")
+        figures.susceptibility_figure(
+            folder / "susceptibility.png", classes, landslides, aoi, inventory.observed
+        )
+        figures.roc_figure(
+            folder / "roc.png",
+            stored.roc["spatial"],
+            stored.roc["random"],
+            stored.auc_spatial,
+            stored.auc_random,
+        )
+        figures.importance_figure(folder / "importance.png", _importance(stored))
+
+
+def _result(stored: StoredSusceptibility, folder: Path) -> SusceptibilityResult:
+    drawn = stored.sampling
+    return SusceptibilityResult(
+        model=stored.model,
+        auc_spatial=stored.auc_spatial,
+        auc_random=stored.auc_random,
+        importance=_importance(stored),
+        sampling=(
+            f"{drawn['presences']} cells inside {drawn['landslides']} landslides against "
+            f"{drawn['absences']} observed, unfailed cells; {drawn['folds']}"
+        ),
+        figure=folder / "susceptibility.png",
+        roc=folder / "roc.png",
+        importance_figure=folder / "importance.png",
+    )
+
+
+def _importance(stored: StoredSusceptibility) -> dict[str, Interval]:
+    return {name: Interval(**loss) for name, loss in stored.importance.items()}
+
+
+def _making(connection: Connection, product: str, provenance: Provenance, run_id: UUID) -> Making:
+    record = get_run(connection, run_id)
+    return Making(
+        product,
+        str(run_id),
+        provenance,
+        record.code_commit,
+        record.started_at,
+        record.ended_at,
+    )
+
+
+def _credits(mapped: Mapped) -> list[str]:
+    """Licence lines of the scenes used, each once."""
+    return list(dict.fromkeys(s.licence for s in mapped.rasters.mosaic.scenes if s.licence))

@@ -1,0 +1,52 @@
+"""Every product points to a run: these record how runs begin and end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from prefect.context import get_run_context
+from prefect.exceptions import MissingContextError
+from sqlalchemy import Engine
+
+from flows.world import code_version
+from tasks.inventory.runs import finish_run, start_run
+from tasks.types import Outcome, Provenance
+
+
+@contextmanager
+def recorded_run(engine: Engine, provenance: Provenance, flow: str) -> Iterator[UUID]:
+    """Open a run; if the block fails or is interrupted, the run keeps the reason.
+
+    The block itself finishes the run it succeeds in, since only it knows whether the product is
+    empty.
+    """
+    with engine.begin() as connection:
+        run_id = start_run(connection, provenance, flow, _flow_run_id(), code_version())
+    try:
+        yield run_id
+    except BaseException as error:
+        outcome: Outcome = "failed" if isinstance(error, Exception) else "cancelled"
+        with engine.begin() as connection:
+            finish_run(connection, run_id, outcome, str(error) or type(error).__name__)
+        raise
+
+
+@contextmanager
+def failure_recorded(engine: Engine, provenance: Provenance, flow: str) -> Iterator[None]:
+    """If the block fails, leave a failed run with the reason; otherwise leave nothing."""
+    try:
+        yield
+    except Exception:
+        with recorded_run(engine, provenance, flow):
+            raise
+
+
+def _flow_run_id() -> str | None:
+    try:
+        context = get_run_context()
+    except MissingContextError:
+        return None
+    run = getattr(context, "flow_run", None)
+    return str(run.id) if run else None

@@ -1,0 +1,114 @@
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+from shapely.geometry import box
+
+from tasks.mapping.vectorise import landslide_polygons, write_mask
+
+WEST, NORTH, GSD = 700000, 4912000, 10
+ROWS, COLUMNS = 60, 80
+
+
+@pytest.fixture
+def levels():
+    return np.full((ROWS, COLUMNS), 20, np.uint8)
+
+
+@pytest.fixture
+def write_score(tmp_path):
+    def write(levels):
+        path = tmp_path / "score.tif"
+        profile = {
+            "driver": "GTiff",
+            "dtype": "uint8",
+            "count": 1,
+            "height": levels.shape[0],
+            "width": levels.shape[1],
+            "crs": "EPSG:32632",
+            "transform": from_origin(WEST, NORTH, GSD, GSD),
+            "nodata": 0,
+        }
+        with rasterio.open(path, "w", **profile) as score:
+            score.write(levels, 1)
+        return path
+
+    return write
+
+
+def ground(columns=COLUMNS, rows=ROWS):
+    shape = box(WEST, NORTH - rows * GSD, WEST + columns * GSD, NORTH)
+    return gpd.GeoSeries([shape], crs="EPSG:32632").to_crs("EPSG:4326")[0]
+
+
+def test_each_body_becomes_one_valid_polygon_of_its_true_area(levels, write_score):
+    levels[5:15, 5:25] = 230
+    levels[30:34, 40:44] = 200
+    found = landslide_polygons(write_score(levels), 0.5, 0, ground())
+    assert len(found) == 2
+    assert found.is_valid.all()
+    assert found.crs.to_epsg() == 4326
+    # The UTM scale factor here is 1.0001, so grid and geodesic area differ by 2 in 10,000.
+    np.testing.assert_allclose(found["area_m2"], [200 * 100, 16 * 100], rtol=1e-3)
+    np.testing.assert_allclose(found["score_mean"], [229 / 254, 199 / 254])
+
+
+def test_bodies_that_touch_at_a_corner_are_two(levels, write_score):
+    levels[10:14, 10:14] = 255
+    levels[14:18, 14:18] = 255
+    found = landslide_polygons(write_score(levels), 0.5, 0, ground())
+    assert len(found) == 2
+
+
+def test_a_hole_stays_a_hole(levels, write_score):
+    levels[10:20, 10:20] = 255
+    levels[14:16, 14:16] = 20
+    (outline,) = landslide_polygons(write_score(levels), 0.5, 0, ground()).geometry
+    assert len(outline.interiors) == 1
+
+
+def test_smaller_than_the_minimum_mapping_unit_is_left_out(levels, write_score):
+    levels[10, 10:12] = 255
+    levels[30:32, 30:32] = 255
+    found = landslide_polygons(write_score(levels), 0.5, 300, ground())
+    assert len(found) == 1
+
+
+def test_nothing_found_is_an_empty_frame_with_its_columns(levels, write_score):
+    found = landslide_polygons(write_score(levels), 0.5, 0, ground())
+    assert found.empty
+    assert {"area_m2", "score_mean", "touches_cloud_edge"} <= set(found.columns)
+    assert found.crs.to_epsg() == 4326
+
+
+def test_the_end_of_the_scene_and_a_cloud_are_told_apart(levels, write_score):
+    levels[20:40, 30:50] = 0
+    levels[25:30, 22:30] = 255
+    levels[50:55, 72:80] = 240
+    levels[5:10, 5:10] = 220
+    levels[40:45, 60:66] = 210
+    levels[:, 66:68] = 0
+    found = landslide_polygons(write_score(levels), 0.5, 0, ground(columns=66))
+    flags = {
+        round(row.score_mean * 254) + 1: (row.touches_scene_edge, row.touches_cloud_edge)
+        for row in found.itertuples()
+    }
+    assert flags == {
+        255: (False, True),
+        240: (True, False),
+        220: (False, False),
+        210: (True, False),
+    }
+
+
+def test_a_mask_keeps_unknown_apart_from_stable(levels, write_score, tmp_path):
+    levels[0:10] = 0
+    levels[20:30, 20:30] = 255
+    mask = write_mask(write_score(levels), tmp_path / "mask.tif", 0.5, {"SCARP_EVENT": "e"})
+    with rasterio.open(mask) as result:
+        values = result.read(1)
+        assert result.nodata == 255
+    assert (values[:10] == 255).all()
+    assert (values[20:30, 20:30] == 1).all()
+    assert values[40, 40] == 0
