@@ -6,6 +6,7 @@ Matplotlib's object interface is used throughout, so that threads share no state
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from tasks.publish.products import written_aside
 from tasks.types import Interval
 
 DPI = 150
+GAMMA = 0.7
+CREDIT_LETTERS = 150
 MAP_PX = 1400
 INK, QUIET, GRID = "#1f2933", "#52606d", "#d9dee3"
 BLUE, ORANGE, YELLOW = "#0072b2", "#d55e00", "#ffe14d"
@@ -76,15 +79,12 @@ def map_figure(
     _hatch(axes, aoi, observed, crs)
     _outline(axes, aoi, crs, "white", 2.4)
     _outline(axes, aoi, crs, INK, 1.0)
-    width = 1.1 if len(landslides) < 500 else 0.6
-    for outline in landslides.geometry.to_crs(crs):
-        axes.add_patch(_patch(outline, facecolor="none", edgecolor=INK, linewidth=2.2 * width))
-        axes.add_patch(_patch(outline, facecolor="none", edgecolor=YELLOW, linewidth=width))
+    _landslides(axes, landslides, crs, YELLOW, INK)
     keys = [
-        Patch(facecolor="none", edgecolor=YELLOW, label=f"landslide ({len(landslides):,})"),
-        Patch(facecolor="none", edgecolor="white", label="area of interest"),
+        Patch(facecolor=QUIET, edgecolor=YELLOW, linewidth=1.6, label="landslide"),
+        Patch(facecolor="none", edgecolor=INK, label="area of interest"),
     ]
-    _furnish(figure, axes, extent, keys, aoi, observed, credit, dark=True)
+    _furnish(figure, axes, extent, keys, aoi, observed, credit)
     return _save(figure, path)
 
 
@@ -121,8 +121,7 @@ def susceptibility_figure(
     norm = BoundaryNorm(np.arange(-0.5, len(CLASS_COLOURS) + 1), colours.N)
     axes.imshow(levels, extent=extent, cmap=colours, norm=norm, interpolation="nearest")
     _hatch(axes, aoi, observed, crs)
-    for outline in landslides.geometry.to_crs(crs):
-        axes.add_patch(_patch(outline, facecolor="none", edgecolor=BLUE, linewidth=0.9))
+    _landslides(axes, landslides, crs, BLUE, "white")
     _outline(axes, aoi, crs, INK, 1.0)
     named = list(zip(CLASS_COLOURS, CLASS_NAMES, strict=True))[::-1]
     keys = [Patch(facecolor=colour, edgecolor=GRID, label=name) for colour, name in named]
@@ -175,7 +174,7 @@ def importance_figure(path: Path, importance: Mapping[str, Interval]) -> Path:
     axes.hlines(names, losses[:, 0], losses[:, 2], color=INK, linewidth=1.2)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("AUC lost when the factor is shuffled (bar ends: 95 %)", **_STYLE)
+    axes.set_xlabel("AUC lost when the factor is shuffled (lines: 95 % interval)", **_STYLE)
     return _save(figure, path)
 
 
@@ -203,10 +202,11 @@ def size_figure(path: Path, areas_m2: Sequence[float], minimum_m2: float = 0.0) 
         yerr=density * np.minimum(1 / np.sqrt(count), 0.99),
         fmt="o",
         color=BLUE,
-        ecolor=GRID,
+        ecolor=QUIET,
         markersize=5,
-        label=f"{len(areas):,} landslides (bars: √n)",
+        label=f"{len(areas):,} landslides (lines: ±√n)",
     )
+    axes.set_ylim(density.min() / 3, density.max() * 4)
     if minimum_m2 > 0:
         label = f"minimum mapping unit, {minimum_m2:,.0f} m²"
         axes.axvline(minimum_m2, color=ORANGE, linestyle="--", linewidth=1.2, label=label)
@@ -259,7 +259,8 @@ def _backdrop(image: Path) -> tuple[NDArray[np.float64], CRS, Extent]:
             low, high = np.percentile(layer[seen], [1, 99])
             stretched[..., band] = np.nan_to_num((layer - low) / max(high - low, 1e-9))
     stretched[..., 3] = seen
-    return stretched.clip(0, 1), crs, extent
+    # eyes, unlike sensors, want the dark half of the range spread out
+    return stretched.clip(0, 1) ** GAMMA, crs, extent
 
 
 def _thumbnail(source: DatasetReader) -> tuple[int, int]:
@@ -275,7 +276,7 @@ def _extent(source: DatasetReader) -> Extent:
 def _map_page(extent: Extent, crs: CRS) -> tuple[Figure, Axes]:
     left, right, bottom, top = extent
     aspect = float(np.clip((top - bottom) / (right - left), 0.4, 1.6))
-    figure = Figure(figsize=(8, 8 * aspect + 0.6), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(8, 7.6 * aspect + 0.8), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     axes.set_facecolor(_NODATA_COLOUR)
     axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
@@ -306,6 +307,16 @@ def _hatch(axes: Axes, aoi: MultiPolygon, observed: MultiPolygon, crs: CRS) -> N
         )
 
 
+def _landslides(
+    axes: Axes, landslides: gpd.GeoDataFrame, crs: CRS, colour: str, casing: str
+) -> None:
+    """Outline landslides in one colour cased in another, so that they show on any ground."""
+    width = 1.1 if len(landslides) < 500 else 0.5
+    for outline in landslides.geometry.to_crs(crs):
+        axes.add_patch(_patch(outline, facecolor="none", edgecolor=casing, linewidth=2.2 * width))
+        axes.add_patch(_patch(outline, facecolor="none", edgecolor=colour, linewidth=width))
+
+
 def _outline(axes: Axes, area: BaseGeometry, crs: CRS, colour: str, width: float) -> None:
     edge = _patch(_projected(area, crs), facecolor="none", edgecolor=colour, linewidth=width)
     axes.add_patch(edge)
@@ -332,31 +343,26 @@ def _furnish(
     aoi: MultiPolygon,
     observed: MultiPolygon,
     credit: str,
-    *,
-    dark: bool = False,
 ) -> None:
     """Add legend, scale bar, north arrow and credit."""
     if not aoi.difference(observed).is_empty:
         keys.append(Patch(facecolor="white", edgecolor=QUIET, hatch="////", label="not observed"))
-    legend = axes.legend(handles=keys, loc="upper right", fontsize=8, framealpha=0.9)
-    legend.get_frame().set(edgecolor=GRID, facecolor="#5b6770" if dark else "white")
-    for text in legend.get_texts():
-        text.set_color("white" if dark else INK)
+    figure.legend(handles=keys, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     _scale_bar(axes, extent)
-    axes.annotate(
-        "N",
-        xy=(0.035, 0.97),
-        xytext=(0.035, 0.89),
-        xycoords="axes fraction",
+    axes.text(
+        0.03,
+        0.965,
+        "▲\nN",
+        transform=axes.transAxes,
         ha="center",
-        va="center",
+        va="top",
         fontsize=10,
         fontweight="bold",
+        linespacing=0.9,
         color=INK,
-        bbox={"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": GRID},
-        arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.4},
+        bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0},
     )
-    figure.supxlabel(_drawable(credit), fontsize=7, color=QUIET, x=0.01, ha="left")
+    axes.set_xlabel(_drawable(credit), fontsize=7, color=QUIET, loc="left")
 
 
 def _scale_bar(axes: Axes, extent: Extent) -> None:
@@ -384,10 +390,10 @@ def round_length(about_m: float) -> float:
 
 
 def _drawable(text: str) -> str:
-    """The text if the font has all its letters, else where to find it."""
+    """The text in lines as wide as the map if the font has all its letters, else where to look."""
     font = FT2Font(font_manager.findfont("DejaVu Sans"))
     missing = any(font.get_char_index(ord(letter)) == 0 for letter in text if letter != "\n")
-    return "credits: see report.html" if missing else text
+    return "credits: see report.html" if missing else textwrap.fill(text, CREDIT_LETTERS)
 
 
 def _chart(width: float, height: float) -> tuple[Figure, Axes]:

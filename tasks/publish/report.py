@@ -135,7 +135,13 @@ def write_report(path: Path, report: Report) -> Path:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        data_uri=_data_uri, moment=_moment, area=_area, km2=_km2, percent=_percent, plain=_plain
+        data_uri=_data_uri,
+        moment=_moment,
+        area=_area,
+        km2=_km2,
+        percent=_percent,
+        plain=_plain,
+        said=_said,
     )
     areas = np.asarray(report.landslide_areas_m2, dtype=float)
     page = environment.get_template("report.html").render(
@@ -177,3 +183,12 @@ def _percent(share: float) -> str:
 
 def _plain(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _said(value: Any) -> str:
+    """A card's or a parameter's value as words: mappings and lists without their brackets."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{_plain(str(name))}: {_said(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_said(part) for part in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -14,7 +14,7 @@ from tasks.publish.products import written_aside
 from tasks.types import AreaOfInterest, Event, Scene
 
 _COG, _PNG = pystac.MediaType.COG, pystac.MediaType.PNG
-_ASSETS = {
+ASSETS = {
     "score.tif": (_COG, "Landslide score, 0-1", "data"),
     "mask.tif": (_COG, "Landslide mask: 1 landslide, 0 none", "data"),
     "inventory.gpkg": (pystac.MediaType.GEOPACKAGE, "Landslide inventory", "data"),
@@ -74,7 +74,7 @@ def write_stac_item(
             "scarp:digest": digest,
         },
     )
-    for name, (media_type, title, role) in _ASSETS.items():
+    for name, (media_type, title, role) in ASSETS.items():
         if (path.parent / name).exists():
             asset = pystac.Asset(f"./{name}", title, media_type=media_type, roles=[role])
             item.add_asset(Path(name).stem if role == "overview" else name.replace(".", "_"), asset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,9 @@ from tasks.types import Interval
 MODEL = "random-forest(n_estimators=50, max_depth=50)"
 FOLDS = 5
 BOOTSTRAPS = 500
+IMPORTANCE_BOOTSTRAPS = 200
 PERMUTATIONS = 3
+ROC_POINTS = 201
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,11 @@ class Validation:
     """How well a forest ranks cells it has not seen.
 
     `auc_spatial`, the headline, is over whole districts held out in turn; `auc_random` over
-    landslides held out at random, which flatters. Both pool the predictions of all folds; their
-    95 % intervals are bootstrapped over landslides, not cells. `roc_*` are (points, 2) arrays of
-    false and true positive rate. `importance` is the loss of spatial AUC when a factor is shuffled
-    among the held-out cells. `fold_aucs` holds the spatial AUC of each fold that has both classes.
+    landslides held out at random, which flatters. Each is the mean of the folds' AUCs weighted by
+    their failed cells; the 95 % intervals are bootstrapped over landslides, not cells. `roc_*` are
+    (points, 2) arrays of false and mean true positive rate. `importance` is the loss of spatial AUC
+    when a factor is shuffled among the held-out cells, most important first. `fold_aucs` holds the
+    spatial AUC of each fold that has both classes, and `folds` says in words what the folds are.
     """
 
     auc_spatial: Interval
@@ -56,8 +60,10 @@ def cross_validate(samples: Samples, seed: int) -> Validation:
 
     Spatial folds are k-means clusters of the ground, a landslide going whole to the cluster of its
     centre; random folds deal landslides and absences at random. No fold shares a landslide with
-    another, and everything is fitted inside the fold. A fold without one class still counts in the
-    pooled AUC.
+    another, and everything is fitted inside the fold. A fold that lacks a class ranks nothing and
+    is left out of the mean. Cells of different folds are never ranked against each other, since
+    that makes a worthless model look worse than chance (Parker et al. 2007, BMC Bioinformatics 8,
+    326).
 
     Args:
         samples: cells of both classes.
@@ -73,18 +79,17 @@ def cross_validate(samples: Samples, seed: int) -> Validation:
                 f"all {what} lie in one of {FOLDS} districts, which leaves none to learn from when "
                 "it is held out; enlarge the area of interest"
             )
-    held_out, shuffled = _held_out(samples, spatial, seed, explain=True)
-    held_out_random, _ = _held_out(samples, random, seed)
+    scores, shuffled = _held_out(samples, spatial, seed, explain=True)
+    scores_random, _ = _held_out(samples, random, seed)
     return Validation(
-        auc_spatial=_auc_interval(samples, held_out, seed),
-        auc_random=_auc_interval(samples, held_out_random, seed),
-        roc_spatial=_roc(samples, held_out),
-        roc_random=_roc(samples, held_out_random),
-        importance=_importance(samples, held_out, shuffled, seed),
+        auc_spatial=_auc_interval(samples, spatial, scores, seed),
+        auc_random=_auc_interval(samples, random, scores_random, seed),
+        roc_spatial=_mean_roc(samples, spatial, scores),
+        roc_random=_mean_roc(samples, random, scores_random),
+        importance=_importance(samples, spatial, scores, shuffled, seed),
         fold_aucs=tuple(
-            float(roc_auc_score(samples.y[fold], held_out[fold]))
-            for fold in (spatial == number for number in range(FOLDS))
-            if 0 < samples.y[fold].sum() < fold.sum()
+            float(roc_auc_score(samples.y[fold], scores[fold]))
+            for fold in _two_class_folds(samples, spatial)
         ),
         folds=_describe(samples, spatial),
     )
@@ -149,74 +154,115 @@ def _score(forest: RandomForestClassifier, x: NDArray[np.float32]) -> NDArray[np
     return np.asarray(forest.predict_proba(x)[:, 1])
 
 
-def _auc_interval(samples: Samples, scores: NDArray[np.float64], seed: int) -> Interval:
-    level = _levels(scores)
-    resampled = [_auc(level, samples.y, weight) for weight in _bootstraps(samples, seed)]
+def _auc_interval(
+    samples: Samples, fold: NDArray[np.int64], scores: NDArray[np.float64], seed: int
+) -> Interval:
+    keys, once = _Keys.of(fold, scores), np.ones(len(samples.y))
+    resampled = [_auc(keys, samples.y, weight) for weight in _bootstraps(samples, seed, BOOTSTRAPS)]
     low, high = np.percentile(resampled, [2.5, 97.5])
-    return Interval(float(roc_auc_score(samples.y, scores)), float(low), float(high))
+    return Interval(_auc(keys, samples.y, once), float(low), float(high))
 
 
 def _importance(
-    samples: Samples, scores: NDArray[np.float64], shuffled: NDArray[np.float64], seed: int
+    samples: Samples,
+    fold: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    shuffled: NDArray[np.float64],
+    seed: int,
 ) -> dict[str, Interval]:
-    """Loss of AUC by shuffling each factor, most important first."""
-    level = _levels(scores)
-    levels = [[_levels(repeat) for repeat in repeats] for repeats in shuffled]
-    ones = np.ones(len(samples.y))
+    keys = _Keys.of(fold, scores)
+    repeats = [[_Keys.of(fold, repeat) for repeat in factor] for factor in shuffled]
     losses = np.array(
         [
-            [
-                _auc(level, samples.y, weight)
-                - np.mean([_auc(repeat, samples.y, weight) for repeat in repeats])
-                for repeats in levels
-            ]
-            for weight in (ones, *_bootstraps(samples, seed))
+            _auc(keys, samples.y, weight)
+            - np.array(
+                [np.mean([_auc(key, samples.y, weight) for key in factor]) for factor in repeats]
+            )
+            for weight in (
+                np.ones(len(samples.y)),
+                *_bootstraps(samples, seed, IMPORTANCE_BOOTSTRAPS),
+            )
         ]
     )
     low, high = np.percentile(losses[1:], [2.5, 97.5], axis=0)
-    order = np.argsort(-losses[0])
     return {
         samples.names[i]: Interval(float(losses[0, i]), float(low[i]), float(high[i]))
-        for i in order
+        for i in np.argsort(-losses[0])
     }
 
 
-def _levels(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.unique(scores, return_inverse=True)[1]
+class _Keys(NamedTuple):
+    """Fold and rank of the score of each cell as one number, so that counting is one bincount."""
+
+    key: NDArray[np.int64]
+    folds: int
+    levels: int
+
+    @classmethod
+    def of(cls, fold: NDArray[np.int64], scores: NDArray[np.float64]) -> Self:
+        level = np.unique(scores, return_inverse=True)[1]
+        levels = int(level.max()) + 1
+        return cls(fold * levels + level, int(fold.max()) + 1, levels)
+
+    def totals(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Weight at each level of each fold, (folds, levels)."""
+        flat = np.bincount(self.key, weight, self.folds * self.levels).astype(
+            np.float64, copy=False
+        )
+        return flat.reshape(self.folds, self.levels)
 
 
-def _bootstraps(samples: Samples, seed: int) -> Iterator[NDArray[np.float64]]:
+def _auc(keys: _Keys, y: NDArray[np.bool_], weight: NDArray[np.float64]) -> float:
+    """Mean over folds of the area under the ROC curve, by ranks; ties count half."""
+    failed, unfailed = keys.totals(weight * y), keys.totals(weight * ~y)
+    won = (failed * (np.cumsum(unfailed, axis=1) - unfailed / 2)).sum(axis=1)
+    of_failed, of_unfailed = failed.sum(axis=1), unfailed.sum(axis=1)
+    both = (of_failed > 0) & (of_unfailed > 0)
+    return float((won[both] / of_unfailed[both]).sum() / of_failed[both].sum())
+
+
+def _two_class_folds(samples: Samples, fold: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
+    for number in np.unique(fold):
+        test = fold == number
+        if 0 < samples.y[test].sum() < test.sum():
+            yield test
+
+
+def _mean_roc(
+    samples: Samples, fold: NDArray[np.int64], scores: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """True positive rate at each false positive rate, averaged as the AUC is."""
+    at = np.linspace(0, 1, ROC_POINTS)
+    tests = list(_two_class_folds(samples, fold))
+    curves = [roc_curve(samples.y[test], scores[test])[:2] for test in tests]
+    mean = np.average(
+        [np.interp(at, *curve) for curve in curves],
+        axis=0,
+        weights=[samples.y[test].sum() for test in tests],
+    )
+    return np.column_stack([np.append(0, at), np.append(0, mean)])
+
+
+def _bootstraps(samples: Samples, seed: int, count: int) -> Iterator[NDArray[np.float64]]:
     """How often each cell counts when landslides and absences are drawn with replacement."""
     unit = _units(samples)
     failed = np.zeros(unit.max() + 1, dtype=bool)
     failed[unit] = samples.y
     random = np.random.default_rng(seed)
-    for _ in range(BOOTSTRAPS):
+    for _ in range(count):
         drawn = np.zeros(len(failed))
         for of_class in (np.flatnonzero(failed), np.flatnonzero(~failed)):
             drawn += np.bincount(random.choice(of_class, len(of_class)), minlength=len(failed))
         yield drawn[unit]
 
 
-def _auc(level: NDArray[np.int64], y: NDArray[np.bool_], weight: NDArray[np.float64]) -> float:
-    """Weighted area under the ROC curve by ranks; `level` orders the scores, ties are equal."""
-    size = level.max() + 1
-    positive = np.bincount(level, weight * y, size)
-    negative = np.bincount(level, weight * ~y, size)
-    below = np.cumsum(negative) - negative / 2
-    return float(positive @ below / (positive.sum() * negative.sum()))
-
-
-def _roc(samples: Samples, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    false_positive, true_positive, _ = roc_curve(samples.y, scores)
-    return np.column_stack([false_positive, true_positive])
-
-
 def _describe(samples: Samples, fold: NDArray[np.int64]) -> str:
     counts = [
         len(np.unique(samples.landslide[samples.y & (fold == number)])) for number in range(FOLDS)
     ]
+    silent = FOLDS - len(list(_two_class_folds(samples, fold)))
+    left_out = f", {silent} of them left out since they hold one class only" if silent else ""
     return (
-        f"{FOLDS} k-means districts with {', '.join(map(str, counts))} landslides; "
+        f"{FOLDS} k-means districts with {', '.join(map(str, counts))} landslides{left_out}; "
         f"{samples.y.sum()} failed and {(~samples.y).sum()} unfailed cells"
     )
