@@ -36,7 +36,7 @@ class _LanesModel(models.PrimitiveModel):
 
 
 lanes = Lanes()
-inline = njit(nogil=True, cache=True, error_model="numpy")
+kernel = njit(nogil=True, cache=True, error_model="numpy")
 
 
 def _constant(value: float) -> ir.Constant:
@@ -179,7 +179,7 @@ def _binary(operation: Any, instruction: str) -> None:
         return lanes(lanes, lanes), generate
 
     @overload(operation)
-    def _(x, y):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 (numba compares signatures)
+    def _(x, y):  # unannotated: numba compares signatures, annotations included
         if isinstance(x, Lanes) and isinstance(y, Lanes):
             return lambda x, y: apply(x, y)
         return None
@@ -191,7 +191,7 @@ _binary(operator.mul, "fmul")
 _binary(operator.truediv, "fdiv")
 
 
-@inline
+@kernel
 def softplus(x: Any) -> Any:
     """log(1 + e**x) = max(x, 0) + 2·atanh(z / (2 + z)) with z = e**-|x|, without cancellation."""
     z = exp2(absolute(x) * splat(np.float32(-1.4426950408889634)))
@@ -206,7 +206,7 @@ def softplus(x: Any) -> Any:
     return fma(s + s, p, positive(x))
 
 
-@inline
+@kernel
 def sigmoid(x: Any) -> Any:
     """1 / (1 + e**-x), from e**-|x| so that nothing overflows."""
     z = exp2(absolute(x) * splat(np.float32(-1.4426950408889634)))

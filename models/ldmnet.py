@@ -9,8 +9,9 @@ at 1600×1600): widths 256, 768 and 96 give one of them each, and 256 is the def
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -54,8 +55,12 @@ class Options:
 CONFIGURATIONS: dict[str, Options] = {
     "full": Options(),
     "small": Options(width=64, depths=(2, 2, 9, 2), embedding=128),
-    "tiny": Options(width=24, depths=(2, 2, 5, 2), embedding=64, tile_invariant_gate=True),
-    "compact": Options(width=16, depths=(1, 1, 2, 1), embedding=32, tile_invariant_gate=True),
+    "tiny": Options(
+        width=24, depths=(2, 2, 5, 2), n_states=8, embedding=64, tile_invariant_gate=True
+    ),
+    "compact": Options(
+        width=16, depths=(1, 1, 2, 1), n_states=4, embedding=32, tile_invariant_gate=True
+    ),
 }
 
 
@@ -132,7 +137,7 @@ class Encoder(nn.Module):
         x = self.stem(x, masks)
         for i, (stage, norm) in enumerate(zip(self.stages, self.norms, strict=True)):
             valid = masks[i + 1] if masks else None
-            for block in stage:
+            for block in cast(nn.ModuleList, stage):
                 x = block(x, valid)
             outputs.append(norm(x))
             if i < 3:
@@ -194,15 +199,12 @@ class GFFN(nn.Module):
         pixels = x.flatten(1, 2).float()
         if valid is not None:
             pixels = pixels * valid.flatten(1, 2)
-        g = torch.linalg.vector_norm(pixels, dim=1)
+        g: Tensor = torch.linalg.vector_norm(pixels, dim=1)
         if not self.tile_invariant:
             return g
-        count = (
-            torch.tensor(float(pixels.shape[1]))
-            if valid is None
-            else valid.sum((1, 2)).clamp_min(1)
-        )
-        return g / count.to(g).sqrt()
+        if valid is None:
+            return g / math.sqrt(pixels.shape[1])
+        return g / valid.sum((1, 2)).clamp_min(1).to(g).sqrt()
 
 
 class MLP(nn.Module):

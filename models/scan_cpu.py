@@ -1,13 +1,7 @@
-"""Selective scan on a CPU: numba kernels over 16-channel blocks, forward and backward.
-
-Pixels are channels-last, so one step of one block is one AVX-512 register (two of AVX2). The
-recurrence is walked in chunks of `CHUNK` steps whose inputs, step sizes and outputs sit in the
-first-level cache; only the state at the start of each chunk is kept for the backward pass, which
-recomputes the rest. Exponentials are a polynomial in exp2: the numba wheel has no vector math
-library, and a call per element would cost eight times the whole scan.
+"""Selective scan on a CPU as torch operators, for autograd, torch.compile and meta tensors.
 
 Threads come from a pool of our own rather than numba's: its portable layer aborts the process when
-two Python threads scan at once, and these kernels compile in a third of the time.
+two Python threads scan at once, and kernels compile faster without it.
 """
 
 from __future__ import annotations
@@ -19,186 +13,13 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from models.lanes import (
-    LANES,
-    exp2,
-    fma,
-    inline,
-    load,
-    sigmoid,
-    softplus,
-    splat,
-    store,
-    total,
-)
+from models.lanes import LANES
+from models.scan_kernels import CHUNK, LOG2E, backward, forward
 
-CHUNK = 64
-LOG2E = np.float32(1.4426950408889634)
-LN2 = np.float32(0.6931471805599453)
-
-
-@inline
-def _load(source, b, group, first, path, t0, steps, into):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Copy one block of channels of `steps` pixels, in scan order, into `into` (steps, LANES)."""
-    width = min(LANES, source.shape[3] - first)
-    for t in range(steps):
-        row = source[b, path[t0 + t], group]
-        if width == LANES:
-            store(into[t], 0, load(row, first))
-        else:
-            for j in range(width):
-                into[t, j] = row[first + j]
-
-
-@inline
-def _add(block, steps, into, b, group, first, path, t0, replace):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Add a block to, or put it in place of, its pixels of `into`: the inverse of `_load`."""
-    width = min(LANES, into.shape[3] - first)
-    for t in range(steps):
-        row = into[b, path[t0 + t], group]
-        if width == LANES:
-            value = load(block[t], 0)
-            store(row, first, value if replace else value + load(row, first))
-        else:
-            for j in range(width):
-                row[first + j] = block[t, j] + (np.float32(0.0) if replace else row[first + j])
-
-
-@inline
-def _project(low, b, k, first, path, t0, steps, weight, into):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Step sizes of one block from their low-rank form: into[t] = low[b, p, k] @ weight[k]."""
-    for t in range(steps):
-        row = low[b, path[t0 + t], k]
-        size = splat(np.float32(0.0))
-        for r in range(weight.shape[1]):
-            size = fma(splat(row[r]), load(weight[k, r], first), size)
-        store(into[t], 0, size)
-
-
-@inline
-def _forward(  # type: ignore[no-untyped-def]  # noqa: ANN202
-    u, delta, dt_weight, bias, a, b_in, c_out, d_skip, order, keep, out, states, start, stop  # noqa: ANN001
-):
-    """Scan the (image, channel block) items start..stop; see `scan` and `fused_scan` for shapes."""
-    length, groups, channels = u.shape[1:]
-    directions, n_states = a.shape[:2]
-    blocks = -(-channels // LANES)
-    h = np.zeros((n_states, LANES), np.float32)
-    x = np.zeros((CHUNK, LANES), np.float32)
-    dt = np.zeros((CHUNK, LANES), np.float32)
-    y = np.zeros((CHUNK, LANES), np.float32)
-    for item in range(start, stop):
-        b, block = item // blocks, item % blocks
-        first = block * LANES
-        for k in range(directions):
-            group = k if groups > 1 else 0
-            path = order[k]
-            skip, offset = load(d_skip[k], first), load(bias[k], first)
-            h[:] = np.float32(0.0)
-            for chunk in range(-(-length // CHUNK)):
-                t0 = chunk * CHUNK
-                steps = min(CHUNK, length - t0)
-                if states is not None:
-                    states[b, k, block, chunk] = h
-                _load(u, b, group, first, path, t0, steps, x)
-                if dt_weight is None:
-                    _load(delta, b, k, first, path, t0, steps, dt)
-                else:
-                    _project(delta, b, k, first, path, t0, steps, dt_weight, dt)
-                for t in range(steps):
-                    p = path[t0 + t]
-                    input_maps, output_maps = b_in[b, p, k], c_out[b, p, k]
-                    step = softplus(load(dt[t], 0) + offset)
-                    if keep is not None and not keep[b, p]:
-                        step = splat(np.float32(0.0))
-                    seen = load(x[t], 0)
-                    driven = step * seen
-                    sum_y = skip * seen
-                    for n in range(n_states):
-                        decay = exp2(step * load(a[k, n], first))
-                        state = fma(decay, load(h[n], 0), driven * splat(input_maps[n]))
-                        store(h[n], 0, state)
-                        sum_y = fma(splat(output_maps[n]), state, sum_y)
-                    store(y[t], 0, sum_y)
-                _add(y, steps, out, b, group, first, path, t0, k == 0 or groups > 1)
-
-
-@inline
-def _backward(  # type: ignore[no-untyped-def]  # noqa: ANN202
-    u, delta, bias, a, b_in, c_out, d_skip, order, states, grad,  # noqa: ANN001
-    g_u, g_delta, g_bias, g_a, g_b, g_c, g_d, start, stop,  # noqa: ANN001
-):  # fmt: skip
-    """Gradients of the items start..stop, chunk by chunk from the last to the first.
-
-    With h_t = e_t h_{t-1} + δ_t B_t u_t and y_t = C_t·h_t + D u_t, the adjoint of the state is
-    g_t = C_t dy_t + e_{t+1} g_{t+1}. `g_b` and `g_c` are the worker's own: they sum over channels.
-    """
-    length, groups, channels = u.shape[1:]
-    directions, n_states = a.shape[:2]
-    blocks = -(-channels // LANES)
-    x = np.zeros((CHUNK, LANES), np.float32)
-    raw = np.zeros((CHUNK, LANES), np.float32)
-    dt = np.zeros((CHUNK, LANES), np.float32)
-    dy = np.zeros((CHUNK, LANES), np.float32)
-    h = np.zeros((CHUNK + 1, n_states, LANES), np.float32)
-    decays = np.zeros((CHUNK, n_states, LANES), np.float32)
-    carried = np.zeros((n_states, LANES), np.float32)
-    for item in range(start, stop):
-        b, block = item // blocks, item % blocks
-        first = block * LANES
-        for k in range(directions):
-            group = k if groups > 1 else 0
-            path = order[k]
-            skip, offset = load(d_skip[k], first), load(bias[k], first)
-            sum_d, sum_bias = splat(np.float32(0.0)), splat(np.float32(0.0))
-            carried[:] = np.float32(0.0)
-            for chunk in range(-(-length // CHUNK) - 1, -1, -1):
-                t0 = chunk * CHUNK
-                steps = min(CHUNK, length - t0)
-                _load(u, b, group, first, path, t0, steps, x)
-                _load(delta, b, k, first, path, t0, steps, raw)
-                _load(grad, b, group, first, path, t0, steps, dy)
-                h[0] = states[b, k, block, chunk]
-                for t in range(steps):
-                    input_maps = b_in[b, path[t0 + t], k]
-                    step = softplus(load(raw[t], 0) + offset)
-                    store(dt[t], 0, step)
-                    driven = step * load(x[t], 0)
-                    for n in range(n_states):
-                        decay = exp2(step * load(a[k, n], first))
-                        store(decays[t, n], 0, decay)
-                        state = fma(decay, load(h[t, n], 0), driven * splat(input_maps[n]))
-                        store(h[t + 1, n], 0, state)
-                for t in range(steps - 1, -1, -1):
-                    p = path[t0 + t]
-                    input_maps, output_maps = b_in[b, p, k], c_out[b, p, k]
-                    own_b, own_c = g_b[b, p, k], g_c[b, p, k]
-                    seen, step, pull = load(x[t], 0), load(dt[t], 0), load(dy[t], 0)
-                    driven = step * seen
-                    through_b, through_a = splat(np.float32(0.0)), splat(np.float32(0.0))
-                    for n in range(n_states):
-                        g = fma(pull, splat(output_maps[n]), load(carried[n], 0))
-                        own_c[n] += total(pull * load(h[t + 1, n], 0))
-                        own_b[n] += total(driven * g)
-                        through_b = fma(g, splat(input_maps[n]), through_b)
-                        g = g * load(decays[t, n], 0)
-                        store(carried[n], 0, g)
-                        g = g * load(h[t, n], 0)
-                        through_a = fma(g, load(a[k, n], first), through_a)
-                        sum_a = g_a[b, k, n]
-                        store(sum_a, first, fma(g, step, load(sum_a, first)))
-                    slope = sigmoid(load(raw[t], 0) + offset)
-                    g_raw = fma(through_b, seen, through_a * splat(LN2)) * slope
-                    sum_bias = sum_bias + g_raw
-                    sum_d = fma(pull, seen, sum_d)
-                    store(raw[t], 0, g_raw)
-                    store(x[t], 0, fma(through_b, step, skip * pull))
-                _add(raw, steps, g_delta, b, k, first, path, t0, True)
-                _add(x, steps, g_u, b, group, first, path, t0, k == 0 or groups > 1)
-            store(g_d[b, k], first, sum_d)
-            store(g_bias[b, k], first, sum_bias)
+Floats = NDArray[np.float32]
 
 
 @lru_cache(maxsize=4)
@@ -229,9 +50,15 @@ def _workers(items: int, work: int) -> int:
     return 1 if work < 100_000 else min(items, torch.get_num_threads())
 
 
-def _lanes(x: Tensor) -> np.ndarray:
+def _lanes(x: Tensor) -> Floats:
     """`x` with its last axis padded by zeros to whole blocks, as a contiguous array."""
     return torch.nn.functional.pad(x, (0, -x.shape[-1] % LANES)).contiguous().numpy()
+
+
+def _rows(x: Tensor) -> Floats:
+    """`x` as an array whose last axis is contiguous, without a copy where it already is."""
+    x = x.detach()
+    return np.asarray((x if x.stride(-1) == 1 else x.contiguous()).numpy())
 
 
 def _state_shape(u: Tensor, a: Tensor) -> tuple[int, ...]:
@@ -271,7 +98,7 @@ def scan(
     out, kept = y.numpy(), states.numpy() if keep_states else None
 
     def work(worker: int, start: int, stop: int) -> None:
-        _forward(
+        forward(  # type: ignore[call-arg]  # numba's Dispatcher hides the signature
             u_, delta_, None, bias_, a_, b_, c_, d_, order_, None, out, kept, start, stop
         )  # fmt: skip
 
@@ -282,14 +109,14 @@ def scan(
 def _arrays(
     u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, bias: Tensor,
     order: Tensor,
-) -> tuple[np.ndarray, ...]:  # fmt: skip
+) -> tuple[Floats, ...]:  # fmt: skip
     return (
-        u.detach().contiguous().numpy(),
-        delta.detach().contiguous().numpy(),
+        _rows(u),
+        _rows(delta),
         _lanes(bias.detach()),
         _lanes(a.detach().transpose(1, 2) * LOG2E),
-        b.detach().contiguous().numpy(),
-        c.detach().contiguous().numpy(),
+        _rows(b),
+        _rows(c),
         _lanes(d.detach()),
         order.numpy(),
     )
@@ -322,12 +149,12 @@ def scan_backward(
     g_a = u.new_zeros(batch, directions, n_states, wide)
     g_b, g_c = (u.new_zeros(workers, batch, length, directions, n_states) for _ in range(2))
     u_, delta_, bias_, a_, b_, c_, d_, order_ = arrays
-    kept, dy = states.numpy(), grad.detach().contiguous().numpy()
+    kept, dy = states.numpy(), _rows(grad)
     sums = [g.numpy() for g in (g_u, g_delta, g_bias, g_a)]
     own_b, own_c, sum_d = g_b.numpy(), g_c.numpy(), g_d.numpy()
 
     def work(worker: int, start: int, stop: int) -> None:
-        _backward(
+        backward(
             u_, delta_, bias_, a_, b_, c_, d_, order_, kept, dy,
             *sums, own_b[worker], own_c[worker], sum_d, start, stop,
         )  # fmt: skip
@@ -357,6 +184,7 @@ def _(
 def _remember(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     *tensors, _ = inputs
     ctx.save_for_backward(*tensors, output[1])
+    ctx.set_materialize_grads(False)  # else zeros are made for the states, larger than the input
 
 
 def _differentiate(ctx, grad, _) -> tuple[Tensor | None, ...]:  # type: ignore[no-untyped-def]  # noqa: ANN001
@@ -398,7 +226,7 @@ def fused_scan(
     seen = None if keep is None else keep.contiguous().numpy()
 
     def work(worker: int, start: int, stop: int) -> None:
-        _forward(
+        forward(
             inputs, low, weight, bias_, a_, b_in, c_out, skip, order_, seen, out, None, start, stop
         )
 

@@ -140,7 +140,7 @@ def _cpu(
 ) -> Tensor:
     n_scans = b.shape[1]
     in_order = torch.arange(u.shape[2], dtype=torch.int32).expand(n_scans, -1).contiguous()
-    y, _ = scan_cpu.scan(
+    y: Tensor = scan_cpu.scan(
         u.unflatten(1, (n_scans, -1)).permute(0, 3, 1, 2),
         delta.unflatten(1, (n_scans, -1)).permute(0, 3, 1, 2),
         a.unflatten(0, (n_scans, -1)),
@@ -150,7 +150,7 @@ def _cpu(
         delta_bias.unflatten(0, (n_scans, -1)),
         in_order,
         torch.is_grad_enabled(),
-    )
+    )[0]
     return y.permute(0, 2, 3, 1).flatten(1, 2)
 
 

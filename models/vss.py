@@ -102,9 +102,9 @@ class SS2D(nn.Module):
         self, pixels: Tensor, projected: Tensor, rates: Tensor, order: Tensor, keep: Tensor | None
     ) -> Tensor:
         steps, b, c = self._steps(projected, keep)
-        y, _ = scan_cpu.scan(
+        y: Tensor = scan_cpu.scan(
             pixels[:, :, None], steps, rates, b, c, self.d, self.dt_bias, order, True
-        )
+        )[0]
         return y[:, :, 0]
 
     def _plain(

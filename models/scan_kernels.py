@@ -1,0 +1,176 @@
+"""The selective scan's inner loops, forward and backward, over blocks of sixteen channels.
+
+Pixels are channels-last, so one step of one block is one vector. The recurrence is walked in chunks
+of `CHUNK` steps whose inputs, step sizes and outputs sit in the first-level cache; only the state
+at the start of each chunk is kept for the backward pass, which recomputes the rest.
+"""
+
+import numpy as np
+
+from models.lanes import LANES, exp2, fma, kernel, load, sigmoid, softplus, splat, store, total
+
+CHUNK = 64
+LOG2E = 1.4426950408889634
+LN2 = np.float32(0.6931471805599453)
+
+
+@kernel
+def _load(source, b, group, first, path, t0, steps, into):
+    """Copy one block of channels of `steps` pixels, in scan order, into `into` (steps, LANES)."""
+    width = min(LANES, source.shape[3] - first)
+    for t in range(steps):
+        row = source[b, path[t0 + t], group]
+        if width == LANES:
+            store(into[t], 0, load(row, first))
+        else:
+            for j in range(width):
+                into[t, j] = row[first + j]
+
+
+@kernel
+def _add(block, steps, into, b, group, first, path, t0, replace):
+    """Add a block to, or put it in place of, its pixels of `into`: the inverse of `_load`."""
+    width = min(LANES, into.shape[3] - first)
+    for t in range(steps):
+        row = into[b, path[t0 + t], group]
+        if width == LANES:
+            value = load(block[t], 0)
+            store(row, first, value if replace else value + load(row, first))
+        else:
+            for j in range(width):
+                row[first + j] = block[t, j] + (np.float32(0.0) if replace else row[first + j])
+
+
+@kernel
+def _project(low, b, k, first, path, t0, steps, weight, into):
+    """Step sizes of one block from their low-rank form: into[t] = low[b, p, k] @ weight[k]."""
+    for t in range(steps):
+        row = low[b, path[t0 + t], k]
+        size = splat(np.float32(0.0))
+        for r in range(weight.shape[1]):
+            size = fma(splat(row[r]), load(weight[k, r], first), size)
+        store(into[t], 0, size)
+
+
+@kernel
+def forward(
+    u, delta, dt_weight, bias, a, b_in, c_out, d_skip, order, keep, out, states, start, stop
+):
+    """Scan the (image, channel block) items start..stop; see `scan` and `fused_scan` for shapes."""
+    length, groups, channels = u.shape[1:]
+    directions, n_states = a.shape[:2]
+    blocks = -(-channels // LANES)
+    h = np.zeros((n_states, LANES), np.float32)
+    x = np.zeros((CHUNK, LANES), np.float32)
+    dt = np.zeros((CHUNK, LANES), np.float32)
+    y = np.zeros((CHUNK, LANES), np.float32)
+    for item in range(start, stop):
+        b, block = item // blocks, item % blocks
+        first = block * LANES
+        for k in range(directions):
+            group = k if groups > 1 else 0
+            path = order[k]
+            skip, offset = load(d_skip[k], first), load(bias[k], first)
+            h[:] = np.float32(0.0)
+            for chunk in range(-(-length // CHUNK)):
+                t0 = chunk * CHUNK
+                steps = min(CHUNK, length - t0)
+                if states is not None:
+                    states[b, k, block, chunk] = h
+                _load(u, b, group, first, path, t0, steps, x)
+                if dt_weight is None:
+                    _load(delta, b, k, first, path, t0, steps, dt)
+                else:
+                    _project(delta, b, k, first, path, t0, steps, dt_weight, dt)
+                for t in range(steps):
+                    p = path[t0 + t]
+                    input_maps, output_maps = b_in[b, p, k], c_out[b, p, k]
+                    step = softplus(load(dt[t], 0) + offset)
+                    if keep is not None and not keep[b, p]:
+                        step = splat(np.float32(0.0))
+                    seen = load(x[t], 0)
+                    driven = step * seen
+                    sum_y = skip * seen
+                    for n in range(n_states):
+                        decay = exp2(step * load(a[k, n], first))
+                        state = fma(decay, load(h[n], 0), driven * splat(input_maps[n]))
+                        store(h[n], 0, state)
+                        sum_y = fma(splat(output_maps[n]), state, sum_y)
+                    store(y[t], 0, sum_y)
+                _add(y, steps, out, b, group, first, path, t0, k == 0 or groups > 1)
+
+
+@kernel
+def backward(
+    u, delta, bias, a, b_in, c_out, d_skip, order, states, grad,
+    g_u, g_delta, g_bias, g_a, g_b, g_c, g_d, start, stop,
+):  # fmt: skip
+    """Gradients of the items start..stop, chunk by chunk from the last to the first.
+
+    With h_t = e_t h_{t-1} + δ_t B_t u_t and y_t = C_t·h_t + D u_t, the adjoint of the state is
+    g_t = C_t dy_t + e_{t+1} g_{t+1}. `g_b` and `g_c` are the worker's own: they sum over channels.
+    """
+    length, groups, channels = u.shape[1:]
+    directions, n_states = a.shape[:2]
+    blocks = -(-channels // LANES)
+    x = np.zeros((CHUNK, LANES), np.float32)
+    raw = np.zeros((CHUNK, LANES), np.float32)
+    dt = np.zeros((CHUNK, LANES), np.float32)
+    dy = np.zeros((CHUNK, LANES), np.float32)
+    h = np.zeros((CHUNK + 1, n_states, LANES), np.float32)
+    decays = np.zeros((CHUNK, n_states, LANES), np.float32)
+    carried = np.zeros((n_states, LANES), np.float32)
+    for item in range(start, stop):
+        b, block = item // blocks, item % blocks
+        first = block * LANES
+        for k in range(directions):
+            group = k if groups > 1 else 0
+            path = order[k]
+            skip, offset = load(d_skip[k], first), load(bias[k], first)
+            sum_d, sum_bias = splat(np.float32(0.0)), splat(np.float32(0.0))
+            carried[:] = np.float32(0.0)
+            for chunk in range(-(-length // CHUNK) - 1, -1, -1):
+                t0 = chunk * CHUNK
+                steps = min(CHUNK, length - t0)
+                _load(u, b, group, first, path, t0, steps, x)
+                _load(delta, b, k, first, path, t0, steps, raw)
+                _load(grad, b, group, first, path, t0, steps, dy)
+                h[0] = states[b, k, block, chunk]
+                for t in range(steps):
+                    input_maps = b_in[b, path[t0 + t], k]
+                    step = softplus(load(raw[t], 0) + offset)
+                    store(dt[t], 0, step)
+                    driven = step * load(x[t], 0)
+                    for n in range(n_states):
+                        decay = exp2(step * load(a[k, n], first))
+                        store(decays[t, n], 0, decay)
+                        state = fma(decay, load(h[t, n], 0), driven * splat(input_maps[n]))
+                        store(h[t + 1, n], 0, state)
+                for t in range(steps - 1, -1, -1):
+                    p = path[t0 + t]
+                    input_maps, output_maps = b_in[b, p, k], c_out[b, p, k]
+                    own_b, own_c = g_b[b, p, k], g_c[b, p, k]
+                    seen, step, pull = load(x[t], 0), load(dt[t], 0), load(dy[t], 0)
+                    driven = step * seen
+                    through_b, through_a = splat(np.float32(0.0)), splat(np.float32(0.0))
+                    for n in range(n_states):
+                        g = fma(pull, splat(output_maps[n]), load(carried[n], 0))
+                        own_c[n] += total(pull * load(h[t + 1, n], 0))
+                        own_b[n] += total(driven * g)
+                        through_b = fma(g, splat(input_maps[n]), through_b)
+                        g = g * load(decays[t, n], 0)
+                        store(carried[n], 0, g)
+                        g = g * load(h[t, n], 0)
+                        through_a = fma(g, load(a[k, n], first), through_a)
+                        sum_a = g_a[b, k, n]
+                        store(sum_a, first, fma(g, step, load(sum_a, first)))
+                    slope = sigmoid(load(raw[t], 0) + offset)
+                    g_raw = fma(through_b, seen, through_a * splat(LN2)) * slope
+                    sum_bias = sum_bias + g_raw
+                    sum_d = fma(pull, seen, sum_d)
+                    store(raw[t], 0, g_raw)
+                    store(x[t], 0, fma(through_b, step, skip * pull))
+                _add(raw, steps, g_delta, b, k, first, path, t0, True)
+                _add(x, steps, g_u, b, group, first, path, t0, k == 0 or groups > 1)
+            store(g_d[b, k], first, sum_d)
+            store(g_bias[b, k], first, sum_bias)
