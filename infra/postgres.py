@@ -31,6 +31,7 @@ from urllib.parse import quote
 
 import psycopg
 from filelock import FileLock, Timeout
+from psycopg.pq import PGconn, Ping
 
 from infra.errors import ClusterError, DatabaseError, PostgresMissingError
 
@@ -45,6 +46,7 @@ MISSING = (
 )
 DEADLINE_S = 120.0
 LOG_LIMIT_BYTES = 10_000_000
+NOBODYS_PID = 2**31 - 1
 
 # A socket named relative to the data folder fits the 107 bytes a socket's path may have, however
 # deep <home> lies. JIT costs more than it gives on short PostGIS queries.
@@ -235,7 +237,7 @@ def _reachable(home: Path) -> bool:
 
 def _launch(folder: Path, log: Path) -> None:
     """Try once to start the server; returns without one where another try may succeed."""
-    _drop_foreign_pid_file(folder)
+    _disown_leftovers(folder)
     seen = log.stat().st_size if log.exists() else 0
     settings = [
         word for name, value in SERVER_SETTINGS.items() for word in ("-c", f"{name}={value}")
@@ -248,7 +250,7 @@ def _launch(folder: Path, log: Path) -> None:
     if "could not bind" in said or "could not create any TCP/IP sockets" in said:
         (folder / "port").unlink(missing_ok=True)
     # After a kill -9 the old server's children may hold its memory for some seconds yet.
-    elif "is still in use" not in said and "starting up" not in _last_line(said):
+    elif "is still in use" not in said:
         raise ClusterError(f"the database server does not start: {_last_line(said)}; see {log}")
 
 
@@ -265,41 +267,40 @@ def _living_server(folder: Path) -> _Server | None:
             f"the database in {folder} belongs to another user; run as that user, "
             "or set SCARP_HOME to a folder of your own"
         ) from error
-    if not _is_postmaster(pid, data):
+    if not _is_postmaster(pid, port, data):
         return None
-    return _Server(pid, port, ready=len(lines) > 7 and lines[7].strip() == "ready")
+    return _Server(pid, port, ready=_answers(port))
 
 
-def _is_postmaster(pid: int, data: Path) -> bool:
+def _is_postmaster(pid: int, port: int, data: Path) -> bool:
     """Whether a process serves `data`: after a reboot or a restart its pid may be anyone's."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
-        return not Path("/proc/self").exists() and _is_alive(pid)
+        return not Path("/proc/self").exists() and _answers(port)
     return os.fsencode(data) in words
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _answers(port: int) -> bool:
+    """Whether a server takes connections; unlike its pid file it cannot be out of date."""
+    return PGconn.ping(f"host=127.0.0.1 port={port} connect_timeout=2".encode()) == Ping.OK
 
 
-def _drop_foreign_pid_file(folder: Path) -> None:
-    """Remove a postmaster.pid whose pid another program has got, which PostgreSQL takes for alive.
+def _disown_leftovers(folder: Path) -> None:
+    """Let PostgreSQL see that the server which left its lock files here is gone.
 
-    A pid nobody has is left for PostgreSQL, which knows how to clean up after a crash.
+    It takes any process of its user that has the pid for that server: another program after a
+    reboot, or, in a container whose first process reaps no orphans, the killed server itself, dead
+    but not buried. The pid is replaced and not the file removed, for PostgreSQL reads in the file
+    which shared memory must be free before it starts.
     """
-    path = folder / "data" / "postmaster.pid"
-    if not path.exists():
-        return
-    first = path.read_text().split("\n", 1)[0]
-    if not first.isdigit() or _is_alive(int(first)):
-        path.unlink()
+    data = folder / "data"
+    for socket_file in data.glob(".s.PGSQL.*"):
+        socket_file.unlink()
+    pid_file = data / "postmaster.pid"
+    if pid_file.exists():
+        _, *others = pid_file.read_text().split("\n")
+        pid_file.write_text("\n".join([str(NOBODYS_PID), *others]))
 
 
 def _choose_port(folder: Path) -> int:
@@ -428,4 +429,4 @@ def _version_in_path(folder: Path) -> int:
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "FATAL" in line or "ERROR" in line or "error" in line]
-    return (telling or lines or ["no reason given"])[-1]
+    return (telling or lines or ["no reason given"])[-1].split("FATAL:  ")[-1]
