@@ -211,14 +211,14 @@ def _resampling(scene: Scene, name: str, grid: GeoBox) -> Resampling:
 def _common_numbers(opened: Sequence[_SceneOnGrid]) -> _Numbers:
     """Decide on one kind of number for all scenes."""
     bands = [band for scene in opened for band in scene.bands]
-    if len({band.scale for band in bands}) > 1:
-        return _Numbers("float32", as_reflectance=True)
     dtypes = {band.dtype for band in bands}
     if "uint8" in dtypes and len(dtypes) > 1:
         named = ", ".join(sorted({f"{band.scene.id} ({band.dtype})" for band in bands}))
         raise RasterError(
             f"8-bit pictures cannot be mixed with measurements: {named}; use one kind"
         )
+    if len({band.scale for band in bands}) > 1:
+        return _Numbers("float32", as_reflectance=True)
     dtype = str(np.result_type(*dtypes))
     return _Numbers(dtype if dtype in KEPT_DTYPES else "float32", as_reflectance=False)
 
@@ -258,7 +258,7 @@ def _profile(grid: GeoBox, count: int, dtype: str) -> dict[str, Any]:
         "blockxsize": BLOCK_PX,
         "blockysize": BLOCK_PX,
         "compress": "deflate",
-        "zlevel": 6,
+        "zlevel": 1,
         "predictor": 3 if dtype == "float32" else 2,
         "interleave": "pixel",
         "bigtiff": "if_safer",

@@ -147,9 +147,8 @@ def _nothing_usable(
         for judgement in judgements
         if judgement.scene.acquired_at is None or judgement.scene.acquired_at >= occurred_at
     ]
-    what = (
-        f"{len(judgements)} scenes of {aoi.area_km2:,.1f} km² found, {len(after)} after the event"
-    )
+    place = f"{aoi.area_km2:,.1f} km²"
+    what = f"scenes of {place} found: {len(judgements)}, after the event: {len(after)}"
     if not after:
         return f"{what} of {occurred_at:%Y-%m-%d}; look again later or widen the dates"
     best = max(after, key=lambda judgement: judgement.clear_fraction)

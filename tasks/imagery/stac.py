@@ -102,7 +102,7 @@ def search_stac(
         found = [item for item in items if _meets(item, aoi, start, end, collections)]
         scenes = [_scene(item, href) for item in _optical(found, href)]
     except (STACError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise CatalogError(f"{href} is not valid STAC: {error!r}; mend the catalog") from error
+        raise _meaning(href, error) from error
     return sorted(scenes, key=lambda scene: (scene.acquired_at or start, scene.id))
 
 
@@ -157,6 +157,18 @@ def _server_error(href: str, error: APIError) -> ScarpError:
     if status == 429 or status >= 500:
         return TransientError(f"{href} answered HTTP {status}; try again later")
     return CatalogError(f"{href} answered HTTP {status}; check the address and your access")
+
+
+def _meaning(href: str, error: BaseException) -> ScarpError:
+    """The error behind pystac's, which hides what the reader said, or a sentence with its cause."""
+    text = str(error) or repr(error)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ScarpError):
+            return cause
+        last, cause = cause, cause.__cause__ or cause.__context__
+    because = f": {last!r}" if last is not error else f" ({type(error).__name__})"
+    return CatalogError(f"{href} is not valid STAC: {text}{because}; mend the catalog")
 
 
 def _items(
@@ -303,7 +315,7 @@ def _scene(item: dict[str, Any], source: str) -> Scene:
         collection=collection,
         item_id=item["id"],
         acquired_at=_times(item)[0],
-        gsd_m=float(_first("gsd", red, properties) or _measured_gsd(item, hrefs["red"])),
+        gsd_m=_gsd_m(item, red, hrefs["red"]),
         bands=tuple(hrefs),
         crs=_crs(item, red, hrefs["red"]),
         footprint=_footprint(item),
@@ -439,7 +451,11 @@ def _crs(item: dict[str, Any], asset: dict[str, Any], href: str) -> str:
         return str(dataset.crs.to_string())
 
 
-def _measured_gsd(item: dict[str, Any], href: str) -> float:
+def _gsd_m(item: dict[str, Any], asset: dict[str, Any], href: str) -> float:
+    """The ground size an item declares, or else its raster's, m."""
+    declared = _first("gsd", asset, item["properties"])
+    if declared:
+        return float(declared)
     with open_raster(href, f"item {item['id']}, which declares no gsd") as dataset:
         return ground_sample_m(dataset)
 

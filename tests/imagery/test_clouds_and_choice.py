@@ -1,0 +1,166 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from shapely.affinity import translate
+from shapely.geometry import MultiPolygon, box
+
+from tasks.errors import NoImageryError, RasterError
+from tasks.imagery.clouds import clear_mask, judge, judging_grid
+from tasks.imagery.folder import read_folder
+from tasks.imagery.select import choose_scenes, imagery_doubts
+from tasks.imagery.stac import search_stac
+from tasks.types import AreaOfInterest, Mosaic
+from tests.imagery.conftest import EXAMPLE, YEAR
+
+
+@pytest.fixture(scope="module")
+def views(aoi):
+    return [judge(scene, aoi) for scene in search_stac(EXAMPLE / "catalog.json", aoi, *YEAR)]
+
+
+def by_day(views, day):
+    return next(view for view in views if f"{view.scene.acquired_at:%Y-%m-%d}" == day)
+
+
+def sight(view, part, days=0):
+    """The view of a scene that sees clear only a part of the columns, taken some days later."""
+    columns = np.zeros_like(view.area)
+    width = view.area.shape[1]
+    columns[:, int(part[0] * width) : int(part[1] * width)] = True
+    taken = view.scene.acquired_at + timedelta(days=days)
+    scene = replace(view.scene, id=f"{part}+{days}", acquired_at=taken)
+    seen = view.area & columns
+    return replace(view, scene=scene, covered=seen, clear=seen, hidden={})
+
+
+def test_cloud_shadow_snow_and_missing_data_hide_the_ground():
+    classes = np.arange(12, dtype=np.uint8)
+    assert np.flatnonzero(clear_mask(classes)).tolist() == [4, 5, 6, 7]
+    assert np.flatnonzero(clear_mask(classes, snow_is_clear=True)).tolist() == [4, 5, 6, 7, 11]
+
+
+def test_the_clear_share_is_that_of_the_pixels(views):
+    assert by_day(views, "2023-05-13").clear_fraction == 0
+    assert by_day(views, "2023-05-18").clear_fraction == 0
+    assert by_day(views, "2023-05-23").clear_fraction == pytest.approx(1 - 4 / 16384, abs=1e-4)
+    assert by_day(views, "2022-12-29").clear_fraction == pytest.approx(8908 / 16384, abs=5e-3)
+
+
+def test_metadata_do_not_sway_the_judgement(aoi, views):
+    view = by_day(views, "2023-05-18")
+    praised = replace(view.scene, id="a perfect day", item_id="clear", cloud_cover=0.0)
+    assert judge(praised, aoi).clear_fraction == 0
+
+
+def test_the_judging_grid_has_true_areas_anywhere():
+    fiji = MultiPolygon([box(179.9, -17.1, 180, -17), box(-180, -17.1, -179.9, -17)])
+    for area in (fiji, MultiPolygon([box(11.5, 84.9, 12.5, 85)])):
+        aoi = AreaOfInterest(area, "given")
+        grid = judging_grid(aoi)
+        assert max(grid.shape) <= 2_001
+        rows, cols = grid.shape
+        assert rows * cols * grid.resolution.x**2 / 1e6 == pytest.approx(aoi.area_km2, rel=0.05)
+
+
+def test_the_first_clear_scene_after_the_event_is_used_and_every_other_has_its_reason(
+    views, aoi, event
+):
+    judgements = choose_scenes(views, aoi, event.occurred_at)
+    assert len(judgements) == 15
+    assert [j.scene.item_id for j in judgements if j.used] == ["S2_L2A_4120_20230523"]
+    reasons = {f"{j.scene.acquired_at:%m-%d}": j.reason for j in judgements}
+    assert reasons["04-28"] == "It was taken 18 days before the event."
+    assert "cloud 100 %" in reasons["05-13"]
+    assert "3 days before the event" in reasons["05-13"]
+    assert reasons["05-18"] == (
+        "Only 0 % of what it covers of the area is clear, 60 % is needed (cloud 100 %)."
+    )
+    assert reasons["05-23"] == "Taken 7 days after the event, it shows 99.98 % of the area clear."
+    assert reasons["06-17"] == "Earlier scenes already show what it shows of the area."
+
+
+def test_the_order_in_which_scenes_come_does_not_matter(views, aoi, event):
+    there = choose_scenes(views, aoi, event.occurred_at)
+    back = choose_scenes(views[::-1], aoi, event.occurred_at)
+    assert there == back
+
+
+def test_as_of_the_19th_of_may_nothing_can_be_used(views, aoi, event):
+    early = [view for view in views if f"{view.scene.acquired_at:%m-%d}" <= "05-19"]
+    early = [view for view in early if view.scene.acquired_at.year == 2023]
+    with pytest.raises(NoImageryError, match=r"after the event: 1, best clear coverage 0 % \(2023"):
+        choose_scenes(early, aoi, event.occurred_at)
+
+
+def test_before_any_scene_after_the_event_the_sentence_says_so(views, aoi, event):
+    before = [view for view in views if view.scene.acquired_at < event.occurred_at]
+    with pytest.raises(NoImageryError, match="after the event: 0"):
+        choose_scenes(before, aoi, event.occurred_at)
+
+
+def test_no_scene_at_all_is_no_imagery(aoi, event):
+    with pytest.raises(NoImageryError, match="scenes of 1.6 km² found: 0"):
+        choose_scenes([], aoi, event.occurred_at)
+
+
+def test_later_scenes_fill_what_earlier_ones_did_not_see(views, aoi, event):
+    view = by_day(views, "2023-05-23")
+    west, east, all_of_it = (
+        sight(view, (0, 0.5)), sight(view, (0.5, 1), 1), sight(view, (0, 1), 2),
+    )  # fmt: skip
+    judgements = choose_scenes([all_of_it, west, east], aoi, event.occurred_at)
+    assert [j.used for j in judgements] == [True, True, False]
+    assert [round(j.clear_fraction, 2) for j in judgements] == [0.5, 0.5, 1]
+    assert judgements[1].reason == "Taken 8 days after the event, it adds 50 % of the area."
+
+
+def test_a_lower_demand_uses_a_cloudier_scene(views, aoi, event):
+    half = by_day(views, "2022-12-29")
+    later = replace(half, scene=replace(half.scene, acquired_at=event.occurred_at))
+    with pytest.raises(NoImageryError, match=r"54 % .* < 60 % required"):
+        choose_scenes([later], aoi, event.occurred_at)
+    assert choose_scenes([later], aoi, event.occurred_at, min_clear=0.5)[0].used
+
+
+def test_a_scene_that_misses_the_area_is_refused(aoi, event, write_tif):
+    path = write_tif("x.tif", np.ones((3, 40, 40), np.uint8))
+    (scene,) = read_folder(path)
+    away = AreaOfInterest(translate(aoi.geometry, 0.5), "given")
+    with pytest.raises(NoImageryError):
+        choose_scenes([judge(scene, away)], away, event.occurred_at)
+
+
+def test_a_scene_without_mask_says_that_cloud_was_not_looked_for(aoi, event, write_tif):
+    image = np.ones((3, 128, 128), np.uint8)
+    mask = np.full((128, 128), 255, np.uint8)
+    mask[:32] = 0
+    (scene,) = read_folder(write_tif("x.tif", image, mask=mask))
+    (judgement,) = choose_scenes([judge(scene, aoi)], aoi, event.occurred_at)
+    assert judgement.clear_fraction == pytest.approx(0.75, abs=0.01)
+    assert "cloud was not looked for" in judgement.reason
+    assert "at an unrecorded date" in judgement.reason
+
+
+def test_a_truncated_mask_names_its_scene(aoi, catalog):
+    (scene,) = search_stac(
+        catalog, aoi, YEAR[1] - timedelta(days=130), YEAR[1] - timedelta(days=112)
+    )
+    mask = catalog.parent / "scenes" / "2023-09-10" / "SCL.tif"
+    mask.write_bytes(mask.read_bytes()[:900])
+    with pytest.raises(RasterError, match=r"20230910, band scl: .*SCL\.tif cannot be read"):
+        judge(scene, aoi)
+
+
+def test_doubts_tell_of_partial_undated_and_late_scenes(views, aoi, event, tmp_path):
+    view = by_day(views, "2023-05-23")
+    undated = replace(view, scene=replace(view.scene, id="undated", acquired_at=None))
+    late = replace(sight(view, (0, 0.5), 200), covered=view.area)
+    judgements = choose_scenes([undated, late], aoi, event.occurred_at, min_clear=0.4)
+    west, south, east, north = aoi.geometry.bounds
+    half = MultiPolygon([aoi.geometry & box(west, south, (west + east) / 2, north)])
+    mosaic = Mosaic(tmp_path, tmp_path, (), half)
+    doubts = imagery_doubts(judgements, mosaic, aoi, event.occurred_at)
+    assert [doubt.code for doubt in doubts] == ["partial-coverage", "old-scene", "undated-scene"]
+    assert doubts[0].text.startswith("50 % of the area")

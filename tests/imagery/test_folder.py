@@ -1,0 +1,136 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rasterio.errors import NotGeoreferencedWarning
+
+from tasks.errors import CatalogError, RasterError
+from tasks.imagery.folder import read_folder
+from tasks.imagery.rasters import open_band
+
+HOKKAIDO = Path(__file__).parents[3] / "shared" / "data" / "hokkaido2018" / "scene_rgb_3m.tif"
+RGB = np.stack([np.full((40, 60), value, np.uint8) for value in (10, 20, 30)])
+FOUR = np.stack([np.full((40, 60), value, np.uint16) for value in (1, 2, 3, 4)])
+
+
+def levels(scene):
+    """The value of each band of a scene whose bands are flat."""
+    found = {}
+    for name in scene.bands:
+        with open_band(scene, name) as band:
+            found[name] = int(band.read(1)[0, 0])
+    return found
+
+
+def test_the_hokkaido_scene_is_one_undated_rgb_scene_of_3_m():
+    (scene,) = read_folder(HOKKAIDO)
+    assert scene.bands == ("red", "green", "blue")
+    assert (scene.gsd_m, scene.crs, scene.acquired_at) == (3.0, "EPSG:32654", None)
+    assert scene.footprint.contains(scene.footprint.centroid)
+    assert scene.footprint.bounds == pytest.approx((142.0166, 42.7464, 142.0924, 42.7818), abs=1e-3)
+
+
+def test_a_folder_gives_one_scene_a_file_in_order_of_name(write_tif, tmp_path):
+    write_tif("images/b_20230523.tif", RGB)
+    write_tif("images/a_20230617.TIF", RGB)
+    (tmp_path / "images" / "notes.txt").write_text("not an image")
+    scenes = read_folder(tmp_path / "images")
+    assert [scene.item_id for scene in scenes] == ["a_20230617.TIF", "b_20230523.tif"]
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "sidecar", "taken"),
+    [
+        ("20230523.tif", {}, None, datetime(2023, 5, 23, tzinfo=UTC)),
+        ("s2_2023-05-23_rgb.tif", {}, None, datetime(2023, 5, 23, tzinfo=UTC)),
+        ("20180911_012345_1020_3B.tif", {}, None, datetime(2018, 9, 11, 1, 23, 45, tzinfo=UTC)),
+        ("T32TPQ_20230523T100601.tif", {}, None, datetime(2023, 5, 23, 10, 6, 1, tzinfo=UTC)),
+        ("tile_20239999.tif", {}, None, None),
+        ("x.tif", {"TIFFTAG_DATETIME": "2023:05:23 10:06:01"}, None,
+         datetime(2023, 5, 23, 10, 6, 1, tzinfo=UTC)),
+        ("x.tif", {"ACQUISITION_DATE": "2023-05-23T12:00:00+02:00"}, None,
+         datetime(2023, 5, 23, 10, tzinfo=UTC)),
+        ("x_20200101.tif", {"ACQUISITION_DATE": "2023-05-23"}, None,
+         datetime(2023, 5, 23, tzinfo=UTC)),
+        ("x_20230523.tif", {"TIFFTAG_DATETIME": "2024:01:01 00:00:00"}, None,
+         datetime(2023, 5, 23, tzinfo=UTC)),
+        ("x_20200101.tif", {}, {"properties": {"acquired": "2023-05-23T10:06:01Z"}},
+         datetime(2023, 5, 23, 10, 6, 1, tzinfo=UTC)),
+    ],
+)  # fmt: skip
+def test_the_time_is_taken_from_the_surest_place(write_tif, name, tags, sidecar, taken):
+    path = write_tif(name, RGB, tags=tags)
+    if sidecar:
+        path.with_suffix(".json").write_text(json.dumps(sidecar))
+    assert read_folder(path)[0].acquired_at == taken
+
+
+def test_a_broken_sidecar_is_named(write_tif):
+    path = write_tif("x.tif", RGB)
+    path.with_suffix(".json").write_text('{"acquired": ')
+    with pytest.raises(CatalogError, match=r"x\.json is not whole JSON"):
+        read_folder(path)
+
+
+def test_three_8_bit_bands_that_say_nothing_are_red_green_blue(write_tif):
+    path = write_tif("x.tif", RGB, photometric="MINISBLACK")
+    assert levels(read_folder(path)[0]) == {"red": 10, "green": 20, "blue": 30}
+
+
+def test_descriptions_name_the_bands(write_tif):
+    path = write_tif("x.tif", FOUR, descriptions=("Blue", "B03", "red", "NIR"))
+    assert levels(read_folder(path)[0]) == {"red": 3, "green": 2, "blue": 1, "nir": 4}
+
+
+def test_planetscope_products_are_blue_green_red_nir(write_tif):
+    path = write_tif("20180911_012345_1020_3B_AnalyticMS_SR.tif", FOUR)
+    assert levels(read_folder(path)[0]) == {"red": 3, "green": 2, "blue": 1, "nir": 4}
+
+
+@pytest.mark.parametrize("array", [FOUR, FOUR[:3], FOUR[:1]])
+def test_bands_are_never_guessed_from_their_number(write_tif, array):
+    path = write_tif("x.tif", array)
+    with pytest.raises(RasterError, match=f"which of its {len(array)} bands are red"):
+        read_folder(path)
+
+
+def test_the_alpha_band_says_where_data_are(write_tif):
+    alpha = np.zeros((1, 40, 60), np.uint8)
+    alpha[:, :, 30:] = 255
+    path = write_tif("x.tif", np.concatenate([RGB, alpha]), photometric="RGB", alpha="YES")
+    (scene,) = read_folder(path)
+    assert scene.bands == ("red", "green", "blue")
+    with open_band(scene, "green") as band:
+        assert band.dataset_mask().astype(bool).mean() == 0.5
+
+
+def test_an_image_without_crs_is_refused(write_tif):
+    with pytest.raises(RasterError, match="has no CRS"):
+        read_folder(write_tif("x.tif", RGB, crs=None))
+
+
+def test_an_image_without_geotransform_is_refused(write_tif):
+    with pytest.warns(NotGeoreferencedWarning):
+        path = write_tif("x.tif", RGB, transform=None)
+    with pytest.raises(RasterError, match="has no geotransform"):
+        read_folder(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>sign in</html>", b"II*\x00"])
+def test_a_file_that_is_no_image_is_named(tmp_path, content):
+    path = tmp_path / "x.tif"
+    path.write_bytes(content)
+    with pytest.raises(RasterError, match=r"scene x: .*x\.tif cannot be read"):
+        read_folder(path)
+
+
+def test_a_folder_without_images_is_named(tmp_path):
+    with pytest.raises(CatalogError, match="holds no GeoTIFF"):
+        read_folder(tmp_path)
+
+
+def test_a_place_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(CatalogError, match="nowhere does not exist"):
+        read_folder(tmp_path / "nowhere")

@@ -1,0 +1,315 @@
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import rasterio
+from shapely.affinity import translate
+from shapely.geometry import MultiPolygon, box
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from tasks.errors import BadInputError, CatalogError, RasterError, TransientError
+from tasks.imagery.rasters import open_band
+from tasks.imagery.stac import search_stac
+from tasks.types import AreaOfInterest
+from tests.imagery.conftest import EXAMPLE, YEAR
+
+REAL_ITEMS = EXAMPLE.parents[2] / "shared" / "data"
+MAY_23 = (datetime(2023, 5, 23, tzinfo=UTC), datetime(2023, 5, 24, tzinfo=UTC))
+
+
+def test_the_example_gives_its_fifteen_scenes_in_order_of_time(aoi):
+    scenes = search_stac(EXAMPLE / "catalog.json", aoi, *YEAR)
+    assert len(scenes) == 15
+    assert [scene.acquired_at for scene in scenes] == sorted(scene.acquired_at for scene in scenes)
+    assert {scene.bands for scene in scenes} == {("red", "green", "blue", "nir", "scl")}
+    assert {scene.crs for scene in scenes} == {"EPSG:32632"}
+    assert len({scene.checksum for scene in scenes}) == 15
+
+
+def test_time_bounds_hold(aoi):
+    scenes = search_stac(EXAMPLE / "catalog.json", aoi, *MAY_23)
+    assert [scene.item_id for scene in scenes] == ["S2_L2A_4120_20230523"]
+
+
+def test_an_area_elsewhere_finds_nothing(aoi):
+    elsewhere = AreaOfInterest(translate(aoi.geometry, 1.0), "given")
+    assert search_stac(EXAMPLE / "catalog.json", elsewhere, *YEAR) == []
+
+
+def test_a_band_opens_with_its_reflectance_scale(aoi):
+    scene = search_stac(EXAMPLE / "catalog.json", aoi, *MAY_23)[0]
+    with open_band(scene, "red") as red:
+        assert (red.scales, red.offsets) == ((0.0001,), (0.0,))
+        with rasterio.open(EXAMPLE / "scenes" / "2023-05-23" / "B04.tif") as plain:
+            assert (red.read() == plain.read()).all()
+
+
+def test_naive_times_are_refused(aoi):
+    with pytest.raises(BadInputError, match="zone"):
+        search_stac(EXAMPLE / "catalog.json", aoi, datetime(2023, 1, 1), YEAR[1])
+
+
+def test_a_collection_that_is_not_there_finds_nothing(aoi):
+    assert search_stac(EXAMPLE / "catalog.json", aoi, *YEAR, collections=["landsat"]) == []
+
+
+def test_stac_1_0_items_with_eo_bands_and_epsg_read_the_same(aoi, catalog, edit_items):
+    def downgrade(item):
+        item["stac_version"] = "1.0.0"
+        item["properties"]["proj:epsg"] = 32632
+        del item["properties"]["proj:code"]
+        for asset in item["assets"].values():
+            name = asset["bands"][0].get("eo:common_name")
+            asset["raster:bands"] = [{"scale": asset.pop("raster:scale", 1.0), "offset": 0}]
+            asset.pop("raster:offset", None)
+            del asset["bands"]
+            if name:
+                asset["eo:bands"] = [{"name": name, "common_name": name}]
+
+    new = search_stac(catalog, aoi, *YEAR)
+    edit_items(downgrade)
+    assert search_stac(catalog, aoi, *YEAR) == new
+
+
+def test_items_without_crs_and_gsd_take_them_from_the_raster(aoi, catalog, edit_items):
+    def strip(item):
+        del item["properties"]["proj:code"], item["properties"]["gsd"]
+        for asset in item["assets"].values():
+            del asset["gsd"]
+
+    full = search_stac(catalog, aoi, *YEAR)
+    edit_items(strip)
+    assert search_stac(catalog, aoi, *YEAR) == full
+
+
+@pytest.mark.parametrize(
+    ("properties", "offset"),
+    [
+        ({}, 0.0),
+        ({"s2:processing_baseline": "03.01"}, 0.0),
+        ({"s2:processing_baseline": "05.09"}, -0.1),
+        ({"s2:processing_baseline": "05.09", "earthsearch:boa_offset_applied": True}, 0.0),
+    ],
+)
+def test_the_sentinel_2_offset_of_2022_is_known(aoi, catalog, edit_items, properties, offset):
+    def undeclared(item):
+        item["properties"] |= properties
+        for asset in item["assets"].values():
+            asset.pop("raster:scale", None), asset.pop("raster:offset", None)
+
+    edit_items(undeclared)
+    scene = search_stac(catalog, aoi, *MAY_23)[0]
+    with open_band(scene, "red") as red:
+        assert red.offsets == (offset,)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda item: item.update(assets={}), "assets are missing"),
+        (lambda item: item.pop("assets"), "assets"),
+        (lambda item: item.update(geometry=None), "geometry is missing"),
+        (lambda item: item["properties"].update(start_datetime=None), "datetime is missing"),
+        (lambda item: item["properties"].update(datetime="soon"), "soon"),
+        (lambda item: item.pop("properties"), "datetime"),
+        (lambda item: item["assets"].pop("B04"), r"no red band"),
+        (lambda item: item["assets"]["B04"].pop("href"), "href"),
+    ],
+)
+def test_a_damaged_item_is_one_sentence(aoi, catalog, edit_items, change, reason):
+    edit_items(change)
+    with pytest.raises(CatalogError, match=reason):
+        search_stac(catalog, aoi, *YEAR)
+
+
+@pytest.mark.parametrize("content", ["", '{"type": "Catalog", "li', "<html></html>", "[]", "{}"])
+def test_a_catalog_that_is_none_is_named(aoi, catalog, content):
+    catalog.write_text(content)
+    with pytest.raises(CatalogError, match=r"catalog\.json"):
+        search_stac(catalog, aoi, *YEAR)
+
+
+def test_a_truncated_item_is_named(aoi, catalog):
+    path = catalog.parent / "scenes" / "2023-05-23" / "S2_L2A_4120_20230523.json"
+    path.write_text(path.read_text()[:500])
+    with pytest.raises(CatalogError, match=r"S2_L2A_4120_20230523\.json is not whole JSON"):
+        search_stac(catalog, aoi, *YEAR)
+
+
+def test_a_missing_item_is_named(aoi, catalog):
+    (catalog.parent / "scenes" / "2023-05-23" / "S2_L2A_4120_20230523.json").unlink()
+    with pytest.raises(CatalogError, match=r"S2_L2A_4120_20230523\.json cannot be read: No such"):
+        search_stac(catalog, aoi, *YEAR)
+
+
+def test_a_missing_raster_is_named_with_its_item(aoi, catalog):
+    (catalog.parent / "scenes" / "2023-05-23" / "B04.tif").unlink()
+    with pytest.raises(RasterError, match=r"S2_L2A_4120_20230523, band red: .*B04\.tif does not"):
+        search_stac(catalog, aoi, *YEAR)
+
+
+def test_a_raster_shorter_than_declared_is_named_with_its_item(aoi, catalog):
+    path = catalog.parent / "scenes" / "2023-05-23" / "SCL.tif"
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(RasterError, match=r"SCL\.tif has 700 of 1023 bytes"):
+        search_stac(catalog, aoi, *YEAR)
+
+
+def test_a_catalog_that_links_to_itself_ends(aoi, catalog):
+    content = json.loads(catalog.read_text())
+    content["links"].append({"rel": "child", "href": "./catalog.json"})
+    catalog.write_text(json.dumps(content))
+    with pytest.raises(CatalogError, match="recursion"):
+        search_stac(catalog, aoi, *YEAR)
+
+
+def test_a_static_catalog_over_http_gives_the_same_scenes_and_pixels(aoi, serve):
+    remote = search_stac(f"{serve(EXAMPLE).url}/catalog.json", aoi, *MAY_23)[0]
+    local = search_stac(EXAMPLE / "catalog.json", aoi, *MAY_23)[0]
+    assert (remote.id, remote.checksum) == (local.id, local.checksum)
+    assert remote.provider == "127.0.0.1"
+    with open_band(remote, "red") as far, open_band(local, "red") as near:
+        assert (far.read() == near.read()).all()
+
+
+@pytest.mark.parametrize(
+    "href", ["file:///etc/passwd", "/etc/passwd", "/vsicurl/file", "s3://bucket/B04.tif"]
+)
+def test_a_remote_catalog_cannot_point_at_local_files(aoi, catalog, edit_items, serve, href):
+    edit_items(lambda item: item["assets"]["B04"].update(href=href))
+    with pytest.raises(CatalogError, match=r"not http\(s\)"):
+        search_stac(f"{serve(catalog.parent).url}/catalog.json", aoi, *YEAR)
+
+
+def test_a_remote_catalog_cannot_link_to_local_files(aoi, catalog, serve):
+    content = json.loads(catalog.read_text())
+    content["links"].append({"rel": "item", "href": str(EXAMPLE / "event.json")})
+    catalog.write_text(json.dumps(content))
+    with pytest.raises(CatalogError, match=r"only http\(s\)"):
+        search_stac(f"{serve(catalog.parent).url}/catalog.json", aoi, *YEAR)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (503, "busy", TransientError),
+        (429, "slow down", TransientError),
+        (404, "gone", CatalogError),
+        (401, "who?", CatalogError),
+        (200, "<html>sign in</html>", CatalogError),
+    ],
+)
+@pytest.mark.parametrize("where", ["catalog.json", "S2_L2A_4120_20230523.json"])
+def test_answers_worth_another_try_are_told_from_the_others(aoi, serve, where, status, body, error):
+    server = serve(EXAMPLE)
+    server.faults[where] = (status, body)
+    with pytest.raises(error, match=where):
+        search_stac(f"{server.url}/catalog.json", aoi, *YEAR)
+
+
+def test_a_server_that_is_down_is_worth_another_try(aoi):
+    with pytest.raises(TransientError, match="out of reach"):
+        search_stac("http://127.0.0.1:9/catalog.json", aoi, *YEAR)
+
+
+@pytest.mark.parametrize(("status", "error"), [(503, TransientError), (404, RasterError)])
+def test_a_remote_raster_that_fails_is_named(aoi, serve, status, error):
+    server = serve(EXAMPLE)
+    scene = search_stac(f"{server.url}/catalog.json", aoi, *MAY_23)[0]
+    server.faults["B04.tif"] = (status, "")
+    with pytest.raises(error, match=r"20230523, band red: .*B04\.tif"), open_band(scene, "red"):
+        pass
+
+
+def test_a_stac_api_is_paged_through_and_doubled_items_count_once(aoi, serve):
+    """A stand-in that follows STAC API 1.0 item search; overlapping pages as a live API gives."""
+    items = [_with_absolute_self(path) for path in sorted(EXAMPLE.glob("scenes/*/*.json"))]
+    asked = []
+
+    def root(request: Request) -> JSONResponse:
+        search = {"rel": "search", "href": f"{request.base_url}search", "method": "POST"}
+        conforms = ["core", "item-search"]
+        return JSONResponse(
+            {
+                "type": "Catalog",
+                "stac_version": "1.0.0",
+                "id": "api",
+                "description": "stand-in",
+                "conformsTo": [f"https://api.stacspec.org/v1.0.0/{part}" for part in conforms],
+                "links": [search | {"type": "application/geo+json"}],
+            }
+        )
+
+    async def search(request: Request) -> JSONResponse:
+        body = await request.json()
+        asked.append(body)
+        first = body.get("token", 0)
+        page = [_served(item, request) for item in items[first : first + 6]]
+        link = {"rel": "next", "href": str(request.url), "method": "POST", "merge": True}
+        following = [link | {"body": body | {"token": first + 5}}] if first + 6 < 15 else []
+        return JSONResponse({"type": "FeatureCollection", "features": page, "links": following})
+
+    routes = (Route("/", root), Route("/search", search, methods=["POST"]))
+    server = serve(EXAMPLE, routes)
+    scenes = search_stac(f"{server.url}/", aoi, *YEAR)
+    assert [scene.item_id for scene in scenes] == [item["id"] for item in items]
+    assert len(asked) == 3
+    assert asked[0]["intersects"]["type"] == "MultiPolygon"
+    with open_band(scenes[0], "blue") as band:
+        assert band.read().any()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "stac_items_odc/tests/data/S2B_MSIL2A_20190629T212529_R043_T06VVN_20201006T080531.json",
+        "stac_items_odc/tests/data/S2A_28QCH_20200714_0_L2A.json",
+        "stac_items_odc/tests/data/LE07_L2SP_044033_20210329_20210424_02_T1_SR.json",
+        "stac_items_s2/tests/data-files/S2A_MSIL2A_20230625T234621_N0509_R073_T01WCP_20230626T022158"
+        ".SAFE/expected_output.json",
+    ],
+)
+def test_real_items_of_other_catalogs_are_understood(tmp_path, serve, name):
+    """Items as Planetary Computer, Earth Search, USGS and ESA publish them, behind our server."""
+    item = json.loads((REAL_ITEMS / name).read_text())
+    item["links"] = []
+    item["properties"].setdefault("gsd", 30)  # USGS gives it in the collection
+    server = serve(tmp_path)
+    for key, asset in item["assets"].items():
+        asset["href"] = f"{server.url}/{key}.tif"
+    (tmp_path / "item.json").write_text(json.dumps(item))
+    (tmp_path / "catalog.json").write_text(
+        json.dumps(
+            {
+                "type": "Catalog",
+                "stac_version": "1.0.0",
+                "id": "real",
+                "description": "one real item",
+                "links": [{"rel": "item", "href": "./item.json"}],
+            }
+        )
+    )
+    everywhere = AreaOfInterest(MultiPolygon([box(-180, -90, 180, 90)]), "given")
+    taken = datetime.fromisoformat(item["properties"]["datetime"])
+    day = timedelta(days=1)
+    url = f"{server.url}/catalog.json"
+    (scene,) = search_stac(url, everywhere, taken - day, taken + day)
+    assert {"red", "green", "blue", "nir"} <= set(scene.bands)
+    assert scene.gsd_m in (10, 30)
+    assert scene.crs.startswith("EPSG:32")
+    assert not any("visual" in href or "preview" in href for href in scene.hrefs.values())
+
+
+def _with_absolute_self(path: Path):
+    item = json.loads(path.read_text())
+    item["folder"] = path.parent.relative_to(EXAMPLE).as_posix()
+    item["name"] = path.name
+    return item
+
+
+def _served(item, request: Request):
+    self_href = f"{request.base_url}{item['folder']}/{item['name']}"
+    return item | {"links": [{"rel": "self", "href": self_href}]}
