@@ -35,6 +35,7 @@ from tasks.types import Interval
 
 DPI = 150
 GAMMA = 0.7
+SLIVERS = 0.0005
 CREDIT_LETTERS = 150
 MAP_PX = 1400
 INK, QUIET, GRID = "#1f2933", "#52606d", "#d9dee3"
@@ -153,8 +154,8 @@ def roc_figure(
         x, y = np.asarray(points, dtype=float).T
         axes.plot(x, y, color=colour, linewidth=2, linestyle=dashes, label=label)
     axes.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
-    axes.set_xlabel("stable cells called unstable (false positive rate)", **_STYLE)
-    axes.set_ylabel("failed cells called unstable (true positive rate)", **_STYLE)
+    axes.set_xlabel("false positive rate (unfailed cells above the cut)", **_STYLE)
+    axes.set_ylabel("true positive rate (failed cells above the cut)", **_STYLE)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], loc="lower right", fontsize=8, frameon=False)
     return _save(figure, path)
@@ -174,6 +175,7 @@ def importance_figure(path: Path, importance: Mapping[str, Interval]) -> Path:
     axes.hlines(names, losses[:, 0], losses[:, 2], color=INK, linewidth=1.2)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.grid(visible=False, axis="y")
+    axes.locator_params(axis="x", nbins=6)
     axes.set_xlabel("AUC lost when the factor is shuffled (lines: 95 % interval)", **_STYLE)
     return _save(figure, path)
 
@@ -232,6 +234,11 @@ def frequency_density(
     held = count > 0
     centre, density = np.sqrt(edges[1:] * edges[:-1]), count / np.diff(edges)
     return centre[held], density[held], count[held]
+
+
+def seen_whole(aoi: MultiPolygon, observed: MultiPolygon) -> bool:
+    """Whether the AOI was seen but for slivers along pixel edges."""
+    return bool(aoi.difference(observed).area <= SLIVERS * aoi.area)
 
 
 def _opened(path: Path) -> DatasetReader:
@@ -300,8 +307,8 @@ def _degrees(axes: Axes, extent: Extent, crs: CRS) -> None:
 
 
 def _hatch(axes: Axes, aoi: MultiPolygon, observed: MultiPolygon, crs: CRS) -> None:
-    unseen = _projected(aoi.difference(observed), crs)
-    if not unseen.is_empty:
+    if not seen_whole(aoi, observed):
+        unseen = _projected(aoi.difference(observed), crs)
         axes.add_patch(
             _patch(unseen, facecolor="#ffffffb0", edgecolor=QUIET, hatch="////", linewidth=0.0)
         )
@@ -345,7 +352,7 @@ def _furnish(
     credit: str,
 ) -> None:
     """Add legend, scale bar, north arrow and credit."""
-    if not aoi.difference(observed).is_empty:
+    if not seen_whole(aoi, observed):
         keys.append(Patch(facecolor="white", edgecolor=QUIET, hatch="////", label="not observed"))
     figure.legend(handles=keys, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     _scale_bar(axes, extent)

@@ -13,6 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tasks.errors import StorageError
+from tasks.publish.figures import SLIVERS
 from tasks.publish.products import written_aside
 from tasks.types import AreaOfInterest, Doubt, Event, Interval, Provenance, SceneJudgement
 
@@ -100,6 +101,11 @@ class Report:
     def unseen_share(self) -> float:
         """`unseen_km2` as a share of the AOI, 0-1."""
         return self.unseen_km2 / self.aoi.area_km2
+
+    @property
+    def seen_whole(self) -> bool:
+        """Whether the AOI was seen but for slivers along pixel edges."""
+        return self.unseen_share <= SLIVERS
 
     @property
     def used(self) -> list[SceneJudgement]:
