@@ -81,7 +81,9 @@ def _now(name: str, comment: str) -> Column[Any]:
 
 def _event_id(**options: Any) -> Column[Any]:
     reference = ForeignKey("scarp.event.id")
-    return Column("event_id", Text, reference, nullable=False, comment="The event.", **options)
+    return Column(
+        "event_id", Text, reference, nullable=False, comment="Id of the event.", **options
+    )
 
 
 event = Table(
@@ -245,7 +247,12 @@ inventory = Table(
         nullable=False,
         comment="Ground seen clear, EPSG:4326; outside it nothing is known.",
     ),
-    Column("observed_km2", Double, nullable=False, comment="Geodesic area of that ground in km²."),
+    Column(
+        "observed_km2",
+        Double,
+        nullable=False,
+        comment="Geodesic area of the ground seen clear, km².",
+    ),
     Column("scene_ids", ARRAY(Text), nullable=False, comment="Scenes it was mapped from."),
     Column("landslide_count", Integer, nullable=False, comment="Number of landslides; 0 is valid."),
     Column("area_m2", Double, nullable=False, comment="Sum of the landslides' areas in m²."),

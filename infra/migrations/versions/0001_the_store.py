@@ -206,7 +206,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "aoi",
-        sa.Column("event_id", sa.Text(), nullable=False, comment="The event."),
+        sa.Column("event_id", sa.Text(), nullable=False, comment="Id of the event."),
         sa.Column("how", sa.Text(), nullable=False, comment="given, or the relation that drew it."),
         sa.Column(
             "geom",
@@ -236,7 +236,7 @@ def upgrade() -> None:
             nullable=False,
             comment="Order of changes.",
         ),
-        sa.Column("event_id", sa.Text(), nullable=False, comment="The event."),
+        sa.Column("event_id", sa.Text(), nullable=False, comment="Id of the event."),
         sa.Column("change", sa.Text(), nullable=False, comment="What was done to the event."),
         sa.Column(
             "record",
@@ -279,7 +279,7 @@ def upgrade() -> None:
         sa.Column(
             "id", sa.Uuid(), nullable=False, comment="Every product names the run it came from."
         ),
-        sa.Column("event_id", sa.Text(), nullable=False, comment="The event."),
+        sa.Column("event_id", sa.Text(), nullable=False, comment="Id of the event."),
         sa.Column("flow", sa.Text(), nullable=False, comment="Flow or command that ran."),
         sa.Column(
             "flow_run_id",
@@ -352,7 +352,7 @@ def upgrade() -> None:
     op.create_table(
         "inventory",
         sa.Column("id", sa.Uuid(), nullable=False, comment="Identity of the inventory."),
-        sa.Column("event_id", sa.Text(), nullable=False, comment="The event."),
+        sa.Column("event_id", sa.Text(), nullable=False, comment="Id of the event."),
         sa.Column("version", sa.Integer(), nullable=False, comment="1, 2, 3 ... within the event."),
         sa.Column("run_id", sa.Uuid(), nullable=False, comment="Run that made it."),
         sa.Column("digest", sa.Text(), nullable=False, comment="SHA-256 of what it was made from."),
@@ -388,7 +388,7 @@ def upgrade() -> None:
             "observed_km2",
             sa.Double(),
             nullable=False,
-            comment="Geodesic area of that ground in km².",
+            comment="Geodesic area of the ground seen clear, km².",
         ),
         sa.Column(
             "scene_ids", sa.ARRAY(sa.Text()), nullable=False, comment="Scenes it was mapped from."
@@ -695,7 +695,7 @@ def upgrade() -> None:
     op.create_table(
         "susceptibility",
         sa.Column("id", sa.Uuid(), nullable=False, comment="Identity of the map."),
-        sa.Column("event_id", sa.Text(), nullable=False, comment="The event."),
+        sa.Column("event_id", sa.Text(), nullable=False, comment="Id of the event."),
         sa.Column("inventory_id", sa.Uuid(), nullable=False, comment="Inventory it was fitted to."),
         sa.Column("run_id", sa.Uuid(), nullable=False, comment="Run that made it."),
         sa.Column("digest", sa.Text(), nullable=False, comment="SHA-256 of what it was made from."),

@@ -1,0 +1,211 @@
+"""The schema: built by its migrations, equal to the code's tables, explained column by column."""
+
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from shapely.geometry import MultiPolygon, box
+from sqlalchemy import text
+
+from infra.errors import DatabaseError, SchemaError
+from infra.schema import (
+    alembic_config,
+    current_revision,
+    known_revisions,
+    migrate,
+    open_engine,
+    parse_url,
+    upgrade,
+)
+from infra.settings import Settings
+from tasks.events.registry import register
+from tasks.inventory import tables
+from tasks.types import AreaOfInterest, Event
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "database.md"
+STORM = Event("storm", "rainfall", "A storm", datetime(2023, 5, 17, tzinfo=UTC), 11.9, 44.2)
+AREA = AreaOfInterest(MultiPolygon([box(11.8, 44.1, 12.0, 44.3)]), "given")
+COLUMNS = """
+    SELECT relname AS relation, relkind AS kind, attname AS name,
+        col_description(attrelid, attnum) AS words, obj_description(attrelid) AS relation_words
+    FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+    WHERE relnamespace = 'scarp'::regnamespace AND relkind IN ('r', 'v') AND attnum > 0
+        AND NOT attisdropped AND relname <> 'alembic_version'
+    ORDER BY relname, attnum
+"""
+
+
+def columns(engine):
+    with engine.connect() as connection:
+        return connection.execute(text(COLUMNS)).all()
+
+
+def test_the_migrations_build_the_tables_the_code_uses(engine):
+    with engine.connect() as connection:
+        options = {
+            "include_schemas": True,
+            "include_name": lambda name, kind, _: kind != "schema" or name == "scarp",
+            "version_table_schema": "scarp",
+            "compare_server_default": True,
+        }
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, tables.metadata) == []
+
+
+def test_the_migrations_build_the_checks_the_code_states(engine):
+    stated = {
+        constraint.name
+        for table in tables.metadata.tables.values()
+        for constraint in table.constraints
+        if constraint.name
+    }
+    query = "SELECT conname FROM pg_constraint WHERE connamespace = 'scarp'::regnamespace"
+    with engine.connect() as connection:
+        built = set(connection.scalars(text(query)))
+    assert {str(name) for name in stated} <= built
+    assert {name for name in built - stated if name.endswith("_check")} == set()
+
+
+def test_every_table_view_and_column_is_explained(engine):
+    silent = [row for row in columns(engine) if not row.words or not row.relation_words]
+    assert silent == []
+
+
+def test_the_document_explains_every_view_as_the_database_does(engine):
+    document = DOCUMENT.read_text()
+    for row in columns(engine):
+        if row.kind == "v":
+            section = re.split(rf"^### `scarp\.{row.relation}`$", document, flags=re.M)[1]
+            assert f"| `{row.name}` | " in section.split("\n### ")[0], (row.relation, row.name)
+            assert row.words.replace("|", "\\|") in document, (row.relation, row.name)
+
+
+def test_the_documents_questions_can_be_asked(engine):
+    questions = re.search(r"```sql\n(.*?)```", DOCUMENT.read_text(), flags=re.S)
+    assert questions
+    statements = [part for part in questions[1].split(";\n") if part.strip()]
+    assert len(statements) == 3
+    with engine.connect() as connection:
+        for statement in statements:
+            assert connection.exec_driver_sql(statement).all() == []
+
+
+def test_down_and_up_again_with_rows_in_place(engine):
+    with engine.begin() as connection:
+        register(connection, STORM, AREA)
+    with engine.begin() as connection:
+        command.downgrade(alembic_config(connection), "base")
+        left = connection.scalars(
+            text(
+                "SELECT relname FROM pg_class WHERE relnamespace = 'scarp'::regnamespace "
+                "UNION SELECT proname FROM pg_proc WHERE pronamespace = 'scarp'::regnamespace"
+            )
+        )
+        assert set(left) == {"alembic_version", "alembic_version_pkc"}
+    migrate(engine)
+    with engine.begin() as connection:
+        assert register(connection, STORM, AREA) == "registered"
+
+
+def test_migrating_an_up_to_date_schema_changes_nothing(engine):
+    with engine.begin() as connection:
+        register(connection, STORM, AREA)
+    migrate(engine)
+    with engine.begin() as connection:
+        assert current_revision(connection) == known_revisions()[-1]
+        assert register(connection, STORM, AREA) == "unchanged"
+
+
+def test_a_migration_that_fails_leaves_no_schema(engine):
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA scarp CASCADE"))
+    with pytest.raises(RuntimeError), engine.begin() as connection:
+        upgrade(connection)
+        raise RuntimeError("the power failed")
+    with engine.connect() as connection:
+        assert current_revision(connection) is None
+
+
+def test_the_newest_revision_is_alembics_head(engine):
+    with engine.connect() as connection:
+        assert ScriptDirectory.from_config(alembic_config(connection)).get_heads() == [
+            known_revisions()[-1]
+        ]
+
+
+def test_a_schema_newer_than_the_code_is_left_alone(settings, engine):
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE scarp.alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaError, match="schema 9999, newer than this Scarp .*upgrade Scarp"):
+        open_engine(settings)
+
+
+def test_an_up_to_date_schema_is_opened_without_alembic(settings):
+    script = (
+        "import sys; from pathlib import Path; from infra.schema import open_engine; "
+        "from infra.settings import Settings; open_engine(Settings()).dispose(); "
+        "assert 'alembic' not in sys.modules"
+    )
+    root = str(Path(__file__).parents[2])
+    environment = {"PYTHONPATH": root, "SCARP_DATABASE_URL": settings.database_url or ""}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("postgresql://ann:s3cret@127.0.0.1:1/maps", "maps at 127.0.0.1:1: .*refused"),
+        ("postgresql://ann:s3cret@127.0.0.1:1/maps?connect_timeout=2", "127.0.0.1:1"),
+        ("host=127.0.0.1 password=s3cret", "not a URL; expected postgresql://"),
+        ("mysql://ann:s3cret@127.0.0.1/maps", "names a mysql database"),
+        ("postgresql://ann:s3cret@127.0.0.1:port/maps", "not a URL"),
+    ],
+)
+def test_a_url_that_leads_nowhere_says_so_without_its_password(tmp_path, url, complaint):
+    with pytest.raises(DatabaseError, match=complaint) as refusal:
+        open_engine(Settings(home=tmp_path, database_url=url))
+    assert "s3cret" not in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_database_that_does_not_exist_is_named(settings, tmp_path):
+    url = parse_url(settings.database_url or "").set(database="nowhere")
+    with pytest.raises(DatabaseError, match="nowhere at 127.0.0.1:.*does not exist"):
+        open_engine(Settings(home=tmp_path, database_url=url.render_as_string()))
+
+
+def test_a_server_without_postgis_says_who_must_add_it(settings, engine):
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA scarp CASCADE"))
+        connection.execute(text("DROP EXTENSION postgis"))
+        connection.execute(text("DROP ROLE IF EXISTS newcomer"))
+        connection.execute(text("CREATE ROLE newcomer LOGIN PASSWORD 'test'"))
+    url = parse_url(settings.database_url or "").set(username="newcomer", password="test")
+    url = url.difference_update_query(["passfile"])
+    with pytest.raises(DatabaseError, match="PostGIS cannot be added .*CREATE EXTENSION postgis"):
+        open_engine(Settings(database_url=url.render_as_string(hide_password=False)))
+    with engine.begin() as connection:
+        connection.execute(text("DROP ROLE newcomer"))
+
+
+def test_a_connection_lost_on_the_way_ends_in_one_sentence(settings, engine):
+    with engine.connect() as victim:
+        pid = victim.scalar(text("SELECT pg_backend_pid()"))
+        with engine.connect() as other:
+            other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        with pytest.raises(DatabaseError, match="cannot reach the database .*terminating"):
+            victim.execute(text("SELECT 1"))
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+
+
+def test_any_postgresql_scheme_is_taken():
+    for scheme in ("postgres", "postgresql", "postgresql+psycopg2", "postgresql+asyncpg"):
+        assert parse_url(f"{scheme}://u@h/d").drivername == "postgresql+psycopg"
