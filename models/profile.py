@@ -9,9 +9,11 @@ matrix product that runs, whoever calls it, plus the scan at 9 B L D N / 2.
 from __future__ import annotations
 
 import copy
+import ctypes
 import gc
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -311,7 +313,6 @@ def _wait(device: torch.device) -> None:
 
 def _peak_memory_mb(run: Callable[[], Any], device: torch.device) -> float | None:
     """How far memory in use rose above where it stood, in MB of 10⁶ bytes."""
-    gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -319,6 +320,9 @@ def _peak_memory_mb(run: Callable[[], Any], device: torch.device) -> float | Non
         return (torch.cuda.max_memory_allocated(device) - before) / 1e6
     if device.type != "cpu" or not _CLEAR_REFS.exists():
         return None
+    gc.collect()
+    with suppress(AttributeError):  # glibc only: freed memory it kept would hide what a pass takes
+        ctypes.CDLL(None).malloc_trim(0)
     _CLEAR_REFS.write_text("5")  # sets the peak back to what is resident now (proc(5))
     before = _status_kb("VmRSS")
     run()

@@ -1,0 +1,155 @@
+"""LDM-Net beside SegFormer-B4 and beside itself on the reference scan, in one run.
+
+    python benchmarks/networks.py            # about ten minutes on two cores that do nothing else
+    python benchmarks/networks.py --quick    # small images, to see that it runs; writes nothing
+
+Writes benchmarks/results/networks.json and networks.png. Times that are compared are taken in
+turns, so that a slower machine, or a busy one, moves both. Memory and growth are measured in a
+fresh process each, where no buffer is left from before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from models import registry
+from models.profile import Measurement, Profile, count, figure, measure, profile, table
+from models.selective_scan import using
+
+RESULTS = Path(__file__).parent / "results"
+THREADS = 2
+SIZES = (256, 512, 768, 1024, 1536, 2048)
+DRAWN = ("ldm-net", "vmamba", "scgc-net-base", "segformer-b4", "upernet-swin-small")
+
+
+def in_turns(networks: dict[str, nn.Module], size: int, rounds: int) -> dict[str, Measurement]:
+    """Median seconds of one pass a round; memory of the first round."""
+    taken: dict[str, list[Measurement]] = {name: [] for name in networks}
+    for _ in range(rounds):
+        for name, network in networks.items():
+            taken[name].append(measure(network, size, repeats=1))
+    return {
+        name: Measurement(
+            median(m.seconds for m in runs), runs[0].peak_memory_mb, "cpu", runs[0].threads
+        )
+        for name, runs in taken.items()
+    }
+
+
+def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
+    """Slope of log(value) over log(pixels): 1 where cost is proportional to the image's area."""
+    return float(np.polyfit(np.log(np.square(sizes)), np.log(values), 1)[0])
+
+
+def alone(name: str, size: int) -> Measurement:
+    """Measure a network in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(_measure_by_name, name, size).result()
+
+
+def growth(name: str, sizes: Sequence[int]) -> dict[str, Any]:
+    """How time and memory of a forward pass grow from the smallest size to the largest."""
+    rows = {size: alone(name, size) for size in sizes}
+    memory = [row.peak_memory_mb for row in rows.values() if row.peak_memory_mb]
+    return {
+        "rows": {size: asdict(row) for size, row in rows.items()},
+        "seconds_exponent": exponent(sizes, [row.seconds for row in rows.values()]),
+        "memory_exponent": exponent(sizes, memory) if len(memory) == len(sizes) else None,
+    }
+
+
+def _measure_by_name(name: str, size: int) -> Measurement:
+    torch.set_num_threads(THREADS)
+    return measure(registry.build(name), size, repeats=3)
+
+
+def compare(size: int, rounds: int) -> dict[str, Any]:
+    """Full LDM-Net against SegFormer-B4 with a head of 256, and against its own reference scan."""
+    networks = {
+        "ldm-net": registry.build("ldm-net"),
+        "segformer-b4-256": registry.build("segformer-b4", head=256),
+    }
+    measured = in_turns(networks, size, rounds)
+    with using("reference"):
+        reference = measure(networks["ldm-net"], size, repeats=1)
+    ours = measured["ldm-net"]
+    return {
+        "size": size,
+        "measured": {name: asdict(row) for name, row in measured.items()},
+        "reference_scan": asdict(reference),
+        "counts": {name: asdict(count(network, size)) for name, network in networks.items()},
+        "seconds_over_segformer": ours.seconds / measured["segformer-b4-256"].seconds,
+        "times_faster_than_reference": reference.seconds / ours.seconds,
+    }
+
+
+def draw(names: Sequence[str], sizes: Sequence[int], path: Path) -> list[Profile]:
+    """Cost of networks over sizes, as a figure and a table on the terminal."""
+    profiles = [
+        profile(network, name, size, repeats=1)
+        for name in names
+        for network in [registry.build(name)]
+        for size in sizes
+    ]
+    figure(profiles, path)
+    print(table(profiles))
+    return profiles
+
+
+def machine() -> dict[str, Any]:
+    """When, on what and of which commit the numbers are."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit,
+        "cpu": cpu or platform.processor(),
+        "cores": os.cpu_count(),
+        "load_before": os.getloadavg(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def main() -> None:
+    """Run all of it, or a quick look."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small images, nothing written")
+    quick = parser.parse_args().quick
+    torch.set_num_threads(THREADS)
+    about = machine()
+    sizes = (64, 96, 128) if quick else SIZES
+    results: dict[str, Any] = {
+        "machine": about,
+        "compare": compare(64 if quick else 512, rounds=2 if quick else 7),
+        "growth": growth("ldm-net", sizes),
+    }
+    print(json.dumps(results, indent=2))
+    if not quick:
+        RESULTS.mkdir(exist_ok=True)
+        profiles = draw(DRAWN, SIZES, RESULTS / "networks.png")
+        results["profiles"] = [asdict(row) for row in profiles]
+        (RESULTS / "networks.json").write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
