@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,6 @@ from tasks.events.request import read_event
 from tasks.types import AreaOfInterest, Event
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
-YEAR = (datetime(2022, 9, 1, tzinfo=UTC), datetime(2023, 12, 31, tzinfo=UTC))
 
 
 @pytest.fixture(scope="session")

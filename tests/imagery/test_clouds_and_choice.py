@@ -1,5 +1,6 @@
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from tasks.imagery.folder import read_folder
 from tasks.imagery.select import choose_scenes, imagery_doubts
 from tasks.imagery.stac import search_stac
 from tasks.types import AreaOfInterest, Mosaic
-from tests.imagery.conftest import EXAMPLE, YEAR
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
+YEAR = (datetime(2022, 9, 1, tzinfo=UTC), datetime(2023, 12, 31, tzinfo=UTC))
 
 
 @pytest.fixture(scope="module")

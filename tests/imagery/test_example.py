@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import geopandas
 import numpy as np
@@ -13,7 +14,8 @@ from rasterio.features import rasterize
 from rio_cogeo import cog_validate
 from shapely.geometry import box
 
-from tests.imagery.conftest import EXAMPLE
+EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
+
 
 SOURCE = EXAMPLE.parents[2] / "shared" / "data" / "emilia_romagna2023"
 

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +17,9 @@ from tasks.imagery.folder import read_folder
 from tasks.imagery.mosaic import prepare_mosaic
 from tasks.imagery.stac import search_stac
 from tasks.types import AreaOfInterest, geodesic_area_m2
-from tests.imagery.conftest import EXAMPLE
-from tests.imagery.test_folder import HOKKAIDO
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
+HOKKAIDO = EXAMPLE.parents[2] / "shared" / "data" / "hokkaido2018" / "scene_rgb_3m.tif"
 NAMES = ("red", "green", "blue")
 
 
@@ -279,6 +280,33 @@ def test_a_folder_that_cannot_be_made_is_named(aoi, scenes, tmp_path):
         prepare_mosaic(scenes, aoi, tmp_path / "file")
 
 
+def test_a_disk_without_room_leaves_nothing(tmp_path):
+    """The kernel refuses every byte of a file past 1 MB; the mosaic needs 5."""
+    script = """
+import resource, signal, sys
+from pathlib import Path
+from tasks.errors import StorageError
+from tasks.imagery.folder import read_folder
+from tasks.imagery.mosaic import prepare_mosaic
+from tasks.types import AreaOfInterest
+(scene,) = read_folder(Path(sys.argv[1]))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+try:
+    prepare_mosaic([scene], AreaOfInterest(scene.footprint, "given"), Path(sys.argv[2]))
+except StorageError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, HOKKAIDO, tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"could not write {tmp_path}/mosaic.tif" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
 def test_memory_does_not_grow_with_the_scene(tmp_path):
     """8,000 × 8,000 px, 768 MB as floats, are prepared in under 400 MB all told."""
     script = """
@@ -297,6 +325,7 @@ with rasterio.Env(GDAL_CACHEMAX=64), rasterio.open(folder / "big.tif", "w", **pr
 from tasks.imagery.folder import read_folder
 from tasks.imagery.mosaic import prepare_mosaic
 from tasks.types import AreaOfInterest
+
 (scene,) = read_folder(folder / "big.tif")
 prepare_mosaic([scene], AreaOfInterest(scene.footprint, "given"), folder / "out")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

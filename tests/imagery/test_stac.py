@@ -14,7 +14,10 @@ from tasks.errors import BadInputError, CatalogError, RasterError, TransientErro
 from tasks.imagery.rasters import open_band
 from tasks.imagery.stac import search_stac
 from tasks.types import AreaOfInterest
-from tests.imagery.conftest import EXAMPLE, YEAR
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
+YEAR = (datetime(2022, 9, 1, tzinfo=UTC), datetime(2023, 12, 31, tzinfo=UTC))
+
 
 REAL_ITEMS = EXAMPLE.parents[2] / "shared" / "data"
 MAY_23 = (datetime(2023, 5, 23, tzinfo=UTC), datetime(2023, 5, 24, tzinfo=UTC))
