@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.errors import ModelError
+from models.tiles import prepare
 from models.vss import SS2D
 
 STRIDE = 32
@@ -93,7 +94,7 @@ class LDMNet(nn.Module):
         """Score a batch of tiles.
 
         Args:
-            x: normalised pixels (n, bands, h, w), float32; 0 where invalid.
+            x: normalised pixels (n, bands, h, w), float32; anything where invalid.
             valid: bool (n, 1, h, w), False where nobody looked; None where every pixel is valid.
 
         Returns:
@@ -102,9 +103,8 @@ class LDMNet(nn.Module):
         Raises:
             ModelError: the tile is empty, has other bands, or a valid pixel is not finite.
         """
-        _check(x, valid, self.options.bands)
         height, width = x.shape[-2:]
-        x, valid = _pad(x, valid)
+        x, valid = prepare(x, valid, self.options.bands, STRIDE)
         masks = _pyramid(valid)
         logits = self.head(self.encoder(x, masks), masks)
         logits = _upsample(logits, x.shape[-2:], masks[1] if masks else None)
@@ -305,33 +305,9 @@ class DropPath(nn.Module):
         return x * kept / keep
 
 
-def _check(x: Tensor, valid: Tensor | None, bands: int) -> None:
-    if x.ndim != 4 or 0 in x.shape:
-        raise ModelError(f"a batch of tiles is (n, bands, h, w), none 0; got {tuple(x.shape)}")
-    if x.shape[1] != bands:
-        raise ModelError(f"the network was built for {bands} bands, the tile has {x.shape[1]}")
-    if not torch.isfinite(x).all():
-        raise ModelError("the tile holds NaN or infinity; set invalid pixels to 0 and pass `valid`")
-    wanted = (x.shape[0], 1, *x.shape[2:])
-    if valid is not None and (valid.dtype != torch.bool or tuple(valid.shape) != wanted):
-        raise ModelError(f"valid must be bool {wanted}, got {valid.dtype} {tuple(valid.shape)}")
-
-
-def _pad(x: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Fill up to a multiple of 32 with invalid pixels, and zero every invalid pixel."""
-    height, width = x.shape[-2:]
-    margin = (0, -width % STRIDE, 0, -height % STRIDE)
-    if valid is None and any(margin):
-        valid = torch.ones_like(x[:, :1], dtype=torch.bool)
-    if valid is None or (not any(margin) and bool(valid.all())):
-        return x, None
-    valid = F.pad(valid, margin)
-    return F.pad(x, margin).masked_fill(~valid, 0), valid
-
-
 def _pyramid(valid: Tensor | None) -> list[Tensor]:
     """Validity at 1/2, 1/4 … 1/32, bool (n, h/s, w/s, 1): True where any pixel below is."""
-    if valid is None:
+    if valid is None or bool(valid.all()):
         return []
     masks, level = [], valid.float()
     for _ in range(5):

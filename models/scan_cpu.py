@@ -61,6 +61,12 @@ def _rows(x: Tensor) -> Floats:
     return np.asarray((x if x.stride(-1) == 1 else x.contiguous()).numpy())
 
 
+def _empty_rows(x: Tensor) -> Tensor:
+    """Room for the gradient of `x`, laid out as it is unless its last axis is not contiguous."""
+    kept = torch.preserve_format if x.stride(-1) == 1 else torch.contiguous_format
+    return torch.empty_like(x, memory_format=kept)
+
+
 def _state_shape(u: Tensor, a: Tensor) -> tuple[int, ...]:
     blocks, chunks = -(-u.shape[3] // LANES), -(-u.shape[1] // CHUNK)
     return (u.shape[0], a.shape[0], blocks, chunks, a.shape[2], LANES)
@@ -98,7 +104,7 @@ def scan(
     out, kept = y.numpy(), states.numpy() if keep_states else None
 
     def work(worker: int, start: int, stop: int) -> None:
-        forward(  # type: ignore[call-arg]  # numba's Dispatcher hides the signature
+        forward(
             u_, delta_, None, bias_, a_, b_, c_, d_, order_, None, out, kept, start, stop
         )  # fmt: skip
 
@@ -144,19 +150,19 @@ def scan_backward(
     effort = delta.numel() * n_states
     workers = _workers(items, effort)
     arrays = _arrays(u, delta, a, b, c, d, bias, order)
-    g_u, g_delta = torch.empty_like(u), torch.empty_like(delta)
+    g_u, g_delta = _empty_rows(u), _empty_rows(delta)
     g_bias, g_d = (u.new_zeros(batch, directions, wide) for _ in range(2))
     g_a = u.new_zeros(batch, directions, n_states, wide)
     g_b, g_c = (u.new_zeros(workers, batch, length, directions, n_states) for _ in range(2))
     u_, delta_, bias_, a_, b_, c_, d_, order_ = arrays
     kept, dy = states.numpy(), _rows(grad)
-    sums = [g.numpy() for g in (g_u, g_delta, g_bias, g_a)]
-    own_b, own_c, sum_d = g_b.numpy(), g_c.numpy(), g_d.numpy()
+    to_u, to_delta, to_bias, to_a = (g.numpy() for g in (g_u, g_delta, g_bias, g_a))
+    to_b, to_c, to_d = (g.numpy() for g in (g_b, g_c, g_d))
 
     def work(worker: int, start: int, stop: int) -> None:
         backward(
             u_, delta_, bias_, a_, b_, c_, d_, order_, kept, dy,
-            *sums, own_b[worker], own_c[worker], sum_d, start, stop,
+            to_u, to_delta, to_bias, to_a, to_b[worker], to_c[worker], to_d, start, stop,
         )  # fmt: skip
 
     _share(work, items, effort)
@@ -176,9 +182,8 @@ def _(
     u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, bias: Tensor,
     order: Tensor, states: Tensor, grad: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    like = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in (u, delta, a, b)]
-    rest = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in (c, d, bias)]
-    return (like[0], like[1], like[2], like[3], rest[0], rest[1], rest[2])
+    dense = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in (a, b, c, d, bias)]
+    return (_empty_rows(u), _empty_rows(delta), *dense)  # type: ignore[return-value]
 
 
 def _remember(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
@@ -195,9 +200,10 @@ def _differentiate(ctx, grad, _) -> tuple[Tensor | None, ...]:  # type: ignore[n
 scan.register_autograd(_differentiate, setup_context=_remember)
 
 
+@torch.library.custom_op("scarp::fused_scan", mutates_args=())
 def fused_scan(
     u: Tensor, projected: Tensor, dt_weight: Tensor, a: Tensor, d: Tensor, bias: Tensor,
-    order: Tensor, keep: Tensor | None = None,
+    order: Tensor, keep: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """The inference form of `scan`: step sizes are projected inside the kernel, never stored.
 
@@ -209,7 +215,7 @@ def fused_scan(
         d: skip weights (K, D).
         bias: of the step sizes (K, D).
         order: int32 (K, L).
-        keep: bool (batch, L), False where a pixel must not write into the state.
+        keep: bool (batch, L), False where a pixel must not write into the state, or None.
 
     Returns:
         (batch, L, D), summed over the K scans. No gradient flows.
@@ -232,3 +238,11 @@ def fused_scan(
 
     _share(work, batch * -(-channels // LANES), u.numel() * a.shape[0] * n_states)
     return y
+
+
+@fused_scan.register_fake
+def _(
+    u: Tensor, projected: Tensor, dt_weight: Tensor, a: Tensor, d: Tensor, bias: Tensor,
+    order: Tensor, keep: Tensor | None,
+) -> Tensor:  # fmt: skip
+    return torch.empty_like(u, memory_format=torch.contiguous_format)

@@ -16,13 +16,17 @@ LN2 = np.float32(0.6931471805599453)
 
 @kernel
 def _load(source, b, group, first, path, t0, steps, into):
-    """Copy one block of channels of `steps` pixels, in scan order, into `into` (steps, LANES)."""
+    """Copy one block of channels of `steps` pixels, in scan order, into `into` (steps, LANES).
+
+    Lanes beyond the last channel become 0: what an earlier block left there would reach the sums.
+    """
     width = min(LANES, source.shape[3] - first)
     for t in range(steps):
         row = source[b, path[t0 + t], group]
         if width == LANES:
             store(into[t], 0, load(row, first))
         else:
+            into[t] = np.float32(0.0)
             for j in range(width):
                 into[t, j] = row[first + j]
 
@@ -105,72 +109,100 @@ def backward(
     u, delta, bias, a, b_in, c_out, d_skip, order, states, grad,
     g_u, g_delta, g_bias, g_a, g_b, g_c, g_d, start, stop,
 ):  # fmt: skip
-    """Gradients of the items start..stop, chunk by chunk from the last to the first.
+    """Gradients of the (image, channel block) items start..stop, chunk by chunk from the last.
 
     With h_t = e_t h_{t-1} + δ_t B_t u_t and y_t = C_t·h_t + D u_t, the adjoint of the state is
-    g_t = C_t dy_t + e_{t+1} g_{t+1}. `g_b` and `g_c` are the worker's own: they sum over channels.
+    g_t = C_t dy_t + e_{t+1} g_{t+1}. `g_b` and `g_c` are the worker's own, because they sum over
+    channels; the sum over lanes waits until a chunk's blocks are all done, being the dearest part.
     """
     length, groups, channels = u.shape[1:]
     directions, n_states = a.shape[:2]
     blocks = -(-channels // LANES)
+    sum_b = np.zeros((CHUNK, n_states, LANES), np.float32)
+    sum_c = np.zeros((CHUNK, n_states, LANES), np.float32)
+    carried = np.zeros((blocks, n_states, LANES), np.float32)
+    h = np.zeros((CHUNK + 1, n_states, LANES), np.float32)
+    decays = np.zeros((CHUNK, n_states, LANES), np.float32)
     x = np.zeros((CHUNK, LANES), np.float32)
     raw = np.zeros((CHUNK, LANES), np.float32)
     dt = np.zeros((CHUNK, LANES), np.float32)
     dy = np.zeros((CHUNK, LANES), np.float32)
-    h = np.zeros((CHUNK + 1, n_states, LANES), np.float32)
-    decays = np.zeros((CHUNK, n_states, LANES), np.float32)
-    carried = np.zeros((n_states, LANES), np.float32)
-    for item in range(start, stop):
-        b, block = item // blocks, item % blocks
-        first = block * LANES
+    for b in range(start // blocks, -(-stop // blocks)):
+        low, high = max(start - b * blocks, 0), min(stop - b * blocks, blocks)
         for k in range(directions):
             group = k if groups > 1 else 0
             path = order[k]
-            skip, offset = load(d_skip[k], first), load(bias[k], first)
-            sum_d, sum_bias = splat(np.float32(0.0)), splat(np.float32(0.0))
             carried[:] = np.float32(0.0)
             for chunk in range(-(-length // CHUNK) - 1, -1, -1):
                 t0 = chunk * CHUNK
                 steps = min(CHUNK, length - t0)
-                _load(u, b, group, first, path, t0, steps, x)
-                _load(delta, b, k, first, path, t0, steps, raw)
-                _load(grad, b, group, first, path, t0, steps, dy)
-                h[0] = states[b, k, block, chunk]
+                sum_b[:], sum_c[:] = np.float32(0.0), np.float32(0.0)
+                for block in range(low, high):
+                    first = block * LANES
+                    _load(u, b, group, first, path, t0, steps, x)
+                    _load(delta, b, k, first, path, t0, steps, raw)
+                    _load(grad, b, group, first, path, t0, steps, dy)
+                    h[0] = states[b, k, block, chunk]
+                    _replay(
+                        x, raw, bias[k], a[k], b_in, b, k, first, path, t0, steps, dt, decays, h
+                    )
+                    _adjoint(
+                        x, raw, dt, dy, decays, h, bias[k], a[k], b_in, c_out, d_skip[k],
+                        b, k, first, path, t0, steps, carried[block], sum_b, sum_c,
+                        g_bias[b, k], g_a[b, k], g_d[b, k],
+                    )  # fmt: skip
+                    _add(raw, steps, g_delta, b, k, first, path, t0, True)
+                    _add(x, steps, g_u, b, group, first, path, t0, k == 0 or groups > 1)
                 for t in range(steps):
-                    input_maps = b_in[b, path[t0 + t], k]
-                    step = softplus(load(raw[t], 0) + offset)
-                    store(dt[t], 0, step)
-                    driven = step * load(x[t], 0)
+                    to_b, to_c = g_b[b, path[t0 + t], k], g_c[b, path[t0 + t], k]
                     for n in range(n_states):
-                        decay = exp2(step * load(a[k, n], first))
-                        store(decays[t, n], 0, decay)
-                        state = fma(decay, load(h[t, n], 0), driven * splat(input_maps[n]))
-                        store(h[t + 1, n], 0, state)
-                for t in range(steps - 1, -1, -1):
-                    p = path[t0 + t]
-                    input_maps, output_maps = b_in[b, p, k], c_out[b, p, k]
-                    own_b, own_c = g_b[b, p, k], g_c[b, p, k]
-                    seen, step, pull = load(x[t], 0), load(dt[t], 0), load(dy[t], 0)
-                    driven = step * seen
-                    through_b, through_a = splat(np.float32(0.0)), splat(np.float32(0.0))
-                    for n in range(n_states):
-                        g = fma(pull, splat(output_maps[n]), load(carried[n], 0))
-                        own_c[n] += total(pull * load(h[t + 1, n], 0))
-                        own_b[n] += total(driven * g)
-                        through_b = fma(g, splat(input_maps[n]), through_b)
-                        g = g * load(decays[t, n], 0)
-                        store(carried[n], 0, g)
-                        g = g * load(h[t, n], 0)
-                        through_a = fma(g, load(a[k, n], first), through_a)
-                        sum_a = g_a[b, k, n]
-                        store(sum_a, first, fma(g, step, load(sum_a, first)))
-                    slope = sigmoid(load(raw[t], 0) + offset)
-                    g_raw = fma(through_b, seen, through_a * splat(LN2)) * slope
-                    sum_bias = sum_bias + g_raw
-                    sum_d = fma(pull, seen, sum_d)
-                    store(raw[t], 0, g_raw)
-                    store(x[t], 0, fma(through_b, step, skip * pull))
-                _add(raw, steps, g_delta, b, k, first, path, t0, True)
-                _add(x, steps, g_u, b, group, first, path, t0, k == 0 or groups > 1)
-            store(g_d[b, k], first, sum_d)
-            store(g_bias[b, k], first, sum_bias)
+                        to_b[n] = total(load(sum_b[t, n], 0))
+                        to_c[n] = total(load(sum_c[t, n], 0))
+
+
+@kernel
+def _replay(x, raw, bias, a, b_in, b, k, first, path, t0, steps, dt, decays, h):
+    """The forward pass over a chunk again, keeping what `forward` throws away."""
+    offset = load(bias, first)
+    for t in range(steps):
+        input_maps = b_in[b, path[t0 + t], k]
+        step = softplus(load(raw[t], 0) + offset)
+        store(dt[t], 0, step)
+        driven = step * load(x[t], 0)
+        for n in range(a.shape[0]):
+            decay = exp2(step * load(a[n], first))
+            store(decays[t, n], 0, decay)
+            store(h[t + 1, n], 0, fma(decay, load(h[t, n], 0), driven * splat(input_maps[n])))
+
+
+@kernel
+def _adjoint(
+    x, raw, dt, dy, decays, h, bias, a, b_in, c_out, d_skip,
+    b, k, first, path, t0, steps, carried, sum_b, sum_c, g_bias, g_a, g_d,
+):  # fmt: skip
+    """Walk a chunk backwards; `x` and `raw` are replaced by their gradients."""
+    skip, offset = load(d_skip, first), load(bias, first)
+    sum_d, sum_bias = load(g_d, first), load(g_bias, first)
+    for t in range(steps - 1, -1, -1):
+        p = path[t0 + t]
+        input_maps, output_maps = b_in[b, p, k], c_out[b, p, k]
+        seen, step, pull = load(x[t], 0), load(dt[t], 0), load(dy[t], 0)
+        driven = step * seen
+        through_b, through_a = splat(np.float32(0.0)), splat(np.float32(0.0))
+        for n in range(a.shape[0]):
+            g = fma(pull, splat(output_maps[n]), load(carried[n], 0))
+            store(sum_c[t, n], 0, fma(pull, load(h[t + 1, n], 0), load(sum_c[t, n], 0)))
+            store(sum_b[t, n], 0, fma(driven, g, load(sum_b[t, n], 0)))
+            through_b = fma(g, splat(input_maps[n]), through_b)
+            g = g * load(decays[t, n], 0)
+            store(carried[n], 0, g)
+            g = g * load(h[t, n], 0)
+            through_a = fma(g, load(a[n], first), through_a)
+            store(g_a[n], first, fma(g, step, load(g_a[n], first)))
+        g_raw = fma(through_b, seen, through_a * splat(LN2)) * sigmoid(load(raw[t], 0) + offset)
+        sum_bias = sum_bias + g_raw
+        sum_d = fma(pull, seen, sum_d)
+        store(raw[t], 0, g_raw)
+        store(x[t], 0, fma(through_b, step, skip * pull))
+    store(g_d, first, sum_d)
+    store(g_bias, first, sum_bias)

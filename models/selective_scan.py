@@ -83,7 +83,7 @@ def choose(x: Tensor, backend: Backend | None = None) -> Backend:
         _say_once(backend, x.device.type)
     if backend not in get_args(Backend):
         raise ModelError(f"no scan backend {backend!r}; use one of {', '.join(get_args(Backend))}")
-    if backend == "cpu" and (x.device.type, x.dtype) != ("cpu", torch.float32):
+    if backend == "cpu" and (x.device.type not in ("cpu", "meta") or x.dtype != torch.float32):
         raise ModelError(f"scan backend cpu takes float32 on a CPU, not {x.dtype} on {x.device}")
     if backend == "mamba" and not (x.device.type == "cuda" and _has_mamba()):
         raise ModelError(
@@ -106,7 +106,7 @@ def using(backend: Backend) -> Iterator[None]:
 def _fastest(device: str, dtype: torch.dtype) -> Backend:
     if device == "cuda" and _has_mamba():
         return "mamba"
-    return "cpu" if device == "cpu" and dtype == torch.float32 else "reference"
+    return "cpu" if device in ("cpu", "meta") and dtype == torch.float32 else "reference"
 
 
 @lru_cache
