@@ -23,7 +23,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,18 +114,7 @@ def stop(home: Path, *, force: bool = False) -> bool:
     if _living_server(folder) is None:
         return False
     with _locked(home):
-        server = _living_server(folder)
-        if server is None:
-            return False
-        if not force and (others := _clients(_url(folder, server.port))):
-            raise ClusterError(
-                f"{len(others)} connections use the database ({', '.join(sorted(set(others)))}); "
-                "end them first, or pass --force to stop it under them"
-            )
-        stopped = _pg_ctl(folder, "stop", "-m", "fast", "-t", "60")
-        if stopped.returncode != 0:
-            raise ClusterError(f"the database server did not stop: {_last_line(stopped.stderr)}")
-    return True
+        return _stop_locked(folder, force=force)
 
 
 def status(home: Path) -> ClusterStatus:
@@ -183,6 +172,21 @@ def _start_locked(home: Path, folder: Path) -> _Server:
     raise ClusterError(f"the database server is not ready after {DEADLINE_S:.0f} s; see {log}")
 
 
+def _stop_locked(folder: Path, *, force: bool) -> bool:
+    server = _living_server(folder)
+    if server is None:
+        return False
+    if not force and (others := _clients(_url(folder, server.port))):
+        raise ClusterError(
+            f"{len(others)} connections use the database ({', '.join(sorted(set(others)))}); "
+            "end them first, or pass --force to stop it under them"
+        )
+    stopped = _pg_ctl(folder, "stop", "-m", "fast", "-t", "60")
+    if stopped.returncode != 0:
+        raise ClusterError(f"the database server did not stop: {_last_line(stopped.stderr)}")
+    return True
+
+
 def _create(home: Path, folder: Path) -> None:
     """Initialise the cluster beside its final name, so that a crash leaves none."""
     binaries = find_binaries()
@@ -210,13 +214,25 @@ def _settle(home: Path, folder: Path) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0 and not os.path.lexists(folder) and not _reachable(home):
         OUTSIDE.mkdir(mode=0o755, parents=True, exist_ok=True)
-        folder.symlink_to(tempfile.mkdtemp(prefix=f"{home.name.strip('.')}-", dir=OUTSIDE))
+        _stop_abandoned(home)
+        outside = Path(tempfile.mkdtemp(prefix=f"{home.name.strip('.')}-", dir=OUTSIDE))
+        (outside / "home").write_text(str(home))
+        folder.symlink_to(outside)
     place = folder.resolve()
     place.mkdir(mode=0o700, exist_ok=True)
     owner = _server_user(place)
     if owner:
         os.chown(place, owner.pw_uid, owner.pw_gid)
     return place
+
+
+def _stop_abandoned(home: Path) -> None:
+    """Stop the server of a home that was removed, link and all; its data stays where it is."""
+    for record in OUTSIDE.glob("*/home"):
+        if record.read_text() == str(home):
+            # One that is still in use has moved with its home.
+            with suppress(ClusterError):
+                _stop_locked(record.parent, force=False)
 
 
 def _server_user(place: Path) -> pwd.struct_passwd | None:
@@ -244,9 +260,11 @@ def _launch(folder: Path, log: Path) -> None:
     ]
     data = str((folder / "data").resolve())
     command = shlex.join(["-D", data, "-p", str(_choose_port(folder)), *settings])
-    if _pg_ctl(folder, "start", "-t", "60", "-l", "../server.log", "-o", command).returncode == 0:
+    tried = _pg_ctl(folder, "start", "-t", "60", "-l", "../server.log", "-o", command)
+    if tried.returncode == 0:
         return
-    said = log.read_bytes()[seen:].decode(errors="replace") if log.exists() else ""
+    logged = log.read_bytes()[seen:].decode(errors="replace") if log.exists() else ""
+    said = logged or tried.stderr
     if "could not bind" in said or "could not create any TCP/IP sockets" in said:
         (folder / "port").unlink(missing_ok=True)
     # After a kill -9 the old server's children may hold its memory for some seconds yet.

@@ -188,6 +188,18 @@ def test_a_home_only_root_can_reach_has_its_cluster_elsewhere(new_home):
     assert (new_home / "postgres").is_symlink()
 
 
+@pytest.mark.skipif(not AS_ROOT, reason="only root puts a cluster elsewhere")
+def test_a_home_that_was_removed_leaves_no_server_running(new_home):
+    new_home.mkdir(mode=0o700)
+    postgres.start(new_home)
+    abandoned = postgres.status(new_home)
+    (new_home / "postgres").unlink()
+    postgres.start(new_home)
+    assert postgres.status(new_home).folder != abandoned.folder
+    assert not (abandoned.folder / "data" / "postmaster.pid").exists()
+    shutil.rmtree(abandoned.folder)
+
+
 @pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
 def test_a_user_who_is_not_root_runs_the_server_as_himself(new_home):
     user = pwd.getpwnam("nobody")

@@ -1,0 +1,109 @@
+"""A store dumped and restored is the same store; a dump that is not whole changes nothing."""
+
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from shapely.geometry import MultiPolygon, box
+from sqlalchemy import text
+
+from infra import clients
+from infra.errors import DatabaseError, SchemaError
+from infra.schema import current_revision, open_engine, parse_url
+from tasks.events.registry import find_event, list_events, register
+from tasks.types import AreaOfInterest, Event
+
+STORM = Event("storm", "rainfall", "A storm", datetime(2023, 5, 17, tzinfo=UTC), 11.9, 44.2)
+AREA = AreaOfInterest(MultiPolygon([box(11.8, 44.1, 12.0, 44.3)]), "given")
+
+
+@pytest.fixture
+def url(settings, engine):
+    with engine.begin() as connection:
+        register(connection, STORM, AREA)
+    return settings.database_url
+
+
+def rows(engine):
+    with engine.connect() as connection:
+        return [
+            connection.execute(text(f"SELECT * FROM scarp.{table}")).all()
+            for table in ("event", "aoi", "event_history")
+        ]
+
+
+def test_what_was_dumped_comes_back(settings, engine, url, tmp_path):
+    before = rows(engine)
+    dump = clients.dump(url, tmp_path / "scarp.dump")
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA scarp CASCADE"))
+    clients.restore(url, dump)
+    open_engine(settings).dispose()
+    assert rows(engine) == before
+
+
+def test_a_restore_replaces_what_came_after_the_dump(engine, url, tmp_path):
+    dump = clients.dump(url, tmp_path / "scarp.dump")
+    with engine.begin() as connection:
+        register(connection, Event(**vars(STORM) | {"id": "later"}), AREA)
+    clients.restore(url, dump)
+    with engine.connect() as connection:
+        assert [known.event.id for known in list_events(connection)] == ["storm"]
+
+
+def test_a_restored_store_still_guards_and_numbers_its_rows(engine, url, tmp_path):
+    clients.restore(url, clients.dump(url, tmp_path / "scarp.dump"))
+    with engine.begin() as connection:
+        assert register(connection, STORM, AREA) == "unchanged"
+        register(connection, Event(**vars(STORM) | {"title": "Another name"}), AREA)
+        history = connection.scalars(text("SELECT id FROM scarp.event_history ORDER BY id")).all()
+        guards = connection.scalar(text("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal"))
+    assert history == [1, 2]
+    assert guards == 6
+
+
+def test_a_torn_dump_changes_nothing(engine, url, tmp_path):
+    dump = clients.dump(url, tmp_path / "scarp.dump")
+    whole = dump.read_bytes()
+    for size in (0, 100, len(whole) // 2):
+        dump.write_bytes(whole[:size])
+        with pytest.raises(DatabaseError, match=r"scarp\.dump is not a whole dump"):
+            clients.restore(url, dump)
+    with engine.connect() as connection:
+        assert find_event(connection, "storm") == STORM
+
+
+def test_a_dump_of_a_newer_scarp_is_refused(engine, url, tmp_path):
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE scarp.alembic_version SET version_num = '9999'"))
+    dump = clients.dump(url, tmp_path / "scarp.dump")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE scarp.alembic_version SET version_num = '0001'"))
+    with pytest.raises(SchemaError, match="schema 9999, newer than this Scarp"):
+        clients.restore(url, dump)
+    with engine.connect() as connection:
+        assert current_revision(connection) == "0001"
+
+
+def test_a_dump_of_another_database_is_refused(url, tmp_path):
+    (tmp_path / "other.sql").write_text("SELECT 1;")
+    with pytest.raises(DatabaseError, match=r"other\.sql is not a whole dump"):
+        clients.restore(url, tmp_path / "other.sql")
+
+
+def test_a_dump_that_cannot_be_written_leaves_no_file(url, tmp_path):
+    with pytest.raises(DatabaseError, match=r"cannot dump to .*nowhere"):
+        clients.dump(url, tmp_path / "nowhere" / "scarp.dump")
+    with pytest.raises(DatabaseError, match=r"cannot dump to .*closed"):
+        (tmp_path / "closed").mkdir()
+        clients.dump(url, tmp_path / "closed")
+    assert [path.name for path in tmp_path.iterdir()] == ["closed"]
+
+
+def test_a_password_goes_into_the_environment_and_not_on_the_command_line(url):
+    with_password = parse_url(url).difference_update_query(["passfile"]).set(password="p@ss/w:rd")
+    words, environment = clients.command("psql", with_password.render_as_string(False))
+    assert environment["PGPASSWORD"] == "p@ss/w:rd"
+    assert not any("p@ss" in word or "p%40ss" in word for word in words)
+    with pytest.raises(psycopg.OperationalError, match="authentication failed"):
+        psycopg.connect(words[-1], password=environment["PGPASSWORD"])
