@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import pystac
 import shapely
-from pystac import StacIO
 from pystac.errors import STACError
 from pystac_client import Client
 from pystac_client.exceptions import APIError
@@ -101,8 +99,8 @@ def search_stac(
         items = _unique(_items(href, aoi, start, end, collections))
         found = [item for item in items if _meets(item, aoi, start, end, collections)]
         scenes = [_scene(item, href) for item in _optical(found, href)]
-    except (STACError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise _meaning(href, error) from error
+    except (STACError, LookupError, TypeError, AttributeError, ValueError) as error:
+        raise CatalogError(f"{href} is not valid STAC: {error!r}; mend the catalog") from error
     return sorted(scenes, key=lambda scene: (scene.acquired_at or start, scene.id))
 
 
@@ -143,12 +141,6 @@ class _Reader(StacApiIO):
         return content
 
 
-class _StaticReader(_Reader):
-    """Reads a static catalog as plain pystac objects; the base would make API clients of them."""
-
-    stac_object_from_dict = StacIO.stac_object_from_dict
-
-
 def _server_error(href: str, error: APIError) -> ScarpError:
     """Tell a failure that another try may mend from one that it cannot."""
     status = getattr(error, "status_code", None)
@@ -157,18 +149,6 @@ def _server_error(href: str, error: APIError) -> ScarpError:
     if status == 429 or status >= 500:
         return TransientError(f"{href} answered HTTP {status}; try again later")
     return CatalogError(f"{href} answered HTTP {status}; check the address and your access")
-
-
-def _meaning(href: str, error: BaseException) -> ScarpError:
-    """The error behind pystac's, which hides what the reader said, or a sentence with its cause."""
-    text = str(error) or repr(error)
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ScarpError):
-            return cause
-        last, cause = cause, cause.__cause__ or cause.__context__
-    because = f": {last!r}" if last is not error else f" ({type(error).__name__})"
-    return CatalogError(f"{href} is not valid STAC: {text}{because}; mend the catalog")
 
 
 def _items(
@@ -206,27 +186,56 @@ def _api_items(
         if number >= MAX_ITEMS:
             raise CatalogError(f"{href} offers over {MAX_ITEMS} items; name collections or dates")
         links = {link["rel"]: link["href"] for link in item.get("links", [])}
-        yield {**item, "self_href": urljoin(href, links.get("self", href)), "catalog": client.id}
+        home = _resolved(href, links.get("self", href), f"item {item.get('id')}")
+        yield {**item, "self_href": home, "catalog": client.id}
 
 
 def _static_items(href: str) -> Iterator[dict[str, Any]]:
-    catalog = pystac.read_file(href, stac_io=_StaticReader(is_remote(href)))
-    if not isinstance(catalog, pystac.Catalog):
-        raise CatalogError(f"{href} is a STAC {type(catalog).__name__}; give its catalog")
-    for item in catalog.get_items(recursive=True):
-        links = item.to_dict(include_self_link=False, transform_hrefs=False)
-        yield {**links, "self_href": str(item.get_self_href()), "catalog": catalog.id}
+    """Walk a static catalog; each document is read once, however catalogs link to each other.
+
+    Written here and not left to pystac, which hides why a file cannot be read, recurses for ever
+    on a catalog that links to itself, and cannot open a path with `#` in it.
+    """
+    reader = _Reader(is_remote(href))
+    waiting, seen, name = [href], set(), ""
+    while waiting:
+        place = waiting.pop()
+        if place in seen:
+            continue
+        seen.add(place)
+        if len(seen) > MAX_ITEMS:
+            raise CatalogError(f"{href} holds over {MAX_ITEMS} documents; give a smaller catalog")
+        content = reader.read_json(place)
+        name = name or content["id"]
+        if content["type"] == "Feature":
+            yield {**content, "self_href": place, "catalog": name}
+        else:
+            links = [link for link in content["links"] if link["rel"] in ("child", "item")]
+            waiting += [_resolved(place, link["href"], place) for link in reversed(links)]
 
 
 def _unique(items: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each item once, in its version updated last; pages of a live API overlap."""
     latest: dict[tuple[str, str], dict[str, Any]] = {}
     for item in items:
-        key = (str(item.get("collection")), str(item["id"]))
+        _check_fields(item)
+        key = (str(item.get("collection")), item["id"])
         known = latest.get(key)
         if known is None or _updated(item) >= _updated(known):
             latest[key] = item
     return list(latest.values())
+
+
+def _check_fields(item: dict[str, Any]) -> None:
+    """Refuse an item without the fields that everything else reads."""
+    for name, kind in (("id", str), ("properties", dict), ("assets", dict)):
+        if not isinstance(item.get(name), kind):
+            raise CatalogError(
+                f"{item['self_href']}: {name} is missing or malformed; mend the item"
+            )
+    for key, asset in item["assets"].items():
+        if not isinstance(asset, dict) or not isinstance(asset.get("href"), str):
+            raise CatalogError(f"item {item['id']}: assets.{key}.href is missing; mend the item")
 
 
 def _updated(item: dict[str, Any]) -> str:
@@ -401,16 +410,20 @@ def _scale_offset(
 
 
 def _absolute(item: dict[str, Any], asset: dict[str, Any]) -> str:
-    """The absolute path or URL of an asset; a remote item may not point at local files."""
-    href, home = str(asset["href"]), item["self_href"]
+    """The absolute path or URL of an asset."""
+    return _resolved(item["self_href"], asset["href"], f"item {item['id']}")
+
+
+def _resolved(home: str, href: str, where: str) -> str:
+    """An href of the document at `home` made absolute; a remote one may not name local files."""
     if is_remote(home):
-        absolute = str(urljoin(home, href))
-        if not is_remote(absolute) or href.startswith("/"):
-            raise CatalogError(f"item {item['id']}: asset href {href!r} is not http(s); mend it")
+        absolute = urljoin(home, href)
+        if not is_remote(absolute) or href.startswith("/vsi"):
+            raise CatalogError(f"{where}: href {href!r} is not http(s); mend the catalog")
         return absolute
-    if urlsplit(href).scheme == "file":
-        href = str(urlsplit(href).path)
-    return href if is_remote(href) else str(os.path.normpath(Path(home).parent / href))
+    if is_remote(href):
+        return href
+    return os.path.normpath(Path(home).parent / href.removeprefix("file://"))
 
 
 def _checksum(item: dict[str, Any], assets: dict[str, dict[str, Any]]) -> str:

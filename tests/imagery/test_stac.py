@@ -113,13 +113,15 @@ def test_the_sentinel_2_offset_of_2022_is_known(aoi, catalog, edit_items, proper
     ("change", "reason"),
     [
         (lambda item: item.update(assets={}), "assets are missing"),
-        (lambda item: item.pop("assets"), "assets"),
+        (lambda item: item.pop("assets"), "assets is missing"),
+        (lambda item: item["assets"].update(B04="x"), r"assets\.B04\.href is missing"),
+        (lambda item: item.update(id=None), r"_2022\d+\.json: id is missing"),
         (lambda item: item.update(geometry=None), "geometry is missing"),
         (lambda item: item["properties"].update(start_datetime=None), "datetime is missing"),
         (lambda item: item["properties"].update(datetime="soon"), "soon"),
-        (lambda item: item.pop("properties"), "datetime"),
+        (lambda item: item.pop("properties"), "properties is missing"),
         (lambda item: item["assets"].pop("B04"), r"no red band"),
-        (lambda item: item["assets"]["B04"].pop("href"), "href"),
+        (lambda item: item["assets"]["B04"].pop("href"), r"assets\.B04\.href is missing"),
     ],
 )
 def test_a_damaged_item_is_one_sentence(aoi, catalog, edit_items, change, reason):
@@ -161,12 +163,18 @@ def test_a_raster_shorter_than_declared_is_named_with_its_item(aoi, catalog):
         search_stac(catalog, aoi, *YEAR)
 
 
+def test_a_path_may_hold_any_character(aoi, catalog):
+    odd = catalog.parent.rename(catalog.parent.with_name("été %41 & #1"))
+    (scene,) = search_stac(odd / "catalog.json", aoi, *MAY_23)
+    with open_band(scene, "red") as red:
+        assert red.read().any()
+
+
 def test_a_catalog_that_links_to_itself_ends(aoi, catalog):
     content = json.loads(catalog.read_text())
     content["links"].append({"rel": "child", "href": "./catalog.json"})
     catalog.write_text(json.dumps(content))
-    with pytest.raises(CatalogError, match="recursion"):
-        search_stac(catalog, aoi, *YEAR)
+    assert len(search_stac(catalog, aoi, *YEAR)) == 15
 
 
 def test_a_static_catalog_over_http_gives_the_same_scenes_and_pixels(aoi, serve):
@@ -179,7 +187,7 @@ def test_a_static_catalog_over_http_gives_the_same_scenes_and_pixels(aoi, serve)
 
 
 @pytest.mark.parametrize(
-    "href", ["file:///etc/passwd", "/etc/passwd", "/vsicurl/file", "s3://bucket/B04.tif"]
+    "href", ["file:///etc/passwd", "/vsizip//etc/passwd", "vrt:///etc/passwd", "s3://bucket/x.tif"]
 )
 def test_a_remote_catalog_cannot_point_at_local_files(aoi, catalog, edit_items, serve, href):
     edit_items(lambda item: item["assets"]["B04"].update(href=href))
@@ -189,9 +197,9 @@ def test_a_remote_catalog_cannot_point_at_local_files(aoi, catalog, edit_items, 
 
 def test_a_remote_catalog_cannot_link_to_local_files(aoi, catalog, serve):
     content = json.loads(catalog.read_text())
-    content["links"].append({"rel": "item", "href": str(EXAMPLE / "event.json")})
+    content["links"].append({"rel": "item", "href": f"file://{EXAMPLE}/event.json"})
     catalog.write_text(json.dumps(content))
-    with pytest.raises(CatalogError, match=r"only http\(s\)"):
+    with pytest.raises(CatalogError, match=r"not http\(s\)"):
         search_stac(f"{serve(catalog.parent).url}/catalog.json", aoi, *YEAR)
 
 
