@@ -13,7 +13,7 @@ from starlette.routing import Route
 from tasks.errors import BadInputError, CatalogError, RasterError, TransientError
 from tasks.imagery.rasters import open_band
 from tasks.imagery.stac import search_stac
-from tasks.types import AreaOfInterest
+from tasks.types import AreaOfInterest, geodesic_area_m2
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
 YEAR = (datetime(2022, 9, 1, tzinfo=UTC), datetime(2023, 12, 31, tzinfo=UTC))
@@ -311,6 +311,7 @@ def test_real_items_of_other_catalogs_are_understood(tmp_path, serve, name):
     assert {"red", "green", "blue", "nir"} <= set(scene.bands)
     assert scene.gsd_m in (10, 30)
     assert scene.crs.startswith("EPSG:32")
+    assert geodesic_area_m2(scene.footprint) < 4e10
     assert not any("visual" in href or "preview" in href for href in scene.hrefs.values())
 
 
