@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,7 +36,10 @@ def list_inventories(
     if as_json:
         print_json([_summary(inventory) for inventory in inventories])
     elif inventories:
-        screen.print(table("Inventories", [_summary(inventory) for inventory in inventories]))
+        rows = [_summary(inventory) for inventory in inventories]
+        for row in rows:
+            row["method"] = row["method"].partition("@")[0]
+        screen.print(table("Inventories", rows))
     else:
         screen.print("no inventory is stored yet: see scarp respond --help")
 
@@ -131,7 +134,7 @@ def import_file(
             screen.print(f"[yellow]note:[/] {doubt.text}", highlight=False)
 
 
-def _summary(inventory: StoredInventory) -> dict[str, object]:
+def _summary(inventory: StoredInventory) -> dict[str, Any]:
     return {
         "event_id": inventory.event_id,
         "version": inventory.version,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flows.world import open_world
-from tasks.inventory.store import get_inventory, read_landslides
+from tasks.inventory.store import finest_gsd_m, get_inventory, read_landslides
 from tasks.mapping.evaluate import Agreement, compare_inventories
 
 DEFAULT_RESOLUTION_M = 10.0
@@ -37,7 +37,7 @@ def evaluate_inventory(
             read_landslides(connection, judged.id),
             read_landslides(connection, truth.id),
             judged.observed & truth.observed,
-            resolution_m or DEFAULT_RESOLUTION_M,
+            resolution_m or finest_gsd_m(connection, judged) or DEFAULT_RESOLUTION_M,
         )
     pixels = agreement.pixels
     scores = {name: getattr(pixels, name) for name in ("precision", "recall", "f1", "iou")}

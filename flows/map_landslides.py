@@ -33,7 +33,7 @@ from tasks.mapping.attributes import measure, with_scenes
 from tasks.mapping.segment import segment_scene
 from tasks.mapping.vectorise import landslide_polygons, write_mask
 from tasks.mapping.windows import WindowPlan
-from tasks.susceptibility.factors import derive_factors
+from tasks.susceptibility.factors import check_dem, derive_factors
 from tasks.types import AreaOfInterest, Doubt, Event, Mosaic, Provenance, SceneJudgement
 
 NAME = "map-landslides"
@@ -79,6 +79,8 @@ def map_landslides(event_id: str, options: ResponseOptions) -> Mapped:
     asked = Provenance(event.id, {"source": options.source}, options.model_dump(mode="json"))
     with failure_recorded(world.engine, asked, NAME):
         network, card = load(options.weights)
+        if options.dem:
+            check_dem(options.dem, aoi.geometry)
         judgements = tuple(step(look_for_scenes)(event, aoi, options))
         provenance = mapping_provenance(event, aoi, judgements, card, options)
     with world.engine.connect() as connection:
@@ -213,7 +215,7 @@ def outline(
 def _other_doubts(aoi: AreaOfInterest, card: Card, mosaic: Mosaic) -> list[Doubt]:
     doubts = []
     if aoi.how != "given":
-        doubts.append(Doubt("provisional-aoi", f"the area of interest is provisional: {aoi.how}"))
+        doubts.append(Doubt("provisional-aoi", f"the area of interest is {aoi.how}"))
     low, high = card.gsd_range_m
     finest = min(scene.gsd_m for scene in mosaic.scenes)
     if not low <= finest <= high:

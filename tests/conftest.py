@@ -16,9 +16,14 @@ from infra import postgres
 from infra.schema import open_engine
 from infra.settings import Settings
 
+EXAMPLE = Path(__file__).parents[1] / "examples" / "emilia_romagna_2023"
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 _numbers = count(1)
+
+# Whatever imports the flows or the command line must not touch the data folder of the person who
+# runs the tests.
+os.environ["SCARP_HOME"] = tempfile.mkdtemp(prefix="scarp-tests-home-")
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,8 @@ def export_inventory(landslides: gpd.GeoDataFrame, observed: MultiPolygon, path:
             if path.suffix == ".parquet":
                 typed.to_parquet(aside, index=False)
             elif path.suffix == ".geojson":
-                _write(typed, aside, "landslides", RFC7946="YES")
+                # The 7 decimals that GeoJSON gets by default move an outline's area by 1 in 100,000.
+                _write(typed, aside, "landslides", RFC7946="YES", COORDINATE_PRECISION="9")
             else:
                 area = gpd.GeoDataFrame(geometry=[observed], crs="EPSG:4326")
                 _write(typed, aside, "landslides")

@@ -18,7 +18,7 @@ from shapely.geometry import MultiPolygon
 from sqlalchemy import Connection, Row, func, insert, select, text, update
 
 from tasks.errors import EventError, InventoryError, StoreError
-from tasks.inventory.tables import event, inventory, landslide
+from tasks.inventory.tables import event, inventory, landslide, scene
 from tasks.types import Doubt, InventoryStatus, Scene, geodesic_area_m2, geodesic_length_m
 
 # Filled in by the database, or by `store_inventory` itself.
@@ -215,6 +215,13 @@ def read_landslides(connection: Connection, inventory_id: UUID) -> gpd.GeoDataFr
     return gpd.GeoDataFrame(frame, geometry=outlines, crs="EPSG:4326")
 
 
+def finest_gsd_m(connection: Connection, stored: StoredInventory) -> float | None:
+    """Ground size in m of the finest scene an inventory was mapped from; None if imported."""
+    used = scene.c.scene_id.in_(stored.scene_ids)
+    finest: float | None = connection.scalar(select(func.min(scene.c.gsd_m)).where(used))
+    return finest
+
+
 def _read(row: Row[Any]) -> StoredInventory:
     observed = to_shape(row.observed)
     assert isinstance(observed, MultiPolygon)
@@ -299,16 +306,9 @@ def _copy(connection: Connection, inventory_id: UUID, rows: gpd.GeoDataFrame) ->
 def _copy_rows(
     inventory_id: UUID, rows: gpd.GeoDataFrame, names: Sequence[str]
 ) -> Iterator[list[Any]]:
-    outlines = rows.geometry.to_numpy()
-    multi = [
-        outline if isinstance(outline, MultiPolygon) else MultiPolygon([outline])
-        for outline in outlines
-    ]
+    parts, owners = shapely.get_parts(rows.geometry.to_numpy(), return_index=True)
+    multi = shapely.multipolygons(parts, indices=owners)
     wkb = shapely.to_wkb(shapely.set_srid(multi, 4326), hex=True, include_srid=True)
-    known = rows[names].astype(object).where(rows[names].notna(), None)
-    for number, values in enumerate(known.itertuples(index=False, name=None), start=1):
-        yield [inventory_id, number, wkb[number - 1], *(_python(value) for value in values)]
-
-
-def _python(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    known = [rows[name].astype(object).where(rows[name].notna(), None).tolist() for name in names]
+    for number, (outline, *values) in enumerate(zip(wkb, *known, strict=True), start=1):
+        yield [inventory_id, number, outline, *values]

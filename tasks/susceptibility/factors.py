@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,18 +93,9 @@ def derive_factors(dem: Path, aoi: MultiPolygon, resolution_m: float | None = No
         RasterError: the DEM is missing, unreadable, without CRS, or knows less than
             `LEAST_COVERAGE` of the AOI.
     """
-    with ExitStack() as open_files:
-        try:
-            source = open_files.enter_context(rasterio.open(dem))
-            crs = _metric_crs(source, aoi, dem)
-            area = gpd.GeoSeries([aoi], crs="EPSG:4326").to_crs(crs).iloc[0]
-            grid = _grid(source, crs, area, resolution_m, dem)
-            margin = _cells(MARGIN_M, grid) + 1
-            elevation = _read(source, grid.pad(margin))
-        except (RasterioError, CPLE_BaseError) as error:
-            raise RasterError(
-                f"DEM {dem} cannot be read, it is missing or damaged: {error}"
-            ) from error
+    with _opened(dem, aoi, resolution_m) as (source, grid, area):
+        margin = _cells(MARGIN_M, grid) + 1
+        elevation = _read(source, grid.pad(margin))
     inside = ~geometry_mask([area], grid.shape, grid.transform)
     cropped = elevation[margin:-margin, margin:-margin]
     coverage = _coverage(np.isfinite(cropped) & inside, grid, area)
@@ -114,6 +106,30 @@ def derive_factors(dem: Path, aoi: MultiPolygon, resolution_m: float | None = No
     values = np.stack([layer[margin:-margin, margin:-margin] for layer in _layers(elevation, grid)])
     values[:, ~inside] = np.nan
     return FactorStack(FACTORS, values, grid, coverage)
+
+
+def check_dem(dem: Path, aoi: MultiPolygon) -> None:
+    """Find out before any work starts that a DEM cannot serve an AOI (EPSG:4326).
+
+    Raises:
+        RasterError: the DEM is missing, unreadable, without CRS, or lies elsewhere.
+    """
+    with _opened(dem, aoi, None):
+        pass
+
+
+@contextmanager
+def _opened(
+    dem: Path, aoi: MultiPolygon, resolution_m: float | None
+) -> Iterator[tuple[DatasetReader, GeoBox, BaseGeometry]]:
+    """A DEM with the grid of its factors and the AOI in the grid's CRS."""
+    try:
+        with rasterio.open(dem) as source:
+            crs = _metric_crs(source, aoi, dem)
+            area = gpd.GeoSeries([aoi], crs="EPSG:4326").to_crs(crs).iloc[0]
+            yield source, _grid(source, crs, area, resolution_m, dem), area
+    except (RasterioError, CPLE_BaseError) as error:
+        raise RasterError(f"DEM {dem} cannot be read, it is missing or damaged: {error}") from error
 
 
 def _layers(elevation: NDArray[np.float32], grid: GeoBox) -> list[NDArray[np.float32]]:

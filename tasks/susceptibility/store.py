@@ -31,7 +31,7 @@ class StoredSusceptibility:
     auc_spatial: Interval
     auc_random: Interval
     roc: dict[str, Any]
-    importance: dict[str, float]
+    importance: dict[str, Any]
     doubts: tuple[Doubt, ...]
     current: bool
     created_at: datetime
@@ -60,7 +60,7 @@ def store_susceptibility(
     auc_spatial: Interval,
     auc_random: Interval,
     roc: Mapping[str, Any],
-    importance: Mapping[str, float],
+    importance: Mapping[str, Any],
     doubts: Sequence[Doubt],
 ) -> StoredSusceptibility:
     """Store a map as the current one of its inventory; the same digest again changes nothing.

@@ -1,0 +1,238 @@
+"""The command line as a person meets it: one sentence and an exit code for every wrong input."""
+
+import json
+import shutil
+import sys
+
+import pytest
+
+from console.cli import main
+from tests.conftest import EXAMPLE
+
+SHAPES = {
+    "self-crossing": [[[11, 44], [12, 45], [12, 44], [11, 45], [11, 44]]],
+    "empty": [],
+    "three-dimensional": [[[11, 44, 5], [12, 44, 5], [12, 45, 5], [11, 44, 5]]],
+    "wrong side of the antimeridian": [[[-179, 44], [-178, 44], [-178, 45], [-179, 44]]],
+    "swapped": [[[44.3, 111.5], [44.4, 111.5], [44.4, 111.6], [44.3, 111.5]]],
+}
+EARTHQUAKE = ["--kind", "earthquake", "--lon", "141.93", "--lat", "42.69"]
+
+
+@pytest.fixture
+def scarp(settings, monkeypatch, capsys):
+    """Run one command; returns its exit code, standard output and standard error."""
+    import flows.world
+
+    monkeypatch.setenv("SCARP_HOME", str(settings.home))
+    monkeypatch.setenv("SCARP_DATABASE_URL", settings.database_url)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["scarp", *words])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        shown = capsys.readouterr()
+        return int(stopped.value.code or 0), shown.out, shown.err
+
+    yield run
+    flows.world._open(settings).engine.dispose()
+    flows.world._open.cache_clear()
+
+
+@pytest.fixture
+def registered(scarp):
+    code, _, error = scarp(
+        "register", "--file", str(EXAMPLE / "event.json"), "--aoi", str(EXAMPLE / "aoi.geojson")
+    )
+    assert code == 0, error
+    return scarp
+
+
+def test_an_earthquake_registered_twice_is_there_once(scarp):
+    words = ["register", "us2000h8ty", *EARTHQUAKE, "--time", "2018-09-05T18:07:59Z"]
+    words += ["--magnitude", "6.6", "--title", "Hokkaido Eastern Iburi", "--json"]
+    first, second = json.loads(scarp(*words)[1]), json.loads(scarp(*words)[1])
+    assert (first["change"], second["change"]) == ("registered", "unchanged")
+    assert "Keefer" in first["aoi"]["how"]
+    listed = json.loads(scarp("events", "list", "--json")[1])
+    assert [row["event"]["id"] for row in listed] == ["us2000h8ty"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--time", "2018-09-05T18:07:59", "--magnitude", "6.6"], "zone"),
+        (["--time", "2018-09-05T18:07:59Z", "--magnitude", "6.6Mw"], "6.6Mw"),
+        (["--time", "2018-09-05T18:07:59Z", "--rainfall-mm", "3"], "rainfall"),
+        (["--time", "yesterday"], "yesterday"),
+    ],
+)
+def test_a_wrong_field_is_named_and_nothing_is_stored(scarp, wrong, said):
+    code, _, error = scarp("register", "quake", *EARTHQUAKE, *wrong)
+    assert code == 2
+    assert said in error
+    assert "Traceback" not in error
+    assert json.loads(scarp("events", "list", "--json")[1]) == []
+
+
+@pytest.mark.parametrize("wrong", SHAPES)
+def test_a_wrong_area_is_refused_and_nothing_is_stored(scarp, tmp_path, wrong):
+    area = tmp_path / "area.geojson"
+    area.write_text(json.dumps({"type": "Polygon", "coordinates": SHAPES[wrong]}))
+    code, _, error = scarp("register", "--file", str(EXAMPLE / "event.json"), "--aoi", str(area))
+    assert code == 2
+    assert "area.geojson" in error
+    assert json.loads(scarp("events", "list", "--json")[1]) == []
+
+
+def test_rain_without_an_area_is_refused(scarp):
+    code, _, error = scarp("register", "--file", str(EXAMPLE / "event.json"))
+    assert code == 2
+    assert "--aoi" in error
+
+
+def test_an_unknown_event_is_named_with_the_nearest(registered):
+    code, _, error = registered("inventory", "list", "emilia-romagna-2032")
+    assert code == 2
+    assert "emilia-romagna-2023" in error
+
+
+def test_an_event_without_inventory_says_how_to_make_one(registered):
+    code, _, error = registered("inventory", "show", "emilia-romagna-2023")
+    assert code == 2
+    assert "scarp respond" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--threshold", "1.5"], "--threshold"),
+        (["--until", "2023-05-19T00:00:00"], "--until"),
+        (["--window-px", "8"], "--window-px"),
+    ],
+)
+def test_a_wrong_option_is_named_before_any_work(registered, words, said):
+    code, _, error = registered("respond", "emilia-romagna-2023", "--source", "x", *words)
+    assert code == 2
+    assert said in error
+
+
+def test_a_reference_inventory_is_imported_once_and_beside_the_published_one(registered):
+    file = str(EXAMPLE / "landslides.gpkg")
+    words = ["inventory", "import", "emilia-romagna-2023", file, "--json"]
+    first, second = json.loads(registered(*words)[1]), json.loads(registered(*words)[1])
+    assert first == second
+    assert (first["version"], first["status"], first["landslides"]) == (1, "draft", 30)
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".parquet", ".geojson"])
+def test_what_is_exported_is_what_was_imported(registered, tmp_path, suffix):
+    import geopandas as gpd
+
+    file = EXAMPLE / "landslides.gpkg"
+    registered("inventory", "import", "emilia-romagna-2023", str(file))
+    out = tmp_path / f"out{suffix}"
+    words = ["inventory", "export", "emilia-romagna-2023", "--version", "1", "-o", str(out)]
+    code, _, error = registered(*words)
+    assert code == 0, error
+    layer = {"layer": "landslides"} if suffix == ".gpkg" else {}
+    back = gpd.read_parquet(out) if suffix == ".parquet" else gpd.read_file(out, **layer)
+    assert len(back) == 30
+    expected = gpd.read_file(file).area.sum()
+    assert back.to_crs("EPSG:32632").area.sum() == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_inventory_agrees_with_itself(registered):
+    file = str(EXAMPLE / "landslides.gpkg")
+    registered("inventory", "import", "emilia-romagna-2023", file)
+    words = ["evaluate", "emilia-romagna-2023", "--version", "1", "--reference", "1", "--json"]
+    scores = json.loads(registered(*words)[1])["scores"]
+    assert scores == pytest.approx(
+        {"precision": 1, "recall": 1, "f1": 1, "iou": 1, "object_recall": 1}
+    )
+
+
+def test_an_unreachable_database_is_one_sentence_without_the_password(scarp, monkeypatch):
+    monkeypatch.setenv("SCARP_DATABASE_URL", "postgresql://me:secret@127.0.0.1:9/none")
+    code, _, error = scarp("events", "list")
+    assert code == 1
+    assert "127.0.0.1:9" in error
+    assert "secret" not in error
+    assert "Traceback" not in error
+
+
+def test_a_machine_without_postgresql_is_told_what_to_install(scarp, monkeypatch, tmp_path):
+    import infra.postgres
+
+    monkeypatch.delenv("SCARP_DATABASE_URL")
+    monkeypatch.setenv("SCARP_HOME", str(tmp_path / "new"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(infra.postgres, "SEARCHED", ())
+    code, _, error = scarp("events", "list")
+    assert code == 1
+    assert "apt-get install postgresql" in error
+
+
+def test_the_doctor_finds_this_machine_in_health(scarp):
+    code, out, error = scarp("doctor", "--json")
+    assert code == 0, out + error
+    assert all(finding["ok"] for finding in json.loads(out))
+
+
+def test_the_doctor_says_what_is_wrong(scarp, monkeypatch):
+    monkeypatch.setenv("SCARP_DATABASE_URL", "postgresql://127.0.0.1:9/none")
+    code, out, _ = scarp("doctor", "--json")
+    assert code == 1
+    store = next(finding for finding in json.loads(out) if finding["part"] == "store")
+    assert not store["ok"]
+    assert "127.0.0.1:9" in store["fix"]
+
+
+def test_an_image_is_mapped_without_event_or_database(scarp, tmp_path, monkeypatch):
+    import geopandas as gpd
+    import rasterio
+
+    monkeypatch.setenv("SCARP_DATABASE_URL", "postgresql://127.0.0.1:9/none")
+    bands = []
+    for name in ("B04", "B03", "B02"):
+        with rasterio.open(EXAMPLE / "scenes" / "2023-05-23" / f"{name}.tif") as band:
+            bands.append(band.read(1))
+            profile = band.profile | {"driver": "GTiff", "count": 3}
+    image = tmp_path / "scene.tif"
+    with rasterio.open(image, "w", **profile) as raster:
+        for number, (name, band) in enumerate(zip(("red", "green", "blue"), bands, strict=True), 1):
+            raster.write(band, number)
+            raster.set_band_description(number, name)
+    code, out, error = scarp("map", str(image), "-o", str(tmp_path / "out"), "--json")
+    assert code == 0, error
+    result = json.loads(out)
+    assert len(gpd.read_file(result["polygons"], layer="landslides")) == result["landslides"] > 0
+
+
+def test_weights_are_listed_with_their_card(scarp):
+    (card, *_) = json.loads(scarp("model", "list", "--json")[1])
+    assert card["licence"]
+    assert json.loads(scarp("model", "info", card["name"], "--json")[1])["parameters"] < 5_000_000
+
+
+def test_a_catalog_with_a_truncated_band_is_named_and_leaves_nothing(registered, tmp_path):
+    folder = tmp_path / "example"
+    shutil.copytree(EXAMPLE, folder)
+    band = folder / "scenes" / "2023-05-23" / "B04.tif"
+    band.write_bytes(band.read_bytes()[:3000])
+    source = str(folder / "catalog.json")
+    code, _, error = registered("respond", "emilia-romagna-2023", "--source", source)
+    assert code == 2
+    assert "B04" in error
+    assert json.loads(registered("inventory", "list", "--json")[1]) == []
+
+
+def test_products_that_cannot_be_written_are_one_sentence_and_the_inventory_stays(
+    registered, tmp_path
+):
+    (tmp_path / "file").write_text("in the way")
+    words = ["--source", str(EXAMPLE / "catalog.json"), "-o", str(tmp_path / "file" / "products")]
+    code, _, error = registered("respond", "emilia-romagna-2023", *words)
+    assert code == 1
+    assert "products" in error
+    assert "Traceback" not in error

@@ -1,0 +1,177 @@
+"""The main job on the bundled example: real scenes, real PostGIS, the shipped weights."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+
+import geopandas as gpd
+import pystac
+import pytest
+import rasterio
+from rio_cogeo import cog_validate
+
+from flows.map_landslides import map_landslides
+from flows.options import ResponseOptions
+from flows.products import PRODUCTS
+from flows.respond import respond
+from tasks.errors import NoImageryError, RasterError
+from tests.conftest import EXAMPLE
+from tests.flows.conftest import EVENT, rows
+
+pytestmark = pytest.mark.usefixtures("prefect")
+
+COUNTS = """
+    SELECT (SELECT count(*) FROM scarp.event), (SELECT count(*) FROM scarp.inventory),
+           (SELECT count(*) FROM scarp.inventory WHERE status = 'published'),
+           (SELECT count(*) FROM scarp.susceptibility), (SELECT count(*) FROM scarp.run)
+"""
+
+
+def digests(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def test_the_whole_job_leaves_an_inventory_a_map_and_a_report_and_again_changes_nothing(
+    registered, options
+):
+    response = respond(EVENT, options)
+    assert rows(registered, COUNTS) == [(1, 1, 1, 1, 2)]
+    folder = response.folder
+    assert {path.name for path in folder.iterdir()} == set(PRODUCTS)
+
+    inventory = gpd.read_file(folder / "inventory.gpkg", layer="landslides")
+    stored = rows(registered, "SELECT count(*), sum(area_m2) FROM scarp.v_landslides")[0]
+    assert len(inventory) == stored[0] == response.mapped.inventory.landslide_count > 0
+    assert inventory["area_m2"].sum() == pytest.approx(stored[1])
+    assert len(gpd.read_parquet(folder / "inventory.parquet")) == len(inventory)
+    assert inventory["elevation_mean_m"].between(0, 1000).all()
+    assert set(inventory["scene_id"]) == {
+        scene.id for scene in response.mapped.rasters.mosaic.scenes
+    }
+
+    for name in ("score.tif", "mask.tif", "susceptibility.tif"):
+        assert cog_validate(folder / name, quiet=True)[0], name
+    item = pystac.Item.from_file(folder / "item.json")
+    item.validate()
+    assert {asset.href.removeprefix("./") for asset in item.assets.values()} == set(PRODUCTS) - {
+        "item.json"
+    }
+    report = (folder / "report.html").read_text()
+    assert response.mapped.inventory.method in report
+    assert "http://" not in report.replace("http://www.w3.org", "")
+
+    before = digests(folder)
+    again = respond(EVENT, options)
+    assert rows(registered, COUNTS) == [(1, 1, 1, 1, 2)]
+    assert digests(folder) == before
+    assert again.mapped.inventory == response.mapped.inventory
+
+
+def test_clouded_scenes_are_refused_by_their_pixels_and_the_first_clear_one_is_used(
+    registered, options
+):
+    mapped = map_landslides(EVENT, options)
+    by_date = {f"{j.scene.acquired_at:%m-%d}": j for j in mapped.judgements}
+    for clouded in ("05-13", "05-18"):
+        assert not by_date[clouded].used
+        assert "cloud" in by_date[clouded].reason
+        assert by_date[clouded].clear_fraction < 0.01
+    assert by_date["05-23"].used
+    reasons = rows(registered, "SELECT count(*), count(*) FILTER (WHERE used) FROM scarp.run_scene")
+    assert reasons == [(15, 1)]
+
+
+def test_three_days_after_the_event_there_is_nothing_to_see_and_the_run_says_so(
+    registered, options
+):
+    early = options.model_copy(update={"until": datetime(2023, 5, 19, tzinfo=UTC)})
+    with pytest.raises(NoImageryError, match="clear"):
+        respond(EVENT, early)
+    assert rows(registered, "SELECT count(*) FROM scarp.inventory") == [(0,)]
+    ((outcome, error),) = rows(registered, "SELECT outcome, error FROM scarp.run")
+    assert outcome == "failed"
+    assert "look again later" in error
+    assert not registered.products(EVENT).exists()
+
+
+def test_a_run_killed_before_the_store_goes_on_from_its_rasters(registered, options, monkeypatch):
+    import flows.map_landslides as module
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "outline", die)
+        with pytest.raises(KeyboardInterrupt):
+            map_landslides.fn(EVENT, options)
+    assert rows(registered, "SELECT outcome FROM scarp.run") == [("cancelled",)]
+    assert rows(registered, "SELECT count(*) FROM scarp.inventory") == [(0,)]
+    (score,) = registered.home.glob("work/*/*/score.tif")
+    made = score.stat().st_mtime_ns
+    mapped = map_landslides(EVENT, options)
+    assert score.stat().st_mtime_ns == made
+    assert mapped.inventory.version == 1
+
+
+def test_without_a_dem_susceptibility_is_skipped_with_the_reason(registered, options):
+    response = respond(EVENT, options.model_copy(update={"dem": None}))
+    assert response.assessed.susceptibility is None
+    assert "--dem" in response.assessed.skipped
+    assert "--dem" in response.report.read_text()
+    assert not (response.folder / "susceptibility.tif").exists()
+    nulls = rows(registered, "SELECT count(elevation_mean_m), count(*) FROM scarp.v_landslides")
+    assert nulls[0][0] == 0 < nulls[0][1]
+
+
+def test_finding_nothing_is_a_success_that_says_so(registered, options):
+    strict = options.model_copy(update={"minimum_mapping_unit_m2": 1e9})
+    response = respond(EVENT, strict)
+    assert response.mapped.inventory.landslide_count == 0
+    assert rows(registered, "SELECT outcome FROM scarp.run") == [("succeeded_empty",)]
+    assert "no landslide" in response.assessed.skipped
+    assert len(gpd.read_file(response.folder / "inventory.gpkg", layer="landslides")) == 0
+
+
+def test_a_new_threshold_makes_a_new_version_and_supersedes_the_old(registered, options):
+    map_landslides(EVENT, options)
+    map_landslides(EVENT, options.model_copy(update={"threshold": 0.8}))
+    versions = rows(registered, "SELECT version, status FROM scarp.inventory ORDER BY 1")
+    assert versions == [(1, "superseded"), (2, "published")]
+
+
+def test_a_dem_of_half_the_area_gives_half_a_map_and_a_doubt(registered, options, tmp_path):
+    with rasterio.open(EXAMPLE / "dem.tif") as whole:
+        half = whole.read(1)[:, :70]
+        profile = whole.profile | {"driver": "GTiff", "width": 70}
+    with rasterio.open(tmp_path / "half.tif", "w", **profile) as raster:
+        raster.write(half, 1)
+    response = respond(EVENT, options.model_copy(update={"dem": tmp_path / "half.tif"}))
+    doubts = [doubt.code for doubt in response.assessed.susceptibility.doubts]
+    assert "dem-partial" in doubts
+
+
+def test_a_dem_that_is_no_raster_fails_before_any_work(registered, options, tmp_path):
+    (tmp_path / "dem.tif").write_text("<html>not found</html>")
+    with pytest.raises(RasterError, match=r"dem\.tif"):
+        respond(EVENT, options.model_copy(update={"dem": tmp_path / "dem.tif"}))
+    assert rows(registered, "SELECT count(*) FROM scarp.inventory") == [(0,)]
+    assert not (registered.home / "work").exists()
+
+
+def test_options_are_checked_before_any_work():
+    with pytest.raises(ValueError, match="threshold"):
+        ResponseOptions(source="x", threshold=1.5)
+    with pytest.raises(ValueError, match="until"):
+        ResponseOptions(source="x", until="2023-05-19T00:00:00")
+
+
+def test_provenance_of_an_inventory_can_be_traced_to_bytes(registered, options):
+    mapped = map_landslides(EVENT, options)
+    ((inputs, weights, code),) = rows(
+        registered, "SELECT inputs, weights_digest, code_commit FROM scarp.run"
+    )
+    dem = hashlib.sha256((EXAMPLE / "dem.tif").read_bytes()).hexdigest()
+    assert inputs["dem"] == dem
+    assert weights == mapped.card.digest
+    assert json.dumps(inputs).count("scene 1") == 1
+    assert code
