@@ -366,7 +366,10 @@ def _checked(place: Path, command: list[str], text: str = "") -> None:
     done = _run(command, place, _server_user(place), text)
     if done.returncode != 0:
         tool = Path(command[0]).name
-        raise ClusterError(f"{tool} failed in {place}: {_last_line(done.stderr)}")
+        raise ClusterError(
+            f"{tool} failed in {place}: {_last_line(done.stderr)}; "
+            "mend that, or set SCARP_HOME to another folder"
+        )
 
 
 def _run(

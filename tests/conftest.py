@@ -26,6 +26,13 @@ _numbers = count(1)
 os.environ["SCARP_HOME"] = tempfile.mkdtemp(prefix="scarp-tests-home-")
 
 
+def pytest_unconfigure() -> None:
+    """Leave neither that folder nor a server in it."""
+    home = Path(os.environ["SCARP_HOME"])
+    postgres.stop(home, force=True)
+    shutil.rmtree(home)
+
+
 @pytest.fixture(scope="session")
 def cluster_home() -> Iterator[Path]:
     """A SCARP_HOME with a running cluster; its database `scarp` is the template of the others."""

@@ -39,7 +39,7 @@ def export_inventory(landslides: gpd.GeoDataFrame, observed: MultiPolygon, path:
             if path.suffix == ".parquet":
                 typed.to_parquet(aside, index=False)
             elif path.suffix == ".geojson":
-                # The 7 decimals that GeoJSON gets by default move an outline's area by 1 in 100,000.
+                # GeoJSON's 7 decimals by default move an outline's area by 1 in 100,000.
                 _write(typed, aside, "landslides", RFC7946="YES", COORDINATE_PRECISION="9")
             else:
                 area = gpd.GeoDataFrame(geometry=[observed], crs="EPSG:4326")

@@ -218,8 +218,8 @@ def read_landslides(connection: Connection, inventory_id: UUID) -> gpd.GeoDataFr
 def finest_gsd_m(connection: Connection, stored: StoredInventory) -> float | None:
     """Ground size in m of the finest scene an inventory was mapped from; None if imported."""
     used = scene.c.scene_id.in_(stored.scene_ids)
-    finest: float | None = connection.scalar(select(func.min(scene.c.gsd_m)).where(used))
-    return finest
+    finest = connection.scalar(select(func.min(scene.c.gsd_m)).where(used))
+    return None if finest is None else float(finest)
 
 
 def _read(row: Row[Any]) -> StoredInventory:

@@ -15,7 +15,8 @@ from shapely.geometry import LineString, MultiPolygon, Polygon, box
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from tasks.errors import EventError, InventoryError
+from infra.errors import DatabaseError
+from tasks.errors import EventError, InventoryError, StoreError
 from tasks.events.registry import register
 from tasks.inventory.importing import read_area_file, read_inventory_file, store_import
 from tasks.inventory.runs import start_run
@@ -338,3 +339,17 @@ def test_without_the_area_looked_at_an_import_carries_a_doubt(engine, run_id, tm
         )
     assert stored.doubts[0].code == "partial-coverage"
     assert stored.observed.covers(slides().union_all())
+
+
+def test_a_server_lost_half_way_ends_in_one_sentence_and_leaves_nothing(engine, run_id):
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS "
+            "'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END';"
+            "CREATE TRIGGER die BEFORE INSERT ON scarp.landslide FOR EACH ROW "
+            "WHEN (NEW.number = 500) EXECUTE FUNCTION die()"
+        )
+    with pytest.raises((StoreError, DatabaseError), match="the database"):  # noqa: SIM117
+        with engine.begin() as connection:
+            store(connection, run_id, landslides=slides(1000))
+    assert counts(engine) == (0, 0)
