@@ -1,5 +1,6 @@
 import io
 from contextlib import redirect_stdout
+from functools import cache
 
 import pytest
 import torch
@@ -11,6 +12,11 @@ from models.errors import ModelError
 from models.profile import Counts, Measurement, Profile, count, figure, measure, profile, table
 
 
+@cache
+def on_meta(name, **options):
+    return registry.build(name, **options).to("meta")
+
+
 @pytest.mark.parametrize(
     ("name", "parameters_m", "gmacs"),
     [
@@ -19,24 +25,24 @@ from models.profile import Counts, Measurement, Profile, count, figure, measure,
     ],  # LDM-Net Table 2: 55.7, 19.0; 49.38, 41.3
 )
 def test_encoders_cost_what_the_paper_says(name, parameters_m, gmacs):
-    counts = count(registry.build(name), 512)
+    counts = count(on_meta(name), 512)
     assert round(counts.encoder_params_m, 2) == parameters_m
     assert round(counts.encoder_gmacs_ptflops, 2) == gmacs
 
 
-@pytest.mark.parametrize(("embedding", "total_m"), [(256, 56.35), (768, 59.19)])
-def test_heads_of_ldm_net_weigh_what_the_paper_implies(embedding, total_m):
-    assert round(count(registry.build("ldm-net", embedding=embedding), 512).params_m, 2) == total_m
+def test_the_default_head_weighs_what_the_text_says_and_the_wide_one_what_table_4_implies():
+    assert round(count(on_meta("ldm-net"), 512).params_m, 2) == 56.35
+    assert round(count(on_meta("ldm-net", embedding=768), 512).params_m, 2) == 59.19
 
 
 def test_the_narrow_head_meets_the_papers_flops_of_large_tiles():
-    counts = count(registry.build("ldm-net", embedding=96), 1600)  # text: ~194.3 G at 1600 x 1600
+    counts = count(on_meta("ldm-net", embedding=96), 1600)  # text: ~194.3 G at 1600 x 1600
     assert counts.gmacs_ptflops == pytest.approx(194.3, rel=3e-3)
 
 
 def test_the_full_count_adds_projections_and_scan_to_the_products():
     # block by block at 512 x 512: x_proj 4.40, dt_proj 1.59 (of the 21 blocks), scan 9 L D N / 2
-    network = registry.build("ldm-net", embedding=96)
+    network = on_meta("ldm-net", embedding=96)
     counts = count(network, 512)
     sides, depths, widths = (128, 64, 32, 16), (2, 2, 15, 2), (96, 192, 384, 768)
     scan = sum(
@@ -50,7 +56,7 @@ def test_the_full_count_adds_projections_and_scan_to_the_products():
 
 
 def test_the_scan_is_linear_in_pixels():
-    network = registry.build("ldm-net-tiny")
+    network = on_meta("ldm-net-tiny")
     small, large = count(network, 256), count(network, 512)
     assert large.gmacs_full == pytest.approx(4 * small.gmacs_full, rel=1e-2)  # but the gates
 
@@ -82,7 +88,7 @@ def test_the_count_is_ptflops_own_for_layers_of_torch():
 
 
 def test_a_network_without_encoder_has_no_figures_for_one():
-    counts = count(registry.build("unet+++"), 64)
+    counts = count(on_meta("unet+++"), 64)
     assert counts.encoder_params_m is None and counts.encoder_gmacs_ptflops is None
 
 
