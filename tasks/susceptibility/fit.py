@@ -20,7 +20,7 @@ MODEL = "random-forest(n_estimators=50, max_depth=50)"
 FOLDS = 5
 BOOTSTRAPS = 500
 IMPORTANCE_BOOTSTRAPS = 200
-PERMUTATIONS = 3
+REPEATS = 3
 ROC_POINTS = 201
 
 
@@ -34,6 +34,7 @@ class Validation:
     (points, 2) arrays of false and mean true positive rate. `importance` is the loss of spatial AUC
     when a factor is shuffled among the held-out cells, most important first. `fold_aucs` holds the
     spatial AUC of each fold that has both classes, and `folds` says in words what the folds are.
+    All of it is over `REPEATS` partitions into `FOLDS` folds.
     """
 
     auc_spatial: Interval
@@ -58,8 +59,8 @@ def fit_forest(samples: Samples, seed: int) -> RandomForestClassifier:
 def cross_validate(samples: Samples, seed: int) -> Validation:
     """Score the forest by spatial and by random cross-validation.
 
-    Spatial folds are k-means clusters of the ground, a landslide going whole to the cluster of its
-    centre; random folds deal landslides and absences at random. No fold shares a landslide with
+    Spatial folds are k-means districts of landslides; unfailed ground belongs to the nearest.
+    Random folds deal landslides and unfailed ground at random. No fold shares a landslide with
     another, and everything is fitted inside the fold. A fold that lacks a class ranks nothing and
     is left out of the mean. Cells of different folds are never ranked against each other, since
     that makes a worthless model look worse than chance (Parker et al. 2007, BMC Bioinformatics 8,
@@ -70,15 +71,9 @@ def cross_validate(samples: Samples, seed: int) -> Validation:
         seed: of the folds, the forests and the bootstrap.
 
     Raises:
-        SamplingError: one class lies in a single fold, so that none is left to learn from.
+        SamplingError: one class lies in a single place, so that none is left to learn from.
     """
-    spatial, random = _spatial_folds(samples, seed), _random_folds(samples, seed)
-    for failed, what in ((True, "landslides"), (False, "unfailed cells")):
-        if len(np.unique(spatial[samples.y == failed])) < 2:
-            raise SamplingError(
-                f"all {what} lie in one of {FOLDS} districts, which leaves none to learn from when "
-                "it is held out; enlarge the area of interest"
-            )
+    spatial, random = spatial_folds(samples, seed), random_folds(samples, seed)
     scores, shuffled = _held_out(samples, spatial, seed, explain=True)
     scores_random, _ = _held_out(samples, random, seed)
     return Validation(
@@ -88,31 +83,56 @@ def cross_validate(samples: Samples, seed: int) -> Validation:
         roc_random=_mean_roc(samples, random, scores_random),
         importance=_importance(samples, spatial, scores, shuffled, seed),
         fold_aucs=tuple(
-            float(roc_auc_score(samples.y[fold], scores[fold]))
-            for fold in _two_class_folds(samples, spatial)
+            float(roc_auc_score(samples.y[test], scores[repeat, test]))
+            for repeat, test in _two_class_folds(samples, spatial)
         ),
         folds=_describe(samples, spatial),
     )
 
 
-def _spatial_folds(samples: Samples, seed: int) -> NDArray[np.int64]:
+def spatial_folds(samples: Samples, seed: int) -> NDArray[np.int64]:
+    """Districts of the ground, so that a forest is scored where it has not been.
+
+    Returns:
+        Fold of each cell in each partition, (REPEATS, n): k-means clusters of landslide centres; a
+        cell that did not fail belongs to the nearest.
+
+    Raises:
+        SamplingError: one class lies in a single district.
+    """
     where = np.column_stack([samples.easting, samples.northing])
-    unit = _units(samples)
-    size = np.bincount(unit)
-    centre = np.column_stack([np.bincount(unit, axis) / size for axis in where.T])
-    clusters = KMeans(FOLDS, n_init=10, random_state=seed).fit_predict(centre, sample_weight=size)
-    return np.asarray(clusters[unit], dtype=np.int64)
+    owner = np.unique(samples.landslide[samples.y], return_inverse=True)[1]
+    cells = np.bincount(owner)
+    centres = np.column_stack([np.bincount(owner, axis) / cells for axis in where[samples.y].T])
+    if len(np.unique(centres, axis=0)) < FOLDS:
+        raise SamplingError(
+            f"the landslides lie in fewer than {FOLDS} places, too few to hold one out in turn; "
+            "enlarge the area of interest"
+        )
+    folds = np.empty((REPEATS, len(where)), dtype=np.int64)
+    for repeat in range(REPEATS):
+        districts = KMeans(FOLDS, n_init=1, random_state=seed + repeat).fit(centres)
+        folds[repeat] = districts.predict(where)
+        folds[repeat, samples.y] = districts.labels_[owner]
+        if len(np.unique(folds[repeat, ~samples.y])) < 2:
+            raise SamplingError(
+                "all unfailed ground lies in one district, which leaves none to learn from when it "
+                "is held out; enlarge the area of interest"
+            )
+    return folds
 
 
-def _random_folds(samples: Samples, seed: int) -> NDArray[np.int64]:
+def random_folds(samples: Samples, seed: int) -> NDArray[np.int64]:
+    """Landslides and unfailed cells dealt at random, a landslide whole: (REPEATS, n)."""
     unit = _units(samples)
     failed = np.zeros(unit.max() + 1, dtype=bool)
     failed[unit] = samples.y
-    fold = np.empty(len(failed), dtype=np.int64)
+    fold = np.empty((REPEATS, len(failed)), dtype=np.int64)
     random = np.random.default_rng(seed)
-    for of_class in (failed, ~failed):
-        fold[of_class] = random.permutation(np.arange(of_class.sum()) % FOLDS)
-    return fold[unit]
+    for repeat in range(REPEATS):
+        for of_class in (failed, ~failed):
+            fold[repeat, of_class] = random.permutation(np.arange(of_class.sum()) % FOLDS)
+    return fold[:, unit]
 
 
 def _units(samples: Samples) -> NDArray[np.int64]:
@@ -123,25 +143,28 @@ def _units(samples: Samples) -> NDArray[np.int64]:
 
 
 def _held_out(
-    samples: Samples, fold: NDArray[np.int64], seed: int, *, explain: bool = False
+    samples: Samples, folds: NDArray[np.int64], seed: int, *, explain: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Scores of each cell by a forest that did not see its fold.
+    """Scores of each cell by forests that did not see its fold.
 
     Returns:
-        Scores (n,), and if `explain` the scores with one factor shuffled among the fold's cells,
-        (factors, PERMUTATIONS, n).
+        Scores (REPEATS, n), and if `explain` the scores with each factor shuffled among the fold's
+        cells, (factors, REPEATS, n).
     """
-    scores = np.empty(len(samples.y))
-    factors = len(samples.names)
-    shuffled = np.empty((factors, PERMUTATIONS, len(samples.y)) if explain else (0, 0, 0))
+    factors = len(samples.names) if explain else 0
+    scores, shuffled = np.empty(folds.shape), np.empty((factors, *folds.shape))
     random = np.random.default_rng(seed)
-    for test in (fold == number for number in np.unique(fold)):
+    for repeat, fold in np.ndindex(REPEATS, FOLDS):
+        test = folds[repeat] == fold
         forest = _forest(samples.x[~test], samples.y[~test], seed)
-        scores[test] = _score(forest, samples.x[test])
-        for factor, repeat in np.ndindex(shuffled.shape[:2]):
-            x = samples.x[test]
-            x[:, factor] = random.permutation(x[:, factor])
-            shuffled[factor, repeat, test] = _score(forest, x)
+        x = samples.x[test]
+        copies = np.tile(x, (1 + factors, 1, 1))
+        for factor in range(factors):
+            random.shuffle(copies[1 + factor, :, factor])
+        predicted = forest.predict_proba(copies.reshape(-1, x.shape[1]))[:, 1]
+        scores[repeat, test], shuffled[:, repeat, test] = np.split(
+            predicted.reshape(-1, len(x)), [1]
+        )
     return scores, shuffled
 
 
@@ -150,38 +173,31 @@ def _forest(x: NDArray[np.float32], y: NDArray[np.bool_], seed: int) -> RandomFo
     return forest.fit(x, y).set_params(n_jobs=1)
 
 
-def _score(forest: RandomForestClassifier, x: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.asarray(forest.predict_proba(x)[:, 1])
-
-
 def _auc_interval(
-    samples: Samples, fold: NDArray[np.int64], scores: NDArray[np.float64], seed: int
+    samples: Samples, folds: NDArray[np.int64], scores: NDArray[np.float64], seed: int
 ) -> Interval:
-    keys, once = _Keys.of(fold, scores), np.ones(len(samples.y))
-    resampled = [_auc(keys, samples.y, weight) for weight in _bootstraps(samples, seed, BOOTSTRAPS)]
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return Interval(_auc(keys, samples.y, once), float(low), float(high))
+    ranks, once = _Ranks.of(folds, scores), np.ones(len(samples.y))
+    drawn = [_auc(ranks, samples.y, weight) for weight in _bootstraps(samples, seed, BOOTSTRAPS)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Interval(_auc(ranks, samples.y, once), float(low), float(high))
 
 
 def _importance(
     samples: Samples,
-    fold: NDArray[np.int64],
+    folds: NDArray[np.int64],
     scores: NDArray[np.float64],
     shuffled: NDArray[np.float64],
     seed: int,
 ) -> dict[str, Interval]:
-    keys = _Keys.of(fold, scores)
-    repeats = [[_Keys.of(fold, repeat) for repeat in factor] for factor in shuffled]
+    ranks, without = _Ranks.of(folds, scores), [_Ranks.of(folds, score) for score in shuffled]
+    once = np.ones(len(samples.y))
     losses = np.array(
         [
-            _auc(keys, samples.y, weight)
-            - np.array(
-                [np.mean([_auc(key, samples.y, weight) for key in factor]) for factor in repeats]
-            )
-            for weight in (
-                np.ones(len(samples.y)),
-                *_bootstraps(samples, seed, IMPORTANCE_BOOTSTRAPS),
-            )
+            [
+                _auc(ranks, samples.y, weight) - _auc(shuffle, samples.y, weight)
+                for shuffle in without
+            ]
+            for weight in (once, *_bootstraps(samples, seed, IMPORTANCE_BOOTSTRAPS))
         ]
     )
     low, high = np.percentile(losses[1:], [2.5, 97.5], axis=0)
@@ -191,54 +207,56 @@ def _importance(
     }
 
 
-class _Keys(NamedTuple):
-    """Fold and rank of the score of each cell as one number, so that counting is one bincount."""
+class _Ranks(NamedTuple):
+    """Fold and rank of score of each cell as one number, so that counting is one bincount."""
 
     key: NDArray[np.int64]
-    folds: int
     levels: int
 
     @classmethod
-    def of(cls, fold: NDArray[np.int64], scores: NDArray[np.float64]) -> Self:
-        level = np.unique(scores, return_inverse=True)[1]
+    def of(cls, folds: NDArray[np.int64], scores: NDArray[np.float64]) -> Self:
+        level = np.unique(scores, return_inverse=True)[1].reshape(scores.shape)
         levels = int(level.max()) + 1
-        return cls(fold * levels + level, int(fold.max()) + 1, levels)
+        fold = folds + FOLDS * np.arange(REPEATS)[:, None]
+        return cls((fold * levels + level).ravel(), levels)
 
     def totals(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Weight at each level of each fold, (folds, levels)."""
-        flat = np.bincount(self.key, weight, self.folds * self.levels).astype(
-            np.float64, copy=False
-        )
-        return flat.reshape(self.folds, self.levels)
+        """Weight of cells, (n,), summed to (REPEATS * FOLDS, levels)."""
+        folds = REPEATS * FOLDS
+        flat = np.bincount(self.key, np.tile(weight, REPEATS), folds * self.levels)
+        return flat.astype(np.float64, copy=False).reshape(folds, self.levels)
 
 
-def _auc(keys: _Keys, y: NDArray[np.bool_], weight: NDArray[np.float64]) -> float:
-    """Mean over folds of the area under the ROC curve, by ranks; ties count half."""
-    failed, unfailed = keys.totals(weight * y), keys.totals(weight * ~y)
+def _auc(ranks: _Ranks, y: NDArray[np.bool_], weight: NDArray[np.float64]) -> float:
+    """Mean over folds of the area under the ROC curve; ties count half."""
+    failed, unfailed = ranks.totals(weight * y), ranks.totals(weight * ~y)
     won = (failed * (np.cumsum(unfailed, axis=1) - unfailed / 2)).sum(axis=1)
     of_failed, of_unfailed = failed.sum(axis=1), unfailed.sum(axis=1)
     both = (of_failed > 0) & (of_unfailed > 0)
     return float((won[both] / of_unfailed[both]).sum() / of_failed[both].sum())
 
 
-def _two_class_folds(samples: Samples, fold: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
-    for number in np.unique(fold):
-        test = fold == number
+def _two_class_folds(
+    samples: Samples, folds: NDArray[np.int64]
+) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    """Repeat and cells of every fold that can be ranked."""
+    for repeat, fold in np.ndindex(REPEATS, FOLDS):
+        test = folds[repeat] == fold
         if 0 < samples.y[test].sum() < test.sum():
-            yield test
+            yield repeat, test
 
 
 def _mean_roc(
-    samples: Samples, fold: NDArray[np.int64], scores: NDArray[np.float64]
+    samples: Samples, folds: NDArray[np.int64], scores: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """True positive rate at each false positive rate, averaged as the AUC is."""
     at = np.linspace(0, 1, ROC_POINTS)
-    tests = list(_two_class_folds(samples, fold))
-    curves = [roc_curve(samples.y[test], scores[test])[:2] for test in tests]
+    tests = list(_two_class_folds(samples, folds))
+    curves = [roc_curve(samples.y[test], scores[repeat, test])[:2] for repeat, test in tests]
     mean = np.average(
         [np.interp(at, *curve) for curve in curves],
         axis=0,
-        weights=[samples.y[test].sum() for test in tests],
+        weights=[samples.y[test].sum() for _, test in tests],
     )
     return np.column_stack([np.append(0, at), np.append(0, mean)])
 
@@ -256,13 +274,14 @@ def _bootstraps(samples: Samples, seed: int, count: int) -> Iterator[NDArray[np.
         yield drawn[unit]
 
 
-def _describe(samples: Samples, fold: NDArray[np.int64]) -> str:
-    counts = [
-        len(np.unique(samples.landslide[samples.y & (fold == number)])) for number in range(FOLDS)
-    ]
-    silent = FOLDS - len(list(_two_class_folds(samples, fold)))
-    left_out = f", {silent} of them left out since they hold one class only" if silent else ""
+def _describe(samples: Samples, folds: NDArray[np.int64]) -> str:
+    counts = sorted(
+        len(np.unique(samples.landslide[samples.y & (folds[repeat] == fold)]))
+        for repeat, fold in np.ndindex(REPEATS, FOLDS)
+    )
+    silent = REPEATS * FOLDS - len(list(_two_class_folds(samples, folds)))
+    left_out = f"; {silent} without unfailed ground left out" if silent else ""
     return (
-        f"{FOLDS} k-means districts with {', '.join(map(str, counts))} landslides{left_out}; "
-        f"{samples.y.sum()} failed and {(~samples.y).sum()} unfailed cells"
+        f"{FOLDS} districts by k-means, {REPEATS} times, each with {counts[0]} to {counts[-1]} "
+        f"landslides{left_out}"
     )

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.features import geometry_mask, rasterize
-from scipy import ndimage
 from shapely.geometry import MultiPolygon
 
 from tasks.errors import SamplingError
@@ -78,7 +77,8 @@ def draw_samples(
     """
     random = np.random.default_rng(seed)
     grid, known = stack.geobox, stack.known
-    numbers = _landslide_numbers(landslides, grid)
+    outlines = landslides.geometry.to_crs(str(grid.crs))
+    numbers = _landslide_numbers(outlines, grid)
     presences = _presences(np.where(known, numbers, ABSENCE), random)
     found = len(np.unique(numbers[tuple(presences.T)]))
     if found < LEAST_LANDSLIDES:
@@ -86,7 +86,7 @@ def draw_samples(
             f"{found} of {len(landslides)} landslides lie on terrain the DEM knows and at least "
             f"{LEAST_LANDSLIDES} are needed to fit susceptibility"
         )
-    far = _distance_m(numbers != ABSENCE, grid) > buffer_m
+    far = geometry_mask(outlines.buffer(buffer_m), grid.shape, grid.transform, all_touched=True)
     candidates = np.argwhere(known & far & _cells_within(observed, grid))
     wanted = max(LEAST_ABSENCES, round(ratio * len(presences)))
     if len(candidates) < LEAST_ABSENCES:
@@ -98,22 +98,22 @@ def draw_samples(
     return _samples(np.concatenate([presences, absences]), len(presences), numbers, stack)
 
 
-def _landslide_numbers(landslides: gpd.GeoDataFrame, grid: GeoBox) -> NDArray[np.int64]:
-    metric = landslides.geometry.to_crs(str(grid.crs))
+def _landslide_numbers(outlines: gpd.GeoSeries, grid: GeoBox) -> NDArray[np.int64]:
+    """Row number of the landslide in each cell, (rows, cols), `ABSENCE` where there is none."""
     numbers = np.full(grid.shape, ABSENCE, dtype=np.int32)
-    if len(metric):
+    if len(outlines):
         rasterize(
-            ((outline, number) for number, outline in enumerate(metric)),
+            ((outline, number) for number, outline in enumerate(outlines)),
             out=numbers,
             transform=grid.transform,
         )
-        _mark_small(metric, numbers, grid)
+        _mark_small(outlines, numbers, grid)
     return numbers.astype(np.int64)
 
 
-def _mark_small(metric: gpd.GeoSeries, numbers: NDArray[np.int32], grid: GeoBox) -> None:
-    missed = np.setdiff1d(np.arange(len(metric)), numbers)
-    points = metric.iloc[missed].representative_point()
+def _mark_small(outlines: gpd.GeoSeries, numbers: NDArray[np.int32], grid: GeoBox) -> None:
+    missed = np.setdiff1d(np.arange(len(outlines)), numbers)
+    points = outlines.iloc[missed].representative_point()
     cols, rows = ~grid.transform @ (points.x.to_numpy(), points.y.to_numpy())
     rows, cols = np.floor(rows).astype(int), np.floor(cols).astype(int)
     on_grid = (rows >= 0) & (rows < grid.shape[0]) & (cols >= 0) & (cols < grid.shape[1])
@@ -131,10 +131,6 @@ def _presences(numbers: NDArray[np.int64], random: np.random.Generator) -> NDArr
     first = np.searchsorted(owner, owner)
     kept = cells[np.arange(len(owner)) - first < CELLS_PER_LANDSLIDE]
     return np.asarray(random.permutation(kept)[:MAX_PRESENCES])
-
-
-def _distance_m(failed: NDArray[np.bool_], grid: GeoBox) -> NDArray[np.float64]:
-    return np.asarray(ndimage.distance_transform_edt(~failed) * grid.resolution.x)
 
 
 def _cells_within(area: MultiPolygon, grid: GeoBox) -> NDArray[np.bool_]:

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas as gpd
+import pytest
+from shapely.geometry import MultiPolygon, box
+
+from tasks.susceptibility.factors import FactorStack, derive_factors
+from tasks.susceptibility.sampling import Samples, draw_samples
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "emilia_romagna_2023"
+KAGHAN = ROOT.parent / "shared" / "data" / "kaghan_lsat"
+
+
+@dataclass(frozen=True)
+class Place:
+    dem: Path
+    aoi: MultiPolygon
+    landslides: gpd.GeoDataFrame
+    stack: FactorStack
+
+
+@pytest.fixture(scope="session")
+def example() -> Place:
+    (outline,) = gpd.read_file(EXAMPLE / "aoi.geojson").geometry
+    aoi = MultiPolygon([outline])
+    landslides = gpd.read_file(EXAMPLE / "landslides.gpkg").to_crs(4326)
+    dem = EXAMPLE / "dem.tif"
+    return Place(dem, aoi, landslides, derive_factors(dem, aoi))
+
+
+@pytest.fixture(scope="session")
+def kaghan() -> Place:
+    """Six by six kilometres in the middle of the valley."""
+    square = gpd.GeoSeries([box(348_000, 3_829_000, 354_000, 3_835_000)], crs=32643)
+    aoi = MultiPolygon(list(square.to_crs(4326)))
+    every = gpd.read_file(KAGHAN / "landslides.gpkg")
+    landslides = every[every.intersects(square.iloc[0])].to_crs(4326)
+    dem = KAGHAN / "AW3D30.tif"
+    return Place(dem, aoi, landslides, derive_factors(dem, aoi))
+
+
+@pytest.fixture(scope="session")
+def samples(kaghan: Place) -> Samples:
+    return draw_samples(kaghan.landslides, kaghan.aoi, kaghan.stack)
