@@ -77,7 +77,7 @@ def _home(settings: Settings) -> Finding:
 
 
 def _postgres(settings: Settings) -> str:
-    from infra.postgres import find_binaries
+    from infra.programs import find_binaries
 
     if settings.database_url:
         return "not needed: SCARP_DATABASE_URL names a server"

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from infra.errors import DatabaseError, SchemaError
-from infra.postgres import find_binaries
+from infra.programs import find_binaries
 from infra.schema import known_revisions, parse_url
 
 LOCK_TIMEOUT = "-c lock_timeout=10s"

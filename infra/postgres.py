@@ -26,25 +26,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import psycopg
 from filelock import FileLock, Timeout
 from psycopg.pq import PGconn, Ping
 
-from infra.errors import ClusterError, DatabaseError, PostgresMissingError
+from infra.errors import ClusterError, DatabaseError
+from infra.programs import DEADLINE_S, Owner, find_binaries, last_line, run
 
 # Not `scarp`: a role named like the schema finds its tables without the prefix, and reflection
 # then takes them for another schema's.
 ROLE = "scarp_owner"
 OUTSIDE = Path("/var/lib/scarp")
-SEARCHED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
-MISSING = (
-    "Scarp needs PostgreSQL 13 or newer with PostGIS 3; on Debian or Ubuntu: "
-    "apt-get install postgresql postgresql-postgis; or name a server in SCARP_DATABASE_URL"
-)
-DEADLINE_S = 120.0
 LOG_LIMIT_BYTES = 10_000_000
 NOBODYS_PID = 2**31 - 1
 
@@ -130,31 +124,6 @@ def status(home: Path) -> ClusterStatus:
     )
 
 
-def find_binaries(major: str | None = None) -> Path:
-    """Folder of the newest PostgreSQL that has PostGIS, or of version `major`.
-
-    Raises:
-        PostgresMissingError: there is none; says what to install.
-    """
-    on_path = shutil.which("pg_ctl")
-    found = [Path(on_path).resolve().parent] if on_path else []
-    for pattern in SEARCHED:
-        found += sorted(Path("/").glob(pattern.lstrip("/")), key=_version_in_path, reverse=True)
-    installed = [folder for folder in found if (folder / "initdb").exists()]
-    suitable = [folder for folder in installed if major in (None, _major(folder))]
-    if suitable:
-        with_postgis = [folder for folder in suitable if _has_postgis(folder)]
-        if with_postgis:
-            return with_postgis[0]
-        raise PostgresMissingError(f"PostGIS is not installed for {suitable[0]}: {MISSING}")
-    if installed and major:
-        raise PostgresMissingError(
-            f"the database was created by PostgreSQL {major}, which is no longer installed: "
-            f"apt-get install postgresql-{major} postgresql-{major}-postgis-3"
-        )
-    raise PostgresMissingError(f"PostgreSQL is not installed: {MISSING}")
-
-
 def _start_locked(home: Path, folder: Path) -> _Server:
     if not (folder / "data" / "PG_VERSION").exists():
         _create(home, folder)
@@ -183,7 +152,7 @@ def _stop_locked(folder: Path, *, force: bool) -> bool:
         )
     stopped = _pg_ctl(folder, "stop", "-m", "fast", "-t", "60")
     if stopped.returncode != 0:
-        raise ClusterError(f"the database server did not stop: {_last_line(stopped.stderr)}")
+        raise ClusterError(f"the database server did not stop: {last_line(stopped.stderr)}")
     return True
 
 
@@ -222,7 +191,7 @@ def _settle(home: Path, folder: Path) -> Path:
     place.mkdir(mode=0o700, exist_ok=True)
     owner = _server_user(place)
     if owner:
-        os.chown(place, owner.pw_uid, owner.pw_gid)
+        os.chown(place, owner.uid, owner.gid)
     return place
 
 
@@ -235,20 +204,19 @@ def _stop_abandoned(home: Path) -> None:
                 _stop_locked(record.parent, force=False)
 
 
-def _server_user(place: Path) -> pwd.struct_passwd | None:
+def _server_user(place: Path) -> Owner | None:
     """Whom to run the server as: None for ourselves; never root."""
     if os.geteuid() != 0:
         return None
-    owner = place.stat().st_uid if place.exists() else 0
-    if owner != 0:
-        return pwd.getpwuid(owner)
-    names = {entry.pw_name: entry for entry in pwd.getpwall()}
-    return names.get("postgres") or names["nobody"]
+    if place.exists() and place.stat().st_uid != 0:
+        return Owner(place.stat().st_uid, place.stat().st_gid)
+    users = {entry.pw_name: Owner(entry.pw_uid, entry.pw_gid) for entry in pwd.getpwall()}
+    return users.get("postgres") or users["nobody"]
 
 
 def _reachable(home: Path) -> bool:
     user = _server_user(home / "postgres")
-    return _run(["test", "-x", str(home)], Path("/"), user).returncode == 0
+    return run(["test", "-x", str(home)], Path("/"), user).returncode == 0
 
 
 def _launch(folder: Path, log: Path) -> None:
@@ -261,7 +229,7 @@ def _launch(folder: Path, log: Path) -> None:
     data = str((folder / "data").resolve())
     command = shlex.join(["-D", data, "-p", str(_choose_port(folder)), *settings])
     tried = _pg_ctl(folder, "start", "-t", "60", "-l", "../server.log", "-o", command)
-    if tried.returncode == 0:
+    if tried.returncode == 0 or _living_server(folder):
         return
     logged = log.read_bytes()[seen:].decode(errors="replace") if log.exists() else ""
     said = logged or tried.stderr
@@ -269,7 +237,7 @@ def _launch(folder: Path, log: Path) -> None:
         (folder / "port").unlink(missing_ok=True)
     # After a kill -9 the old server's children may hold its memory for some seconds yet.
     elif "is still in use" not in said:
-        raise ClusterError(f"the database server does not start: {_last_line(said)}; see {log}")
+        raise ClusterError(f"the database server does not start: {last_line(said)}; see {log}")
 
 
 def _living_server(folder: Path) -> _Server | None:
@@ -346,7 +314,7 @@ def _clients(url: str) -> list[str]:
         with psycopg.connect(url, connect_timeout=10) as connection:
             return [name for (name,) in connection.execute(query)]
     except psycopg.OperationalError as error:
-        said = _last_line(str(error))
+        said = last_line(str(error))
         raise DatabaseError(f"the private database does not answer: {said}") from None
 
 
@@ -359,49 +327,17 @@ def _pg_ctl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     data = (folder / "data").resolve()
     binaries = find_binaries((data / "PG_VERSION").read_text().strip())
     command = [str(binaries / "pg_ctl"), *words, "-w", "-s"]
-    return _run(command, data, _server_user(folder), PGDATA=str(data))
+    return run(command, data, _server_user(folder), PGDATA=str(data))
 
 
 def _checked(place: Path, command: list[str], text: str = "") -> None:
-    done = _run(command, place, _server_user(place), text)
+    done = run(command, place, _server_user(place), text)
     if done.returncode != 0:
         tool = Path(command[0]).name
         raise ClusterError(
-            f"{tool} failed in {place}: {_last_line(done.stderr)}; "
+            f"{tool} failed in {place}: {last_line(done.stderr)}; "
             "mend that, or set SCARP_HOME to another folder"
         )
-
-
-def _run(
-    command: list[str],
-    folder: Path,
-    user: pwd.struct_passwd | None,
-    text: str = "",
-    **environment: str,
-) -> subprocess.CompletedProcess[str]:
-    """Run a program in `folder` as `user`, in English, with nothing of our environment."""
-    identity: dict[str, Any] = {}
-    if user:
-        identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    # Output goes to files: a server that pg_ctl leaves behind would keep a pipe open for ever.
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env={"PATH": os.defpath, "LC_ALL": "C", **environment},
-            input=text,
-            stdout=out,
-            stderr=err,
-            text=True,
-            check=False,
-            timeout=DEADLINE_S,
-            umask=0o077,
-            start_new_session=True,
-            **identity,
-        )
-        out.seek(0)
-        err.seek(0)
-        return subprocess.CompletedProcess(command, done.returncode, out.read(), err.read())
 
 
 @contextmanager
@@ -425,29 +361,9 @@ def _cannot_write(home: Path, error: OSError) -> str:
     return f"cannot keep a database in {home} ({why}); set SCARP_HOME to a folder you can write"
 
 
-def _write_private(path: Path, text: str, owner: pwd.struct_passwd | None) -> None:
+def _write_private(path: Path, text: str, owner: Owner | None) -> None:
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     if owner:
-        os.chown(path, owner.pw_uid, owner.pw_gid)
-
-
-def _has_postgis(binaries: Path) -> bool:
-    shared = _run([str(binaries / "pg_config"), "--sharedir"], Path("/"), None).stdout.strip()
-    return (Path(shared) / "extension" / "postgis.control").exists()
-
-
-def _major(binaries: Path) -> str:
-    words = _run([str(binaries / "postgres"), "--version"], Path("/"), None).stdout.split()
-    return words[2].split(".")[0] if len(words) > 2 else ""
-
-
-def _version_in_path(folder: Path) -> int:
-    return int("".join(filter(str.isdigit, str(folder))) or 0)
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if "FATAL" in line or "ERROR" in line or "error" in line]
-    return (telling or lines or ["no reason given"])[-1].split("FATAL:  ")[-1]
+        os.chown(path, owner.uid, owner.gid)

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import pytest
 
-from infra import postgres
+from infra import postgres, programs
 from infra.errors import ClusterError, PostgresMissingError
 
 AS_ROOT = os.geteuid() == 0
@@ -172,7 +172,7 @@ def test_a_creation_that_was_interrupted_is_begun_again(new_home):
     (new_home / "postgres" / "data.new").mkdir(parents=True)
     (new_home / "postgres" / "data.new" / "PG_VERSION").write_text("15")
     if AS_ROOT:
-        os.chown(new_home / "postgres", postgres._server_user(new_home).pw_uid, -1)
+        os.chown(new_home / "postgres", postgres._server_user(new_home).uid, -1)
     assert _answer(postgres.start(new_home)) == 42
 
 
@@ -235,7 +235,7 @@ def test_a_server_that_cannot_start_says_why_and_where_to_look(home):
 
 def test_without_postgresql_it_says_what_to_install(new_home, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(postgres, "SEARCHED", ())
+    monkeypatch.setattr(programs, "SEARCHED", ())
     with pytest.raises(PostgresMissingError, match="apt-get install postgresql postgresql-postgis"):
         postgres.start(new_home)
 
@@ -244,7 +244,7 @@ def test_a_cluster_of_a_version_that_is_gone_names_its_packages():
     with pytest.raises(
         PostgresMissingError, match="apt-get install postgresql-9 postgresql-9-post"
     ):
-        postgres.find_binaries("9")
+        programs.find_binaries("9")
 
 
 def _as_server(home):
