@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +12,7 @@ from console.output import AsJson, print_json, screen, table
 from infra.errors import InfraError
 from infra.settings import Settings
 from models.errors import ModelError
-
-LEAST_FREE_GB = 2.0
+from tasks.errors import ScarpError
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ def doctor(as_json: AsJson = False) -> None:
     settings = Settings()
     findings = [
         _python(),
-        _home(settings),
+        _attempt("data folder", lambda: _home(settings)),
         _attempt("PostgreSQL + PostGIS", lambda: _postgres(settings)),
         _attempt("store", lambda: _store(settings)),
         _attempt("weights", _weights),
@@ -55,7 +52,7 @@ def _attempt(part: str, look: Callable[[], str]) -> Finding:
     """A look that raises is a finding whose error says what to do."""
     try:
         return Finding(part, True, look())
-    except (InfraError, ModelError) as error:
+    except (InfraError, ModelError, ScarpError) as error:
         return Finding(part, False, "not usable", str(error))
 
 
@@ -63,17 +60,11 @@ def _python() -> Finding:
     return Finding("Python", True, sys.version.split()[0])
 
 
-def _home(settings: Settings) -> Finding:
-    place = settings.home
-    while not place.exists():
-        place = place.parent
-    free_gb = shutil.disk_usage(place).free / 1e9
-    found = f"{settings.home}, {free_gb:.0f} GB free"
-    if not os.access(place, os.W_OK):
-        return Finding("data folder", False, found, "make it writable or set SCARP_HOME")
-    if free_gb < LEAST_FREE_GB:
-        return Finding("data folder", False, found, "free some disk space or set SCARP_HOME")
-    return Finding("data folder", True, found)
+def _home(settings: Settings) -> str:
+    from flows.world import require_room
+
+    require_room(settings.home)
+    return str(settings.home)
 
 
 def _postgres(settings: Settings) -> str:

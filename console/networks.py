@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,3 +50,43 @@ def info(
         return
     fields = {"parameters": f"{parameters:,}"} | dataclasses.asdict(card)
     screen.print(table(card.name, [{"field": key, "value": fields[key]} for key in fields]))
+
+
+@app.command("profile")
+def profile(
+    names: Annotated[list[str], typer.Argument(help="Networks: ldm-net, vmamba, segformer-b4 …")],
+    size: Annotated[
+        list[int] | None, typer.Option(help="Pixels a side, 512 by default; several make a table.")
+    ] = None,
+    bands: Annotated[int, typer.Option(min=1)] = 3,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    repeats: Annotated[int, typer.Option(min=1, help="Passes timed; the median counts.")] = 5,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw cost against size into this file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count and time networks: parameters, multiply-accumulates, seconds, memory.
+
+    Example: scarp model profile ldm-net --size 512 --json
+    """
+    from models import profile as cost
+    from models.registry import build
+
+    profiles = [
+        cost.profile(build(name, bands), name, side, bands, device, repeats)
+        for name in names
+        for side in size or [512]
+    ]
+    if figure:
+        cost.figure(profiles, figure)
+    flat = [
+        {"network": row.network, "size": row.size, "bands": row.bands}
+        | dataclasses.asdict(row.counts)
+        | dataclasses.asdict(row.measured)
+        for row in profiles
+    ]
+    if as_json:
+        print_json(flat[0] if len(flat) == 1 else flat)
+    else:
+        typer.echo(cost.table(profiles))

@@ -103,7 +103,11 @@ def _options(**chosen: Any) -> ResponseOptions:
 
 def _run(event_id: str, options: ResponseOptions) -> Response:
     from flows.respond import respond as respond_flow
+    from flows.world import open_world, require_room
 
+    world = open_world()
+    for folder in (world.home, options.out or world.products(event_id)):
+        require_room(folder)
     with progress_bars():
         return respond_flow(event_id, options)
 

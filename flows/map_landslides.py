@@ -22,11 +22,10 @@ from flows.world import World, open_world
 from models.weights import Card, load
 from tasks.events.registry import find_aoi, find_event
 from tasks.imagery.clouds import judge
-from tasks.imagery.folder import read_folder
 from tasks.imagery.mosaic import prepare_mosaic
 from tasks.imagery.rasters import file_sha256
 from tasks.imagery.select import choose_scenes, imagery_doubts
-from tasks.imagery.stac import search_stac
+from tasks.imagery.sources import find_scenes
 from tasks.inventory.runs import finish_run, record_judgements
 from tasks.inventory.store import StoredInventory, find_inventory, store_inventory
 from tasks.mapping.attributes import measure, with_scenes
@@ -104,11 +103,7 @@ def look_for_scenes(
         CatalogError, RasterError, TransientError: the source cannot be read.
     """
     until = options.until or datetime.now(UTC)
-    source = options.source
-    if "://" in source or Path(source).suffix == ".json":
-        scenes = search_stac(source, aoi, event.occurred_at - SEARCH_BEFORE, until)
-    else:
-        scenes = [s for s in read_folder(Path(source)) if (s.acquired_at or until) <= until]
+    scenes = find_scenes(options.source, aoi, event.occurred_at - SEARCH_BEFORE, until)
     views = []
     for number, scene in enumerate(scenes, start=1):
         views.append(judge(scene, aoi))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +14,9 @@ from sqlalchemy import Engine
 
 from infra.schema import open_engine
 from infra.settings import Settings
+from tasks.errors import StorageError
+
+LEAST_FREE_MB = 300
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,23 @@ def open_world() -> World:
 @cache
 def _open(settings: Settings) -> World:
     return World(settings.home, open_engine(settings))
+
+
+def require_room(folder: Path) -> None:
+    """Find out before any work starts that a folder cannot take what a run writes.
+
+    Raises:
+        StorageError: the folder, or the nearest that exists, is not writable or its disk is full.
+    """
+    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise StorageError(f"{place} is not a writable folder; choose another or mend it")
+    free_mb = shutil.disk_usage(place).free / 1e6
+    if free_mb < LEAST_FREE_MB:
+        raise StorageError(
+            f"{folder} has {free_mb:.0f} MB of disk left, {LEAST_FREE_MB} MB are needed; "
+            "free some space or choose another folder (SCARP_HOME, --out)"
+        )
 
 
 @cache
