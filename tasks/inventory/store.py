@@ -116,8 +116,8 @@ def store_inventory(
 ) -> StoredInventory:
     """Store an event's next inventory version with its landslides, in the caller's transaction.
 
-    Writers of one event wait for each other; the same digest again returns what is stored. An empty
-    frame is an inventory that found nothing.
+    Writers of one event wait for each other. The same digest again returns what is stored, which
+    publishes it at most. An empty frame is an inventory that found nothing.
 
     Args:
         connection: in a transaction that the caller commits; until then nothing is visible.
@@ -142,51 +142,39 @@ def store_inventory(
         StoreError: the database failed while it stored them.
     """
     rows = _prepare(landslides)
+    if not observed.is_valid:
+        raise InventoryError(f"the observed area is not valid: {shapely.is_valid_reason(observed)}")
     key = {"key": f"scarp inventory {event_id}"}
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), key)
     stored = find_inventory(connection, event_id, digest)
-    if stored is not None:
-        return stored
-    if not connection.scalar(select(func.count()).where(event.c.id == event_id)):
-        raise EventError(f"event {event_id!r} is not registered; `scarp register` adds it")
-    newest = select(func.max(inventory.c.version)).where(inventory.c.event_id == event_id)
-    inventory_id = uuid4()
-    values = {
-        "id": inventory_id,
-        "event_id": event_id,
-        "version": (connection.scalar(newest) or 0) + 1,
-        "run_id": run_id,
-        "digest": digest,
-        "method": method,
-        "threshold": threshold,
-        "minimum_mapping_unit_m2": minimum_mapping_unit_m2,
-        "observed": from_shape(observed, srid=4326),
-        "observed_km2": geodesic_area_m2(observed) / 1e6,
-        "scene_ids": [scene.id for scene in scenes],
-        "landslide_count": len(rows),
-        "area_m2": float(rows["area_m2"].sum()),
-        "doubts": [asdict(doubt) for doubt in doubts],
-        "licence": licence,
-        "attribution": attribution,
-    }
-    connection.execute(insert(inventory).values(**values))
-    _copy(connection, inventory_id, rows)
-    if publish:
-        publish_inventory(connection, event_id, inventory_id)
-    return _read(connection.execute(select(inventory).where(inventory.c.id == inventory_id)).one())
-
-
-def publish_inventory(connection: Connection, event_id: str, inventory_id: UUID) -> None:
-    """Publish a draft; the version published before is superseded in the same transaction."""
-    before = (inventory.c.event_id == event_id) & (inventory.c.status == "published")
-    connection.execute(
-        update(inventory).where(before).values(status="superseded", superseded_at=func.now())
-    )
-    connection.execute(
-        update(inventory)
-        .where(inventory.c.id == inventory_id)
-        .values(status="published", published_at=func.now())
-    )
+    if stored is None:
+        inventory_id = uuid4()
+        connection.execute(
+            insert(inventory).values(
+                id=inventory_id,
+                event_id=event_id,
+                version=_next_version(connection, event_id),
+                run_id=run_id,
+                digest=digest,
+                method=method,
+                threshold=threshold,
+                minimum_mapping_unit_m2=minimum_mapping_unit_m2,
+                observed=from_shape(observed, srid=4326),
+                observed_km2=geodesic_area_m2(observed) / 1e6,
+                scene_ids=[used.id for used in scenes],
+                landslide_count=len(rows),
+                area_m2=float(rows["area_m2"].sum()),
+                doubts=[asdict(doubt) for doubt in doubts],
+                licence=licence,
+                attribution=attribution,
+            )
+        )
+        _copy(connection, inventory_id, rows)
+        stored = _one(connection, inventory_id)
+    if publish and stored.status == "draft":
+        _publish(connection, stored)
+        stored = _one(connection, stored.id)
+    return stored
 
 
 def read_landslides(connection: Connection, inventory_id: UUID) -> gpd.GeoDataFrame:
@@ -220,6 +208,26 @@ def finest_gsd_m(connection: Connection, stored: StoredInventory) -> float | Non
     used = scene.c.scene_id.in_(stored.scene_ids)
     finest = connection.scalar(select(func.min(scene.c.gsd_m)).where(used))
     return None if finest is None else float(finest)
+
+
+def _next_version(connection: Connection, event_id: str) -> int:
+    if not connection.scalar(select(func.count()).where(event.c.id == event_id)):
+        raise EventError(f"event {event_id!r} is not registered; `scarp register` adds it")
+    newest = select(func.max(inventory.c.version)).where(inventory.c.event_id == event_id)
+    return int(connection.scalar(newest) or 0) + 1
+
+
+def _publish(connection: Connection, draft: StoredInventory) -> None:
+    """Publish a draft; the version published before is superseded in the same transaction."""
+    before = (inventory.c.event_id == draft.event_id) & (inventory.c.status == "published")
+    superseded = {"status": "superseded", "superseded_at": func.now()}
+    connection.execute(update(inventory).where(before).values(superseded))
+    published = {"status": "published", "published_at": func.now()}
+    connection.execute(update(inventory).where(inventory.c.id == draft.id).values(published))
+
+
+def _one(connection: Connection, inventory_id: UUID) -> StoredInventory:
+    return _read(connection.execute(select(inventory).where(inventory.c.id == inventory_id)).one())
 
 
 def _read(row: Row[Any]) -> StoredInventory:
@@ -257,6 +265,8 @@ def _prepare(landslides: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     _refuse(frame, ~polygonal | shapely.is_empty(outlines), "is not a polygon")
     _refuse(frame, ~shapely.is_valid(outlines), "crosses or touches itself; repair it first")
     _refuse(frame, shapely.has_z(outlines), "has heights; flatten it first")
+    outside = (np.abs(shapely.bounds(outlines)) > [180, 90, 180, 90]).any(axis=1)
+    _refuse(frame, outside, "is not on Earth; are longitude and latitude swapped?")
     if "area_m2" not in frame:
         frame["area_m2"] = [geodesic_area_m2(outline) for outline in outlines]
     if "perimeter_m" not in frame:

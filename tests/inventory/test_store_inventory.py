@@ -134,6 +134,19 @@ def test_publishing_supersedes_the_version_before_and_a_draft_does_not(engine, r
     ]
 
 
+def test_a_draft_stored_again_to_be_published_is_published(engine, run_id):
+    with engine.begin() as connection:
+        draft = store(connection, run_id, publish=False)
+        published = store(connection, run_id, publish=True)
+    assert (draft.status, published.status) == ("draft", "published")
+    assert (published.id, published.version) == (draft.id, 1)
+
+
+def test_an_observed_area_that_crosses_itself_is_refused(engine, run_id):
+    with engine.begin() as connection, pytest.raises(InventoryError, match="observed area is not"):
+        store(connection, run_id, observed=MultiPolygon([BOWTIE]))
+
+
 def test_analysts_see_the_published_landslides_only(engine, run_id):
     with engine.begin() as connection:
         store(connection, run_id, "one", landslides=slides(3))
@@ -213,6 +226,7 @@ BOWTIE = Polygon([(142, 42.7), (142.01, 42.71), (142.01, 42.7), (142, 42.71)])
         (slides().set_geometry([BOWTIE, *slides().geometry[1:]]), "landslide 1 of 3 .*itself"),
         (slides().set_geometry([*slides().geometry[:2], Polygon()]), "landslide 3 of 3 .*polygon"),
         (slides().set_geometry([None, *slides().geometry[1:]]), "landslide 1 of 3 is not a poly"),
+        (slides(1).set_geometry([box(42, 142, 43, 143)]), "not on Earth"),
         (slides(1).set_geometry([LineString([(0, 0), (1, 1)])]), "is not a polygon"),
         (slides(1).set_geometry([Polygon([(0, 0, 1), (1, 0, 1), (1, 1, 1)])]), "heights"),
         (slides().assign(score_mean=[0.1, 1.5, 0.2]), "landslide_score_mean_check"),
