@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ def landslide4sense(folder: Path, split: Split) -> Tiles:
     try:
         with np.load(path, allow_pickle=False) as archive:
             pixels, packed = archive["x"], archive["y"]
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise ModelError(f"{path}: not a Landslide4Sense archive with x and y ({error})") from error
     masks = np.unpackbits(packed, axis=2).astype(bool)
     if pixels.dtype != np.uint8 or pixels.shape != (*masks.shape, 3):

@@ -112,8 +112,8 @@ class LDMNet(nn.Module):
 
     @property
     def description(self) -> dict[str, Any]:
-        """The options as plain values, for a card."""
-        return asdict(self.options)
+        """The options as JSON holds them, for a card."""
+        return {**asdict(self.options), "depths": list(self.options.depths)}
 
 
 class Encoder(nn.Module):

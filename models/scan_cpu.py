@@ -21,6 +21,8 @@ from models.scan_kernels import CHUNK, LOG2E, backward, forward
 
 Floats = NDArray[np.float32]
 
+_NOTHING = (0,) * 6  # the shape of states that nobody keeps
+
 
 @lru_cache(maxsize=4)
 def _pool(process: int, workers: int) -> ThreadPoolExecutor:
@@ -97,15 +99,16 @@ def scan(
         state at the start of every chunk (empty unless kept).
     """
     y = torch.empty_like(u, memory_format=torch.contiguous_format)
-    states = u.new_empty(_state_shape(u, a) if keep_states else 0)
+    states = u.new_empty(_state_shape(u, a) if keep_states else _NOTHING)
     arrays = _arrays(u, delta, a, b, c, d, bias, order)
     items = u.shape[0] * -(-u.shape[3] // LANES)
     u_, delta_, bias_, a_, b_, c_, d_, order_ = arrays
-    out, kept = y.numpy(), states.numpy() if keep_states else None
+    out, kept = y.numpy(), states.numpy()
+    no_weight, no_mask = np.empty((0, 0, 0), np.float32), np.empty((0, 0), np.bool_)
 
     def work(worker: int, start: int, stop: int) -> None:
         forward(
-            u_, delta_, None, bias_, a_, b_, c_, d_, order_, None, out, kept, start, stop
+            u_, delta_, no_weight, bias_, a_, b_, c_, d_, order_, no_mask, out, kept, start, stop,
         )  # fmt: skip
 
     _share(work, items, delta.numel() * a.shape[2])
@@ -133,7 +136,7 @@ def _(
     u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, bias: Tensor,
     order: Tensor, keep_states: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    shape = _state_shape(u, a) if keep_states else (0,)
+    shape = _state_shape(u, a) if keep_states else _NOTHING
     return torch.empty_like(u, memory_format=torch.contiguous_format), u.new_empty(shape)
 
 
@@ -229,12 +232,14 @@ def fused_scan(
     weight, bias_, skip = (_lanes(t.detach()) for t in (dt_weight.transpose(1, 2), bias, d))
     a_ = _lanes(a.detach().transpose(1, 2) * LOG2E)
     out, order_ = y.numpy()[:, :, None], order.numpy()
-    seen = None if keep is None else keep.contiguous().numpy()
+    seen = np.empty((0, 0), np.bool_) if keep is None else keep.contiguous().numpy()
+    no_states = np.empty(_NOTHING, np.float32)
 
     def work(worker: int, start: int, stop: int) -> None:
         forward(
-            inputs, low, weight, bias_, a_, b_in, c_out, skip, order_, seen, out, None, start, stop
-        )
+            inputs, low, weight, bias_, a_, b_in, c_out, skip, order_, seen, out, no_states,
+            start, stop,
+        )  # fmt: skip
 
     _share(work, batch * -(-channels // LANES), u.numel() * a.shape[0] * n_states)
     return y

@@ -60,7 +60,11 @@ def _project(low, b, k, first, path, t0, steps, weight, into):
 def forward(
     u, delta, dt_weight, bias, a, b_in, c_out, d_skip, order, keep, out, states, start, stop
 ):
-    """Scan the (image, channel block) items start..stop; see `scan` and `fused_scan` for shapes."""
+    """Scan the (image, channel block) items start..stop; see `scan` and `fused_scan` for shapes.
+
+    What is not wanted (`dt_weight`, `keep`, `states`) is passed empty rather than None: the kernel
+    is then compiled once for all its uses.
+    """
     length, groups, channels = u.shape[1:]
     directions, n_states = a.shape[:2]
     blocks = -(-channels // LANES)
@@ -79,18 +83,18 @@ def forward(
             for chunk in range(-(-length // CHUNK)):
                 t0 = chunk * CHUNK
                 steps = min(CHUNK, length - t0)
-                if states is not None:
+                if states.size:
                     states[b, k, block, chunk] = h
                 _load(u, b, group, first, path, t0, steps, x)
-                if dt_weight is None:
-                    _load(delta, b, k, first, path, t0, steps, dt)
-                else:
+                if dt_weight.size:
                     _project(delta, b, k, first, path, t0, steps, dt_weight, dt)
+                else:
+                    _load(delta, b, k, first, path, t0, steps, dt)
                 for t in range(steps):
                     p = path[t0 + t]
                     input_maps, output_maps = b_in[b, p, k], c_out[b, p, k]
                     step = softplus(load(dt[t], 0) + offset)
-                    if keep is not None and not keep[b, p]:
+                    if keep.size and not keep[b, p]:
                         step = splat(np.float32(0.0))
                     seen = load(x[t], 0)
                     driven = step * seen
