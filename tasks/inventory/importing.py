@@ -147,7 +147,8 @@ def _read(path: Path, layer: str | None) -> tuple[gpd.GeoDataFrame, str]:
             raise InventoryError(f"{path} has no layer with geometries")
         return gpd.read_file(path, layer=layer or names[0]), f"{path}, layer {layer or names[0]},"
     except (DataSourceError, DataLayerError, ValueError) as error:
-        raise InventoryError(f"{path} cannot be read as a polygon file: {error}") from error
+        why = str(error).split(";")[0].rstrip(".")
+        raise InventoryError(f"{path} cannot be read as a polygon file: {why}") from error
 
 
 def _read_parquet(path: Path) -> gpd.GeoDataFrame:
