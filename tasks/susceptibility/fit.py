@@ -34,7 +34,7 @@ class Validation:
     (points, 2) arrays of false and mean true positive rate. `importance` is the loss of spatial AUC
     when a factor is shuffled among the held-out cells, most important first. `fold_aucs` holds the
     spatial AUC of each fold that has both classes, and `folds` says in words what the folds are.
-    All of it is over `REPEATS` partitions into `FOLDS` folds.
+    Spatial figures are over `REPEATS` partitions into `FOLDS` folds, random ones over one.
     """
 
     auc_spatial: Interval
@@ -123,16 +123,15 @@ def spatial_folds(samples: Samples, seed: int) -> NDArray[np.int64]:
 
 
 def random_folds(samples: Samples, seed: int) -> NDArray[np.int64]:
-    """Landslides and unfailed cells dealt at random, a landslide whole: (REPEATS, n)."""
+    """Landslides and unfailed cells dealt at random, a landslide whole: (1, n)."""
     unit = _units(samples)
     failed = np.zeros(unit.max() + 1, dtype=bool)
     failed[unit] = samples.y
-    fold = np.empty((REPEATS, len(failed)), dtype=np.int64)
+    fold = np.empty(len(failed), dtype=np.int64)
     random = np.random.default_rng(seed)
-    for repeat in range(REPEATS):
-        for of_class in (failed, ~failed):
-            fold[repeat, of_class] = random.permutation(np.arange(of_class.sum()) % FOLDS)
-    return fold[:, unit]
+    for of_class in (failed, ~failed):
+        fold[of_class] = random.permutation(np.arange(of_class.sum()) % FOLDS)
+    return fold[None, unit]
 
 
 def _units(samples: Samples) -> NDArray[np.int64]:
@@ -148,13 +147,13 @@ def _held_out(
     """Scores of each cell by forests that did not see its fold.
 
     Returns:
-        Scores (REPEATS, n), and if `explain` the scores with each factor shuffled among the fold's
-        cells, (factors, REPEATS, n).
+        Scores (repeats, n), and if `explain` the scores with each factor shuffled among the fold's
+        cells, (factors, repeats, n).
     """
     factors = len(samples.names) if explain else 0
     scores, shuffled = np.empty(folds.shape), np.empty((factors, *folds.shape))
     random = np.random.default_rng(seed)
-    for repeat, fold in np.ndindex(REPEATS, FOLDS):
+    for repeat, fold in np.ndindex(len(folds), FOLDS):
         test = folds[repeat] == fold
         forest = _forest(samples.x[~test], samples.y[~test], seed)
         x = samples.x[test]
@@ -170,6 +169,7 @@ def _held_out(
 
 def _forest(x: NDArray[np.float32], y: NDArray[np.bool_], seed: int) -> RandomForestClassifier:
     forest = RandomForestClassifier(n_estimators=50, max_depth=50, random_state=seed, n_jobs=-1)
+    # several threads add up the trees in any order, and the last bit of the score with them
     return forest.fit(x, y).set_params(n_jobs=1)
 
 
@@ -211,19 +211,20 @@ class _Ranks(NamedTuple):
     """Fold and rank of score of each cell as one number, so that counting is one bincount."""
 
     key: NDArray[np.int64]
+    repeats: int
     levels: int
 
     @classmethod
     def of(cls, folds: NDArray[np.int64], scores: NDArray[np.float64]) -> Self:
         level = np.unique(scores, return_inverse=True)[1].reshape(scores.shape)
         levels = int(level.max()) + 1
-        fold = folds + FOLDS * np.arange(REPEATS)[:, None]
-        return cls((fold * levels + level).ravel(), levels)
+        fold = folds + FOLDS * np.arange(len(folds))[:, None]
+        return cls((fold * levels + level).ravel(), len(folds), levels)
 
     def totals(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Weight of cells, (n,), summed to (REPEATS * FOLDS, levels)."""
-        folds = REPEATS * FOLDS
-        flat = np.bincount(self.key, np.tile(weight, REPEATS), folds * self.levels)
+        """Weight of cells, (n,), summed to (repeats * FOLDS, levels)."""
+        folds = self.repeats * FOLDS
+        flat = np.bincount(self.key, np.tile(weight, self.repeats), folds * self.levels)
         return flat.astype(np.float64, copy=False).reshape(folds, self.levels)
 
 
@@ -240,7 +241,7 @@ def _two_class_folds(
     samples: Samples, folds: NDArray[np.int64]
 ) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     """Repeat and cells of every fold that can be ranked."""
-    for repeat, fold in np.ndindex(REPEATS, FOLDS):
+    for repeat, fold in np.ndindex(len(folds), FOLDS):
         test = folds[repeat] == fold
         if 0 < samples.y[test].sum() < test.sum():
             yield repeat, test

@@ -93,12 +93,11 @@ def natural_breaks(histogram: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _levels(forest: RandomForestClassifier, stack: FactorStack) -> Iterator[NDArray[np.uint8]]:
     """Quantised probability of each band of rows."""
-    serial = forest.set_params(n_jobs=1)
     rows, cols = stack.geobox.shape
     height = max(1, _BAND_CELLS // cols)
     bands = (stack.values[:, top : top + height] for top in range(0, rows, height))
     with ThreadPoolExecutor(_THREADS) as pool:
-        yield from pool.map(lambda band: quantise(_probability(serial, band)), bands)
+        yield from pool.map(lambda band: quantise(_probability(forest, band)), bands)
 
 
 def _probability(forest: RandomForestClassifier, band: NDArray[np.float32]) -> NDArray[np.floating]:

@@ -47,7 +47,7 @@ def test_the_forest_is_the_papers(samples):
 @pytest.mark.parametrize("folds_of", [spatial_folds, random_folds])
 def test_no_two_folds_share_a_landslide(samples, folds_of):
     folds = folds_of(samples, 0)
-    assert folds.shape == (REPEATS, len(samples.y))
+    assert folds.shape[1] == len(samples.y)
     for fold in folds:
         assert set(fold) == set(range(FOLDS))
         for landslide in np.unique(samples.landslide[samples.y]):

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from matplotlib.image import imread
+from shapely.geometry import MultiPolygon
+
+from tasks.errors import RasterError, StorageError
+from tasks.publish.figures import (
+    BLUE,
+    ORANGE,
+    YELLOW,
+    frequency_density,
+    importance_figure,
+    map_figure,
+    roc_figure,
+    round_length,
+    seen_whole,
+    size_figure,
+    susceptibility_figure,
+)
+from tasks.types import Interval
+
+CURVE = np.array([[0, 0], [0.2, 0.7], [1, 1]])
+
+
+def share_of(colour: str, png: Path) -> float:
+    """Share of a picture's pixels that are nearly of a colour."""
+    wanted = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return float((np.abs(imread(png)[..., :3] - wanted).max(axis=2) < 0.08).mean())
+
+
+@pytest.fixture
+def classes(image: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "classes.tif"
+    with rasterio.open(image) as source:
+        profile = source.profile | {"count": 1, "dtype": "uint8", "nodata": 0}
+        shape = source.shape
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(np.arange(np.prod(shape), dtype=np.int64).reshape(1, *shape) // 128 % 6)
+    return path
+
+
+def test_the_map_shows_the_landslides(tmp_path, image, landslides, aoi):
+    with_them = map_figure(tmp_path / "map.png", image, landslides, aoi.geometry, aoi.geometry)
+    without = map_figure(
+        tmp_path / "empty.png", image, landslides.iloc[:0], aoi.geometry, aoi.geometry
+    )
+    assert share_of(YELLOW, with_them) > 5 * share_of(YELLOW, without) > 0, (
+        "the legend keeps its key"
+    )
+
+
+def test_ground_that_was_not_seen_is_veiled(tmp_path, image, landslides, aoi, half_seen):
+    whole = map_figure(tmp_path / "whole.png", image, landslides, aoi.geometry, aoi.geometry)
+    half = map_figure(tmp_path / "half.png", image, landslides, aoi.geometry, half_seen)
+    seen, veiled = imread(whole)[..., :3], imread(half)[..., :3]
+    height, width = seen.shape[:2]
+    right = np.s_[height // 4 : height // 2, 2 * width // 3 : 3 * width // 4]
+    left = np.s_[height // 4 : height // 2, width // 4 : width // 3]
+    assert veiled[right].mean() > seen[right].mean() + 0.2
+    assert veiled[left].mean() == pytest.approx(seen[left].mean(), abs=0.05)
+
+
+def test_slivers_along_pixel_edges_count_as_seen(aoi, half_seen):
+    area = aoi.geometry
+    assert seen_whole(area, MultiPolygon([area.geoms[0].buffer(-1e-7)]))
+    assert not seen_whole(area, half_seen)
+    assert not seen_whole(area, MultiPolygon())
+
+
+def test_a_score_band_can_be_the_backdrop(tmp_path, classes, landslides, aoi):
+    path = map_figure(tmp_path / "map.png", classes, landslides, aoi.geometry, aoi.geometry)
+    assert share_of(YELLOW, path) > 0.002
+
+
+def test_susceptibility_shows_classes_and_landslides(tmp_path, classes, landslides, aoi, half_seen):
+    path = susceptibility_figure(
+        tmp_path / "susceptibility.png", classes, landslides, aoi.geometry, half_seen, "credit"
+    )
+    assert share_of(BLUE, path) > 0.002
+    assert share_of("#ec7014", path) > 0.03
+
+
+def test_a_credit_in_letters_the_font_lacks_points_to_the_report(tmp_path, image, landslides, aoi):
+    path = map_figure(
+        tmp_path / "map.png", image, landslides, aoi.geometry, aoi.geometry, "地理院地図"
+    )
+    assert path.stat().st_size > 50_000
+
+
+def test_the_same_figure_is_the_same_bytes(tmp_path, image, landslides, aoi, half_seen):
+    first, again = (
+        map_figure(tmp_path / name, image, landslides, aoi.geometry, half_seen).read_bytes()
+        for name in ("first.png", "again.png")
+    )
+    assert first == again
+
+
+def test_both_roc_curves_are_drawn(tmp_path):
+    auc = Interval(0.71, 0.6, 0.8)
+    path = roc_figure(tmp_path / "roc.png", CURVE, (CURVE**2).tolist(), auc, auc)
+    assert share_of(BLUE, path) > 0.001
+    assert share_of(ORANGE, path) > 0.0005
+
+
+def test_importance_takes_losses_of_either_sign(tmp_path):
+    losses = {"flow_accumulation": Interval(-0.01, -0.03, 0.0), "slope": Interval(0.1, 0.05, 0.2)}
+    assert share_of(BLUE, importance_figure(tmp_path / "importance.png", losses)) > 0.02
+
+
+@pytest.mark.parametrize("areas", [[900.0], [900.0, 900.0], [400.0, 900.0, 15_000.0]])
+def test_any_number_of_sizes_can_be_drawn(tmp_path, areas):
+    path = size_figure(tmp_path / "sizes.png", areas, minimum_m2=300)
+    assert share_of(BLUE, path) > 0
+
+
+def test_the_density_of_sizes_adds_up_to_their_number():
+    areas = 300 * (1 + np.random.default_rng(0).pareto(1.4, 2000))
+    centre, density, count = frequency_density(areas)
+    assert count.sum() == 2000
+    assert (np.diff(centre) > 0).all()
+    slope = np.polyfit(np.log(centre), np.log(density), 1, w=np.sqrt(count))[0]
+    assert slope == pytest.approx(-2.4, abs=0.15), "a power law keeps its exponent"
+
+
+@pytest.mark.parametrize(("about", "length"), [(340, 200), (1000, 1000), (9_999, 5000), (3, 2)])
+def test_the_scale_bar_has_a_round_length(about, length):
+    assert round_length(about) == length
+
+
+def test_an_image_that_is_missing_is_named(tmp_path, landslides, aoi):
+    with pytest.raises(RasterError, match=r"gone\.tif"):
+        map_figure(
+            tmp_path / "m.png", tmp_path / "gone.tif", landslides, aoi.geometry, aoi.geometry
+        )
+
+
+def test_a_figure_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"file/sizes\.png"):
+        size_figure(tmp_path / "file" / "sizes.png", [500.0])

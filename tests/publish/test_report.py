@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import StorageError
+from tasks.publish.figures import size_figure
+from tasks.publish.report import Making, Report, SusceptibilityResult, write_report
+from tasks.types import Doubt, Interval, Provenance, SceneJudgement
+
+
+class Page(HTMLParser):
+    """The words of a page, and every address it asks for."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attributes if name in ("src", "href")]
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1] != "style":
+            self.words.append(data)
+
+
+@pytest.fixture
+def report(tmp_path, event, aoi, scene) -> Report:
+    clouded = replace(scene, id="S2_L2A_4120_20230518")
+    provenance = Provenance(event.id, {"aoi": "a1b2"}, {"window_px": 512}, "feed" * 16)
+    return Report(
+        event=event,
+        aoi=aoi,
+        judgements=(
+            SceneJudgement(scene, 0.93, True, "first clear scene after the event"),
+            SceneJudgement(clouded, 0.0, False, "0 % clear, less than the 60 % asked for"),
+        ),
+        observed_km2=aoi.area_km2 * 0.75,
+        landslide_areas_m2=(1200.0, 800.0, 4000.0),
+        inventory="version 2, published",
+        method="ldm-net-tiny@sha256:feed",
+        threshold=0.5,
+        minimum_mapping_unit_m2=300.0,
+        susceptibility=SusceptibilityResult(
+            "random-forest",
+            Interval(0.81, 0.76, 0.86),
+            Interval(0.9, 0.87, 0.92),
+            {"slope": Interval(0.1, 0.05, 0.15)},
+            "5 districts.",
+        ),
+        doubts=(Doubt("undated-scene", "the scene has no date"),),
+        making=(
+            Making(
+                "inventory version 2",
+                "run-7",
+                provenance,
+                "c0ffee",
+                datetime(2026, 1, 2, tzinfo=UTC),
+            ),
+        ),
+        weights_card={"name": "ldm-net-tiny", "scores": {"validation": {"f1": 0.61}}},
+        credits=("Contains modified Copernicus Sentinel data 2023",),
+        size_figure=size_figure(tmp_path / "sizes.png", [1200.0, 800.0, 4000.0]),
+    )
+
+
+def written(report: Report, tmp_path: Path) -> Page:
+    return Page(write_report(tmp_path / "report.html", report))
+
+
+def test_a_report_tells_the_whole_story(report, tmp_path):
+    text = written(report, tmp_path).text
+    for said in (
+        "Rainstorm of 16-17 May 2023",
+        "200 mm of rain in 36 hours",
+        "given by the operator",
+        "6,000 m² in all",
+        "1,200 m² and 4,000 m²",
+        "first clear scene after the event",
+        "0 % clear, less than the 60 % asked for",
+        "the scene has no date",
+        "0.81",
+        "(0.76–0.86)",
+        "0.09 higher",
+        "run-7",
+        "c0ffee",
+        report.making[0].provenance.digest,
+        "validation: f1: 0.61",
+        "Contains modified Copernicus",
+    ):
+        assert said in text, said
+
+
+def test_a_report_needs_nothing_but_itself(report, tmp_path):
+    page = written(report, tmp_path)
+    assert page.addresses and all(a.startswith("data:image/png;base64,") for a in page.addresses)
+    assert not {"script", "link", "iframe"} & set(page.tags)
+    assert "http" not in page.source.replace("http-equiv", "")
+
+
+def test_what_was_not_seen_is_never_called_stable(report, tmp_path):
+    text = written(report, tmp_path).text
+    assert "0.41 km² of the area of interest, 25 %, was not seen clear" in text
+    assert "Whether the ground failed there is unknown. It is not stable ground" in text
+    whole = written(replace(report, observed_km2=report.aoi.area_km2), tmp_path).text
+    assert "The whole area of interest was seen clear" in whole
+    assert "not seen clear" not in whole
+
+
+def test_no_landslides_is_a_result(report, tmp_path):
+    skipped = "no landslide was mapped, so there is nothing to learn from"
+    empty = replace(
+        report,
+        landslide_areas_m2=(),
+        size_figure=None,
+        susceptibility=None,
+        susceptibility_skipped=skipped,
+        making=(),
+        credits=(),
+        doubts=(),
+        weights_card={},
+    )
+    text = written(empty, tmp_path).text
+    assert "No landslide was mapped." in text
+    assert f"There is no susceptibility map: {skipped}." in text
+    assert "Before you rely on this" not in text
+
+
+@pytest.mark.parametrize(
+    ("auc", "warning"),
+    [
+        (Interval(0.81, 0.76, 0.86), None),
+        (Interval(0.64, 0.58, 0.70), "this map is a weak guide"),
+        (Interval(0.56, 0.47, 0.66), "cannot be told from guessing"),
+    ],
+)
+def test_a_poor_auc_is_said_beside_the_map(report, tmp_path, auc, warning):
+    poor = replace(report.susceptibility, auc_spatial=auc)
+    text = written(replace(report, susceptibility=poor), tmp_path).text
+    for sentence in ("this map is a weak guide", "cannot be told from guessing"):
+        assert (sentence in text) == (sentence == warning)
+
+
+def test_an_imported_inventory_has_no_scenes_and_no_threshold(report, tmp_path):
+    imported = replace(report, judgements=(), threshold=None, method="imported")
+    text = written(imported, tmp_path).text
+    assert "not mapped from images" in text
+    assert "score of at least" not in text
+
+
+def test_words_from_outside_stay_words(report, tmp_path):
+    event = replace(report.event, title='<script>alert("x")</script>', source="<b>me</b>")
+    page = written(replace(report, event=event), tmp_path)
+    assert "script" not in page.tags and "b" not in page.tags
+    assert '<script>alert("x")</script>' in page.text
+
+
+def test_an_earthquake_says_its_magnitude(report, tmp_path):
+    quake = replace(
+        report.event,
+        kind="earthquake",
+        magnitude=6.6,
+        magnitude_type="mww",
+        depth_km=35.0,
+        rainfall_mm=None,
+        duration_h=None,
+        longitude=-142.0,
+        latitude=-42.69,
+    )
+    text = written(replace(report, event=quake), tmp_path).text
+    assert "Earthquake, mww 6.6, 35 km deep" in text
+    assert "42.690° S, 142.000° W" in text
+
+
+def test_the_same_report_is_the_same_bytes(report, tmp_path):
+    first = write_report(tmp_path / "report.html", report).read_bytes()
+    assert write_report(tmp_path / "report.html", report).read_bytes() == first
+
+
+def test_a_figure_that_is_missing_is_named_and_the_old_report_stays(report, tmp_path):
+    path = write_report(tmp_path / "report.html", report)
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match=r"map\.png"):
+        write_report(path, replace(report, map_figure=tmp_path / "map.png"))
+    assert path.read_bytes() == before
