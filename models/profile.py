@@ -134,7 +134,7 @@ def count(network: nn.Module, size: int, bands: int = 3) -> Counts:
     )
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def measure(
     network: nn.Module, size: int, bands: int = 3, device: str = "cpu", repeats: int = 5
 ) -> Measurement:

@@ -92,7 +92,7 @@ class SCGCNet(nn.Module):
         height, width = x.shape[-2:]
         x, valid = prepare(x, valid, self.bands, 32)
         *scales, calibrated = [
-            modulate(lateral(features))
+            modulate(lateral(features), _shrink(valid, features))
             for modulate, lateral, features in zip(
                 self.modulators, self.laterals, self.encoder(x, valid), strict=True
             )
@@ -141,7 +141,7 @@ class HMIE(nn.Module):
             scales.append(x)
         for level, down in enumerate(self.down):
             x = down(x)
-            seen = None if valid is None else _shrink(valid, x.shape[3])
+            seen = _shrink(valid, x)
             for block in self.scfe[2 * level : 2 * level + 2]:
                 x = block(x, seen)
             scales.append(x)
@@ -186,7 +186,7 @@ class SCFE(nn.Module):
         self.mix = nn.Conv2d(width, width, 1) if split else None
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        """Same shape (n, c, h, w); `valid` is bool (n, h, w, 1) or None."""
+        """Same shape (n, c, h, w); `valid` is bool (n, 1, h, w) or None."""
         if self.mix is None:
             added: Tensor = self._context(x, valid) + self.spatial(x)
             return added
@@ -196,7 +196,8 @@ class SCFE(nn.Module):
         return mixed
 
     def _context(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        mixed: Tensor = self.context(self.norm(x.permute(0, 2, 3, 1)), valid).permute(0, 3, 1, 2)
+        seen = None if valid is None else valid.permute(0, 2, 3, 1)
+        mixed: Tensor = self.context(self.norm(x.permute(0, 2, 3, 1)), seen).permute(0, 3, 1, 2)
         return mixed
 
 
@@ -249,15 +250,15 @@ class CAM(nn.Module):
         self.mix = nn.Conv2d(width, width, 1)
         self.out = nn.Conv2d(width, width, 1) if query else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shape (n, width, h, w)."""
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Same shape (n, width, h, w); the global level averages `valid`, bool (n, 1, h, w)."""
         gates, z, *query = self.project(x).split([self.levels, *[self.width] * (1 + self.query)], 1)
         total = torch.zeros_like(z)
         for level, convolve in enumerate(self.context):
             z = silu(convolve(z))
             total = total + gates[:, level : level + 1] * z
         if self.global_level:
-            total = total + gates[:, -1:] * z.mean((2, 3), keepdim=True)
+            total = total + gates[:, -1:] * _mean(z, valid)
         modulator = self.mix(total)
         refined: Tensor = self.out(modulator * query[0] if self.query else modulator)
         return refined
@@ -316,10 +317,19 @@ def warp(features: Tensor, offset: Tensor) -> Tensor:
     )
 
 
-def _shrink(valid: Tensor, width: int) -> Tensor:
-    """Validity (n, 1, h, w) on a coarser grid, (n, h/s, w/s, 1): true where any pixel below is."""
-    coarse = max_pool2d(valid.float(), valid.shape[3] // width)
-    return coarse.permute(0, 2, 3, 1).bool()
+def _shrink(valid: Tensor | None, features: Tensor) -> Tensor | None:
+    """Validity (n, 1, h, w) on the grid of `features`: true where any pixel below is."""
+    if valid is None:
+        return None
+    return max_pool2d(valid.float(), valid.shape[3] // features.shape[3]).bool()
+
+
+def _mean(x: Tensor, valid: Tensor | None) -> Tensor:
+    """Mean over the valid pixels, (n, c, 1, 1); 0 where there is none."""
+    if valid is None:
+        return x.mean((2, 3), keepdim=True)
+    total = (x * valid).sum((2, 3), keepdim=True)
+    return total / valid.sum((2, 3), keepdim=True).clamp(min=1)
 
 
 def _conv(

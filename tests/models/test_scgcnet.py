@@ -34,7 +34,7 @@ def test_presets_cost_what_was_inferred_from_the_paper(preset, parameters_m, gma
 def test_any_size_and_bands_are_scored_at_their_own_size():
     with torch.device("meta"):
         network = SCGCNet(bands=5, preset="paper", global_level=True)
-        assert network(torch.zeros(2, 5, 33, 70)).shape == (2, 1, 33, 70)
+    assert network(torch.zeros(2, 5, 33, 70, device="meta")).shape == (2, 1, 33, 70)
 
 
 def test_every_parameter_learns():
@@ -113,6 +113,19 @@ def test_cam_is_the_gated_sum_of_its_levels(query, global_level):
         if query:
             out = cam.out(out * projected[:, -8:])
         torch.testing.assert_close(cam(x), out)
+
+
+def test_the_global_level_of_cam_averages_only_what_was_seen():
+    torch.manual_seed(0)
+    cam = CAM(4, global_level=True).eval()
+    x, seen = torch.randn(1, 4, 48, 24), torch.ones(1, 1, 48, 24, dtype=torch.bool)
+    x[:, :, 24:] = 0
+    seen[:, :, 24:] = False
+    beyond = x.clone()
+    beyond[:, :, 40:] = 9  # further than its kernels reach from what was seen
+    with torch.no_grad():
+        torch.testing.assert_close(cam(beyond, seen)[:, :, :24], cam(x, seen)[:, :, :24])
+        assert not torch.allclose(cam(beyond)[:, :, :24], cam(x)[:, :, :24])
 
 
 def test_cam_sees_nineteen_pixels():
