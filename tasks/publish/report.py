@@ -182,9 +182,9 @@ def _km2(area_km2: float) -> str:
 
 
 def _percent(share: float) -> str:
-    if 0 < share < 0.01:
-        return "under 1 %"
-    return "over 99 %" if 0.99 < share < 1 else f"{share:.0%}".replace("%", " %")
+    """Whole per cent; with decimals near either end, so that neither 0 nor 100 is said in vain."""
+    decimals = 2 if 0 < share < 0.01 or 0.99 < share < 1 else 0
+    return f"{100 * min(share, 0.9999 if share < 1 else 1):.{decimals}f} %"
 
 
 def _plain(name: str) -> str:
@@ -193,8 +193,8 @@ def _plain(name: str) -> str:
 
 def _said(value: Any) -> str:
     """A card's or a parameter's value as words: mappings and lists without their brackets."""
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and value:
         return "; ".join(f"{_plain(str(name))}: {_said(part)}" for name, part in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_said(part) for part in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, list | tuple | Mapping):
+        return ", ".join(_said(part) for part in value) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value) or "not given"
