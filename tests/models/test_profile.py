@@ -112,6 +112,13 @@ def test_measuring_sees_the_peak_of_memory_and_leaves_the_network_as_it_was():
     assert network.training and network.weight.device.type == "cpu"
 
 
+def test_a_network_learns_after_it_was_measured():
+    network = registry.build("ldm-net-compact")
+    measure(network, 96, repeats=1)
+    network(torch.randn(1, 3, 96, 96)).sum().backward()
+    assert network.head.classify.weight.grad.any()
+
+
 def test_profiles_become_a_table_and_a_figure(tmp_path):
     profiles = [profile(registry.build("ldm-net-compact"), "compact", size) for size in (64, 96)]
     lines = table(profiles).splitlines()
