@@ -21,9 +21,10 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 
 _numbers = count(1)
 
-# Whatever imports the flows or the command line must not touch the data folder of the person who
-# runs the tests.
-os.environ["SCARP_HOME"] = tempfile.mkdtemp(prefix="scarp-tests-home-")
+
+def pytest_configure() -> None:
+    """Keep whatever runs a flow or a command away from the data folder of who runs the tests."""
+    os.environ["SCARP_HOME"] = tempfile.mkdtemp(prefix="scarp-tests-home-")
 
 
 def pytest_unconfigure() -> None:
