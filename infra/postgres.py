@@ -250,7 +250,7 @@ def _living_server(folder: Path) -> _Server | None:
         return None
     except PermissionError as error:
         raise ClusterError(
-            f"the database in {folder} belongs to another user; run as that user, "
+            f"this user may not read the database in {folder}; run as the one it belongs to, "
             "or set SCARP_HOME to a folder of your own"
         ) from error
     if not _is_postmaster(pid, port, data):

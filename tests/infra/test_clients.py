@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import geopandas as gpd
 import psycopg
 import pytest
 from shapely.geometry import MultiPolygon, box
@@ -11,7 +12,9 @@ from infra import clients
 from infra.errors import DatabaseError, SchemaError
 from infra.schema import current_revision, open_engine, parse_url
 from tasks.events.registry import find_event, list_events, register
-from tasks.types import AreaOfInterest, Event
+from tasks.inventory.runs import start_run
+from tasks.inventory.store import store_inventory
+from tasks.types import AreaOfInterest, Event, Provenance
 
 STORM = Event("storm", "rainfall", "A storm", datetime(2023, 5, 17, tzinfo=UTC), 11.9, 44.2)
 AREA = AreaOfInterest(MultiPolygon([box(11.8, 44.1, 12.0, 44.3)]), "given")
@@ -19,16 +22,31 @@ AREA = AreaOfInterest(MultiPolygon([box(11.8, 44.1, 12.0, 44.3)]), "given")
 
 @pytest.fixture
 def url(settings, engine):
+    landslides = gpd.GeoDataFrame(geometry=[box(11.9, 44.2, 11.91, 44.21)], crs=4326)
     with engine.begin() as connection:
         register(connection, STORM, AREA)
+        store_inventory(
+            connection,
+            event_id=STORM.id,
+            run_id=start_run(connection, Provenance(STORM.id, {}), "test", None, "c0ffee"),
+            digest="one",
+            method="manual",
+            threshold=None,
+            minimum_mapping_unit_m2=0.0,
+            observed=AREA.geometry,
+            scenes=[],
+            landslides=landslides,
+            doubts=[],
+            publish=True,
+        )
     return settings.database_url
 
 
 def rows(engine):
     with engine.connect() as connection:
         return [
-            connection.execute(text(f"SELECT * FROM scarp.{table}")).all()
-            for table in ("event", "aoi", "event_history")
+            connection.execute(text(f"SELECT t::text FROM scarp.{table} AS t")).all()
+            for table in ("event", "aoi", "event_history", "run", "inventory", "landslide")
         ]
 
 
@@ -40,6 +58,7 @@ def test_what_was_dumped_comes_back(settings, engine, url, tmp_path):
     clients.restore(url, dump)
     open_engine(settings).dispose()
     assert rows(engine) == before
+    assert all(before)
 
 
 def test_a_restore_replaces_what_came_after_the_dump(engine, url, tmp_path):
