@@ -85,6 +85,8 @@ def migrate(engine: Engine) -> None:
             f"({known[-1]}); upgrade Scarp: pip install --upgrade scarp"
         )
     with engine.begin() as connection:
+        # One process migrates; another that comes meanwhile waits here and finds the work done.
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('scarp migrations'))"))
         _require_postgis(connection)
         upgrade(connection)
 

@@ -13,8 +13,6 @@ def _own_schema(name: str | None, kind: str, _parents: Any) -> bool:
     return kind != "schema" or name == "scarp"
 
 
-# One process migrates; another that arrives meanwhile waits here and finds the work done.
-connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('scarp migrations'))"))
 connection.execute(text("CREATE SCHEMA IF NOT EXISTS scarp"))
 context.configure(
     connection=connection,

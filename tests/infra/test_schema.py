@@ -1,5 +1,6 @@
 """The schema: built by its migrations, equal to the code's tables, explained column by column."""
 
+import multiprocessing
 import re
 import subprocess
 import sys
@@ -121,6 +122,22 @@ def test_migrating_an_up_to_date_schema_changes_nothing(engine):
     with engine.begin() as connection:
         assert current_revision(connection) == known_revisions()[-1]
         assert register(connection, STORM, AREA) == "unchanged"
+
+
+def _open(settings):
+    engine = open_engine(settings)
+    with engine.connect() as connection:
+        revision = current_revision(connection)
+    engine.dispose()
+    return revision
+
+
+def test_processes_that_find_an_empty_database_at_once_migrate_it_once(settings, engine):
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA scarp CASCADE"))
+        connection.execute(text("DROP EXTENSION postgis"))
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        assert set(pool.map(_open, [settings] * 3)) == {known_revisions()[-1]}
 
 
 def test_a_migration_that_fails_leaves_no_schema(engine):
