@@ -26,7 +26,7 @@ from pyproj import CRS, Transformer
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
-from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry import GeometryCollection, MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from tasks.errors import RasterError
@@ -318,10 +318,12 @@ def _landslides(
     axes: Axes, landslides: gpd.GeoDataFrame, crs: CRS, colour: str, casing: str
 ) -> None:
     """Outline landslides in one colour cased in another, so that they show on any ground."""
+    if not len(landslides):
+        return
     width = 1.1 if len(landslides) < 500 else 0.5
-    for outline in landslides.geometry.to_crs(crs):
-        axes.add_patch(_patch(outline, facecolor="none", edgecolor=casing, linewidth=2.2 * width))
-        axes.add_patch(_patch(outline, facecolor="none", edgecolor=colour, linewidth=width))
+    outlines = GeometryCollection(list(landslides.geometry.to_crs(crs).explode()))
+    axes.add_patch(_patch(outlines, facecolor="none", edgecolor=casing, linewidth=2.2 * width))
+    axes.add_patch(_patch(outlines, facecolor="none", edgecolor=colour, linewidth=width))
 
 
 def _outline(axes: Axes, area: BaseGeometry, crs: CRS, colour: str, width: float) -> None:

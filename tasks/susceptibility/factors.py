@@ -44,6 +44,14 @@ NEIGHBOURHOOD_M = 300.0
 MARGIN_M = 600.0
 MAX_CELLS = 12_000_000
 LEAST_COVERAGE = 0.01
+_BAND_ROWS = 256
+_MEASURES = {
+    "slope": terrain.slope_deg,
+    "northness": terrain.northness,
+    "eastness": terrain.eastness,
+    "plan_curvature": terrain.plan_curvature,
+    "profile_curvature": terrain.profile_curvature,
+}
 _LOWEST_M, _HIGHEST_M = -500.0, 9000.0
 
 
@@ -103,7 +111,8 @@ def derive_factors(dem: Path, aoi: MultiPolygon, resolution_m: float | None = No
         raise RasterError(
             f"DEM {dem} knows {coverage:.1%} of the area of interest; give one that covers it"
         )
-    values = np.stack([layer[margin:-margin, margin:-margin] for layer in _layers(elevation, grid)])
+    values = np.empty((len(FACTORS), *grid.shape), dtype=np.float32)
+    _fill(dict(zip(FACTORS, values, strict=True)), elevation, margin, grid)
     values[:, ~inside] = np.nan
     return FactorStack(FACTORS, values, grid, coverage)
 
@@ -132,25 +141,28 @@ def _opened(
         raise RasterError(f"DEM {dem} cannot be read, it is missing or damaged: {error}") from error
 
 
-def _layers(elevation: NDArray[np.float32], grid: GeoBox) -> list[NDArray[np.float32]]:
+def _fill(
+    layers: dict[str, NDArray[np.float32]],
+    elevation: NDArray[np.float32],
+    margin: int,
+    grid: GeoBox,
+) -> None:
+    """Write each factor into its layer; `elevation` has `margin` more cells on each side."""
     size = grid.resolution.x
+    inner = np.s_[margin:-margin, margin:-margin]
+    layers["elevation"][:] = elevation[inner]
+    for top in range(0, grid.shape[0], _BAND_ROWS):
+        rows = slice(top, min(top + _BAND_ROWS, grid.shape[0]))
+        around = np.s_[rows.start + margin - 1 : rows.stop + margin + 1, margin - 1 : 1 - margin]
+        derivatives = terrain.derivatives(elevation[around], size)
+        for name, measure in _MEASURES.items():
+            layers[name][rows] = measure(derivatives)[1:-1, 1:-1]
     square = _cells(NEIGHBOURHOOD_M, grid) // 2 * 2 + 1
-    derivatives = terrain.derivatives(elevation, size)
-    slope = terrain.slope_deg(derivatives)
-    accumulation = terrain.flow_accumulation_m2(elevation, size)
-    layers = (
-        elevation,
-        slope,
-        terrain.northness(derivatives),
-        terrain.eastness(derivatives),
-        terrain.plan_curvature(derivatives),
-        terrain.profile_curvature(derivatives),
-        terrain.local_relief(elevation, square),
-        terrain.topographic_position(elevation, square),
-        np.log10(accumulation),
-        terrain.wetness_index(accumulation, slope, size),
-    )
-    return [layer.astype(np.float32) for layer in layers]
+    layers["relief"][:] = terrain.local_relief(elevation, square)[inner]
+    layers["topographic_position"][:] = terrain.topographic_position(elevation, square)[inner]
+    accumulation = terrain.flow_accumulation_m2(elevation, size)[inner]
+    layers["flow_accumulation"][:] = np.log10(accumulation)
+    layers["wetness"][:] = terrain.wetness_index(accumulation, layers["slope"], size)
 
 
 def _metric_crs(source: DatasetReader, aoi: MultiPolygon, dem: Path) -> CRS:
