@@ -52,7 +52,7 @@ def landslide4sense(folder: Path, split: Split) -> Tiles:
     """
     path = folder / f"{split}.npz"
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             pixels, packed = archive["x"], archive["y"]
     except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise ModelError(f"{path}: not a Landslide4Sense archive with x and y ({error})") from error

@@ -13,6 +13,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -123,7 +124,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.widths = [options.width * 2**i for i in range(4)]
         self.stem = Stem(options.bands, options.width)
-        rates = iter(torch.linspace(0, options.drop_path, sum(options.depths)).tolist())
+        rates = iter(np.linspace(0, options.drop_path, sum(options.depths)).tolist())
         self.stages = nn.ModuleList(
             nn.ModuleList(GVSS(width, options, next(rates)) for _ in range(depth))
             for width, depth in zip(self.widths, options.depths, strict=True)

@@ -135,6 +135,7 @@ class SS2D(nn.Module):
 @lru_cache(maxsize=32)
 def scan_order(height: int, width: int) -> Tensor:
     """Pixels in the order of each direction, int32 (4, h·w): rows, columns, and both reversed."""
-    rows = torch.arange(height * width, dtype=torch.int32).view(height, width)
+    # on the CPU whatever the default device, since the answer is kept for later callers
+    rows = torch.arange(height * width, dtype=torch.int32, device="cpu").view(height, width)
     forward = torch.stack([rows.flatten(), rows.T.flatten()])
     return torch.cat([forward, forward.flip(1)]).contiguous()

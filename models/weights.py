@@ -73,6 +73,7 @@ class Card:
         regions: seen in training; a map of one of them is no independent test.
         threshold: the score from which a pixel is mapped, chosen on tiles held out of training.
         scores: measured, by data set and measure.
+        recipe: how they were trained.
         digest: SHA-256 of the safetensors file, hexadecimal; `save` fills it in.
     """
 
@@ -87,6 +88,7 @@ class Card:
     threshold: float = 0.5
     normalisation: Normalisation = Normalisation()
     scores: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
     digest: str = ""
 
 
