@@ -1,11 +1,12 @@
 """LDM-Net beside SegFormer-B4 and beside itself on the reference scan, in one run.
 
-    python benchmarks/networks.py            # about ten minutes on two cores that do nothing else
-    python benchmarks/networks.py --quick    # small images, to see that it runs; writes nothing
+    python benchmarks/networks.py            # on a machine that does nothing else meanwhile
+    python benchmarks/networks.py --quick    # small images, to see that it runs, into a temporary
+                                             # folder instead of benchmarks/results
 
-Writes benchmarks/results/networks.json and networks.png. Times that are compared are taken in
-turns, so that a slower machine, or a busy one, moves both. Memory and growth are measured in a
-fresh process each, where no buffer is left from before.
+Writes networks.json and networks.png. Times that are compared are taken in turns, so that a slower
+machine, or a busy one, moves both. Growth is measured in a fresh process a size, where no buffer is
+left from before.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 import platform
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -133,22 +135,20 @@ def machine() -> dict[str, Any]:
 def main() -> None:
     """Run all of it, or a quick look."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small images, nothing written")
+    parser.add_argument("--quick", action="store_true", help="small images, to see that it runs")
     quick = parser.parse_args().quick
     torch.set_num_threads(THREADS)
-    about = machine()
-    sizes = (64, 96, 128) if quick else SIZES
-    results: dict[str, Any] = {
+    about, sizes = machine(), (64, 96, 128) if quick else SIZES
+    folder = Path(tempfile.mkdtemp()) if quick else RESULTS
+    folder.mkdir(exist_ok=True)
+    results = {
         "machine": about,
         "compare": compare(64 if quick else 512, rounds=2 if quick else 7),
         "growth": growth("ldm-net", sizes),
+        "profiles": [asdict(row) for row in draw(DRAWN, sizes, folder / "networks.png")],
     }
-    print(json.dumps(results, indent=2))
-    if not quick:
-        RESULTS.mkdir(exist_ok=True)
-        profiles = draw(DRAWN, SIZES, RESULTS / "networks.png")
-        results["profiles"] = [asdict(row) for row in profiles]
-        (RESULTS / "networks.json").write_text(json.dumps(results, indent=2) + "\n")
+    (folder / "networks.json").write_text(json.dumps(results, indent=2) + "\n")
+    print(f"wrote {folder / 'networks.json'}")
 
 
 if __name__ == "__main__":
