@@ -30,8 +30,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.errors import ModelError
 from models.vss import SS2D
 
-SIZES = (256, 512, 1024, 1600, 2048)
-
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 
@@ -189,8 +187,10 @@ def figure(profiles: Iterable[Profile], path: Path) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     rows = list(profiles)
+    sizes = sorted({row.size for row in rows})
     drawing = Figure(figsize=(12, 4), layout="constrained")
     FigureCanvasAgg(drawing)
     panels: dict[str, Callable[[Profile], float | None]] = {
@@ -205,6 +205,10 @@ def figure(profiles: Iterable[Profile], path: Path) -> None:
             if known:
                 axes.plot(list(known), list(known.values()), marker="o", label=name)
         axes.set(xlabel="pixels a side", title=title, xscale="log", yscale="log")
+        axes.set_xticks(sizes, labels=[str(size) for size in sizes])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
     axes.legend()  # of the last panel: seconds are known wherever a network ran
     aside = path.with_name(f".{path.stem}.part{path.suffix}")
     drawing.savefig(aside, dpi=150)
