@@ -14,8 +14,8 @@ from shapely.geometry import MultiPolygon
 from tasks.errors import SamplingError
 from tasks.susceptibility.factors import FactorStack
 
-FEW_LANDSLIDES = 20
-LEAST_LANDSLIDES = 5
+FEW_LANDSLIDES = 20  # below this the caller stores a doubt
+LEAST_LANDSLIDES = 5  # one for each fold
 LEAST_ABSENCES = 20
 CELLS_PER_LANDSLIDE = 25
 MAX_PRESENCES = 5_000
@@ -65,7 +65,7 @@ def draw_samples(
         observed: area that was seen clear, EPSG:4326.
         stack: the factors; cells that lack one are left out.
         ratio: absences for each presence.
-        buffer_m: absences keep this far from any landslide.
+        buffer_m: absences keep this far from any landslide, whose edge is never quite known.
         seed: equal seeds draw equal cells.
 
     Returns:

@@ -12,7 +12,7 @@ from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import RasterError
 from tasks.susceptibility import factors
-from tasks.susceptibility.factors import FACTORS, derive_factors
+from tasks.susceptibility.factors import FACTORS, check_dem, derive_factors
 
 
 def warped(dem: Path, crs: str, target: Path) -> Path:
@@ -185,3 +185,9 @@ def test_a_dem_that_knows_next_to_nothing_is_refused(example, tmp_path):
     dem = rewritten(example.dem, tmp_path / "empty.tif", values, nodata=-9999)
     with pytest.raises(RasterError, match=r"empty\.tif knows 0\.\d% of the area"):
         derive_factors(dem, example.aoi)
+
+
+def test_a_dem_can_be_checked_before_work_starts(example, kaghan):
+    check_dem(example.dem, example.aoi)
+    with pytest.raises(RasterError, match=r"dem\.tif does not overlap"):
+        check_dem(example.dem, kaghan.aoi)
