@@ -114,10 +114,10 @@ def test_a_chosen_resolution_is_kept(kaghan):
 
 
 def test_a_stack_too_large_is_coarsened_by_doubling(kaghan, monkeypatch):
-    monkeypatch.setattr(factors, "MAX_CELLS", 10_000)
+    monkeypatch.setattr(factors, "MAX_CELLS", 5_000)
     stack = derive_factors(kaghan.dem, kaghan.aoi)
     assert stack.geobox.resolution.x == pytest.approx(4 * 28.554923, rel=1e-6)
-    assert stack.geobox.shape[0] * stack.geobox.shape[1] < 1.1 * 10_000
+    assert stack.geobox.shape[0] * stack.geobox.shape[1] < 1.1 * 5_000
 
 
 def test_a_dem_of_half_the_area_gives_half_a_stack_and_says_so(example):
