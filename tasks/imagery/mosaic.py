@@ -86,7 +86,8 @@ def prepare_mosaic(
     on the grid are copied number by number, others are resampled bilinearly (cloud masks: nearest).
     Stored numbers are kept where all scenes have the same scale; an offset, such as Sentinel-2's
     since January 2022, is taken off so that scenes compare. Scenes of unlike scale become
-    reflectance in float32. Memory does not grow with the scenes: 512 × 512 px are held at a time.
+    reflectance in float32. Pure black and pure white of 8-bit pictures count as not seen. Memory
+    does not grow with the scenes: 512 × 512 px are held at a time.
 
     Args:
         scenes: the scenes to use, the one preferred first, at most 255.
@@ -324,7 +325,19 @@ def _read_clear(
         values, valid = band.read(window)
         clear &= valid
         block[number] = numbers.convert(np.where(valid, values, 0), band)
+    if numbers.dtype == "uint8":
+        clear &= ~_blank(block)
     return block, clear
+
+
+def _blank(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Pixels of an 8-bit picture, (bands, rows, cols), that show nothing: pure black or white.
+
+    Pictures that were turned or cut often say nowhere that their collar holds no data, and what is
+    saturated in every band is not seen either (Sentinel-2's class 1 means the same).
+    """
+    colours = picture[: len(COLOURS)]
+    return np.asarray((colours == 0).all(axis=0) | (colours == 255).all(axis=0))
 
 
 def _observed(index_path: Path, aoi: AreaOfInterest) -> MultiPolygon:
