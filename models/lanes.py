@@ -115,25 +115,23 @@ def fma(context: Any, x: Any, y: Any, z: Any) -> Any:
 
 @intrinsic
 def exp2(context: Any, x: Any) -> Any:
-    """2**x as 2**rint(x) · (1 + f·q(f)), |f| ≤ 1/2: relative error 4e-7, exactly 1 at 0.
+    """2**x for x < 127, as 2**n · (1 + f·q(f)) with n = rint(x), |f| ≤ 1/2.
 
-    Clamped to ±126, so that neither subnormals nor infinities arise; a NaN stays a NaN. The
-    coefficients of q minimise the largest relative error.
+    Relative error 4e-7, exactly 1 at 0; below -126 it stays there, so that no subnormals arise,
+    and a NaN stays a NaN. The coefficients of q minimise the largest relative error. Adding
+    1.5 · 2**23 + 127 rounds x and leaves n + 127, the exponent, in the lowest bits.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        x = args[0]
-        for bound, beyond in ((-126.0, "<"), (126.0, ">")):
-            limit = _constant(bound)
-            x = builder.select(builder.fcmp_ordered(beyond, x, limit), limit, x)
-        whole = _call(builder, "llvm.rint", x)
-        f = builder.fsub(x, whole)
+        x, lowest, magic = args[0], _constant(-126.0), _constant(1.5 * 2**23 + 127)
+        x = builder.select(builder.fcmp_ordered("<", x, lowest), lowest, x)
+        shifted = builder.fadd(x, magic)
+        f = builder.fsub(x, builder.fsub(shifted, magic))
         q = _constant(1.30597e-3)
         for coefficient in (9.66316e-3, 5.551093e-2, 2.4022394e-1, 6.931470e-1):
             q = _call(builder, "llvm.fma", q, f, _constant(coefficient))
-        exponent = builder.add(builder.fptosi(whole, _WHOLE), ir.Constant(_WHOLE, [127] * LANES))
-        bits = builder.shl(exponent, ir.Constant(_WHOLE, [23] * LANES))
-        scale = builder.bitcast(bits, _VECTOR)
+        bits = builder.bitcast(shifted, _WHOLE)
+        scale = builder.bitcast(builder.shl(bits, ir.Constant(_WHOLE, [23] * LANES)), _VECTOR)
         return _call(builder, "llvm.fma", builder.fmul(scale, f), q, scale)
 
     return lanes(lanes), generate

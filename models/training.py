@@ -26,7 +26,7 @@ from models.errors import ModelError
 from models.ldmnet import LDMNet, ldmnet
 from models.losses import bce, lovasz
 from models.metrics import Confusion, confusion, macro
-from models.weights import Card, Normalisation, save
+from models.weights import Card, Normalisation, load, save
 
 NORMALISATION = Normalisation()
 _log = logging.getLogger(__name__)
@@ -45,6 +45,9 @@ class Recipe:
         lovasz_share: weight of the Lovász loss beside the paper's cross-entropy; it moves the best
             threshold of rare landslides to where users expect it, near 0.5.
         scales: range of the magnification of tiles; their pixel size is divided by it.
+        share: largest share of landslides in the imagined scene whose statistics normalise a tile;
+            after an earthquake they may cover a quarter of a scene, and dull its contrast.
+        jitter: strength of the changes in colour; 0 leaves only the tile's own normalisation.
         native: share of tiles kept at their own scale, the only ones with true fine detail.
         seed: of everything random.
     """
@@ -56,6 +59,8 @@ class Recipe:
     decay: float = 0.05
     lovasz_share: float = 0.5
     scales: tuple[float, float] = (1.0, 2.5)
+    share: float = 0.4
+    jitter: float = 1.0
     native: float = 0.3
     seed: int = 0
 
@@ -164,7 +169,7 @@ def augment(
     Args:
         pixels: uint8 (n, h, w, bands).
         masks: bool (n, h, w).
-        recipe: its scales.
+        recipe: its crop, scales and jitter.
         dice: source of every random number.
 
     Returns:
@@ -175,14 +180,15 @@ def augment(
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=dice)
 
-    gamma = torch.exp(0.25 * normal(n, 1, 1, 1))
-    x = _standardise((torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255.0) ** gamma)
-    x = x * torch.exp(0.25 * normal(n, 1, 1, 1) + 0.1 * normal(n, bands, 1, 1))
-    x = x + 0.25 * normal(n, 1, 1, 1) + 0.1 * normal(n, bands, 1, 1)
+    gamma = torch.exp(0.25 * recipe.jitter * normal(n, 1, 1, 1))
+    x = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255.0) ** gamma
+    truth = torch.from_numpy(masks)[:, None].float()
+    x = _standardise_as_in_a_scene(x, truth, recipe, dice)
+    x = x * torch.exp(recipe.jitter * (0.25 * normal(n, 1, 1, 1) + 0.1 * normal(n, bands, 1, 1)))
+    x = x + recipe.jitter * (0.25 * normal(n, 1, 1, 1) + 0.1 * normal(n, bands, 1, 1))
     frame = [n, bands, recipe.crop, recipe.crop]
     grid = F.affine_grid(_placements(n, recipe, x.shape[2], dice), frame, align_corners=False)
     x = F.grid_sample(x, grid, align_corners=False)
-    truth = torch.from_numpy(masks)[:, None].float()
     truth = F.grid_sample(truth, grid, align_corners=False) > 0.5
     blurred = torch.rand(n, 1, 1, 1, generator=dice) < 0.25
     x = torch.where(blurred, _blur(x), x)
@@ -279,6 +285,31 @@ def _standardise(x: Tensor) -> Tensor:
     return (x - mean) / std.clamp_min(1e-6)
 
 
+def _standardise_as_in_a_scene(
+    x: Tensor, truth: Tensor, recipe: Recipe, dice: torch.Generator
+) -> Tensor:
+    """Standardise tiles (n, bands, h, w) by the statistics of a scene with more or less landslides.
+
+    Half of the tiles keep their own share of landslides, the others get one between 0 and
+    `recipe.share`. Mean and variance are those of a mixture of the tile's two kinds of ground.
+    """
+    n = len(x)
+
+    def moments(weight: Tensor) -> tuple[Tensor, Tensor]:
+        count = weight.sum((2, 3), keepdim=True).clamp_min(1)
+        mean = (x * weight).sum((2, 3), keepdim=True) / count
+        return mean, ((x - mean).square() * weight).sum((2, 3), keepdim=True) / count
+
+    own = truth.mean((2, 3), keepdim=True)
+    uniform = torch.rand(2, n, 1, 1, 1, generator=dice)
+    share = torch.where((uniform[0] < 0.5) | (own == 0), own, recipe.share * uniform[1])
+    (bare, bare_variance), (stable, stable_variance) = moments(truth), moments(1 - truth)
+    mean = share * bare + (1 - share) * stable
+    within = share * bare_variance + (1 - share) * stable_variance
+    variance = within + share * (1 - share) * (bare - stable).square()
+    return (x - mean) / variance.sqrt().clamp_min(1e-6)
+
+
 def _blur(x: Tensor) -> Tensor:
     """A 3×3 binomial filter; every band by itself."""
     kernel = torch.tensor([1.0, 2.0, 1.0])
@@ -298,23 +329,29 @@ def main() -> None:
     """Train, score, and write weights with their card."""
     options = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    recipe = Recipe(epochs=options.epochs, seed=options.seed)
+    recipe = Recipe(epochs=options.epochs, jitter=options.jitter, seed=options.seed)
     learnt, held = hold_out(landslide4sense(options.data, "train"))
     test = landslide4sense(options.data, "validation")
     torch.manual_seed(recipe.seed)
     network = ldmnet(options.configuration, drop_path=0.05)
     name = f"ldm-net-{options.configuration}"
+    history = asdict(recipe)
+    if options.start:
+        before, card = load(options.start)
+        network.load_state_dict(before.state_dict())
+        history["start"] = {"digest": card.digest, **card.recipe}
     options.out.mkdir(parents=True, exist_ok=True)
     train(network, learnt, recipe, options.out / f"{name}.checkpoint")
     magnify, threshold = tune(network, held)
     results = compare(network, magnify, threshold, learnt, test)
-    card = save(network, _card(name, network, recipe, results, magnify), options.out)
+    card = save(network, _card(name, network, recipe, history, results, magnify), options.out)
     _log.info("%s\n%s", card.digest, json.dumps(results, indent=2))
 
 
 def _card(
-    name: str, network: LDMNet, recipe: Recipe, results: dict[str, Any], magnify: int
-) -> Card:
+    name: str, network: LDMNet, recipe: Recipe, history: dict[str, Any], results: dict[str, Any],
+    magnify: int,
+) -> Card:  # fmt: skip
     return Card(
         name=name,
         architecture="ldm-net",
@@ -327,7 +364,7 @@ def _card(
         threshold=results["network"]["threshold"],
         normalisation=NORMALISATION,
         scores={"landslide4sense-validation": results},
-        recipe=asdict(recipe),
+        recipe=history,
     )
 
 
@@ -337,6 +374,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for weights and card")
     parser.add_argument("--configuration", default="tiny", help="of LDM-Net (default %(default)s)")
     parser.add_argument("--epochs", type=int, default=Recipe.epochs, help="default %(default)s")
+    parser.add_argument("--jitter", type=float, default=Recipe.jitter, help="default %(default)s")
+    parser.add_argument("--start", help="weights to go on from, a name or a file")
     parser.add_argument("--seed", type=int, default=Recipe.seed, help="default %(default)s")
     return parser.parse_args()
 

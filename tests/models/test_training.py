@@ -57,7 +57,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(tiles, tmp_path):
 
 
 def test_training_learns_to_map_bright_squares(tiles, tmp_path):
-    recipe = Recipe(epochs=30, batch=8, crop=64, rate=3e-3)
+    recipe = Recipe(epochs=30, batch=8, crop=32, rate=3e-3, native=1.0)
     network = train(fresh(), tiles, recipe, tmp_path / "checkpoint")
     assert report(scores(network, tiles), tiles.masks, 0.5)["pooled"]["f1"] > 0.9
 
