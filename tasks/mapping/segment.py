@@ -22,11 +22,15 @@ from rasterio.windows import Window
 from models.weights import Card
 from tasks.errors import RasterError
 from tasks.mapping.windows import WindowPlan, blend_weights, window_starts
-from tasks.publish.products import write_cog, written_aside
+from tasks.publish.products import (
+    SCORE_NODATA,
+    SCORE_OFFSET,
+    SCORE_SCALE,
+    quantise,
+    scratch_beside,
+    write_cog,
+)
 
-SCORE_NODATA = 0
-SCORE_SCALE = 1 / 254
-SCORE_OFFSET = -1 / 254
 _STATISTICS_PX = 1024
 
 Progress = Callable[[int, int], None]
@@ -70,7 +74,8 @@ def segment_scene(
             source = _on_working_grid(stack, stack.enter_context(rasterio.open(image)), card)
             indexes = _band_indexes(source, image, card)
             mean, std = _scene_statistics(source, indexes, image)
-            partial = stack.enter_context(written_aside(destination.with_suffix(".windows.tif")))
+            scratch = stack.enter_context(scratch_beside(destination))
+            partial = scratch / "windows.tif"
             with rasterio.open(partial, "w", **_score_profile(source)) as output:
                 output.scales, output.offsets = (SCORE_SCALE,), (SCORE_OFFSET,)
                 output.set_band_description(1, "landslide score")
@@ -80,12 +85,6 @@ def segment_scene(
             return write_cog(partial, destination, tags=tags or {}, overview_resampling="average")
         except RasterioError as error:
             raise RasterError(f"{image}: cannot be read as a raster ({error})") from error
-
-
-def quantise(score: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Scores 0-1 to uint8 1-255, and 0 where `valid` is False."""
-    scaled = np.rint(np.clip(score, 0, 1) * 254).astype(np.uint8) + 1
-    return np.where(valid, scaled, SCORE_NODATA).astype(np.uint8)
 
 
 def threshold_level(threshold: float) -> int:
@@ -177,7 +176,8 @@ def _score_bands(
                 progress(i * len(columns) + j + 1, len(rows) * len(columns))
         finished = rows[i + 1] - row if i + 1 < len(rows) else height
         seen = weight[:finished] > 0
-        yield row, quantise(total[:finished] / np.where(seen, weight[:finished], 1), seen)
+        nothing = np.full(seen.shape, np.nan, np.float32)
+        yield row, quantise(np.divide(total[:finished], weight[:finished], where=seen, out=nothing))
         for buffer in (total, weight):
             buffer[: height - finished] = buffer[finished:]
             buffer[height - finished :] = 0

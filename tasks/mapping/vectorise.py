@@ -14,8 +14,14 @@ from scipy import ndimage
 from shapely.geometry import mapping, shape
 from shapely.geometry.base import BaseGeometry
 
-from tasks.mapping.segment import SCORE_NODATA, SCORE_OFFSET, SCORE_SCALE, threshold_level
-from tasks.publish.products import write_cog, written_aside
+from tasks.mapping.segment import threshold_level
+from tasks.publish.products import (
+    SCORE_NODATA,
+    SCORE_OFFSET,
+    SCORE_SCALE,
+    scratch_beside,
+    write_cog,
+)
 from tasks.types import geodesic_area_m2
 
 MASK_NODATA = 255
@@ -32,7 +38,8 @@ def write_mask(score: Path, destination: Path, threshold: float, tags: dict[str,
     level = threshold_level(threshold)
     with rasterio.open(score) as source:
         profile = source.profile | {"driver": "GTiff", "nodata": MASK_NODATA, "BIGTIFF": "IF_SAFER"}
-        with written_aside(destination.with_suffix(".blocks.tif")) as partial:
+        with scratch_beside(destination) as scratch:
+            partial = scratch / "blocks.tif"
             with rasterio.open(partial, "w", **profile) as output:
                 for _, window in source.block_windows(1):
                     levels = source.read(1, window=window)

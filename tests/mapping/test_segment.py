@@ -4,8 +4,9 @@ import rasterio
 from rio_cogeo import cog_validate
 
 from tasks.errors import RasterError, StorageError
-from tasks.mapping.segment import quantise, segment_scene, threshold_level
+from tasks.mapping.segment import segment_scene, threshold_level
 from tasks.mapping.windows import WindowPlan
+from tasks.publish.products import quantise
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def valid():
 def expected_levels(pixels, valid):
     values = pixels[:, valid].astype(np.float32)
     z = (pixels - values.mean(1)[:, None, None]) / values.std(1)[:, None, None]
-    return quantise(1 / (1 + np.exp(-(z[0] - z[1]))), valid)
+    return quantise(np.where(valid, 1 / (1 + np.exp(-(z[0] - z[1]))), np.nan))
 
 
 @pytest.mark.parametrize("plan", [WindowPlan(512, 64), WindowPlan(64, 16), WindowPlan(32, 0)])
@@ -57,6 +58,7 @@ def test_the_score_is_a_valid_cog_that_tells_its_scale_and_origin(
         write_image(pixels, valid), network, card, tmp_path / "score.tif", tags={"SCARP_RUN": "r1"}
     )
     assert cog_validate(score, quiet=True)[0]
+    assert {path.name for path in tmp_path.iterdir()} == {"image.tif", "score.tif"}
     with rasterio.open(score) as result:
         level_of_one, level_of_zero = 255, 1
         assert level_of_one * result.scales[0] + result.offsets[0] == pytest.approx(1)
@@ -133,5 +135,5 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 0.73, 0.9])
 def test_a_threshold_selects_the_scores_at_or_above_it(threshold):
     score = np.arange(0, 255) / 254
-    levels = quantise(score, np.ones(255, bool))
+    levels = quantise(score)
     np.testing.assert_array_equal(levels >= threshold_level(threshold), score >= threshold - 1e-9)
