@@ -132,7 +132,7 @@ def _draw(
         shutil.copyfile(stored.path, folder / "susceptibility.tif")
         shutil.copyfile(classes, folder / "susceptibility_classes.tif")
         figures.susceptibility_figure(
-            folder / "susceptibility.png", classes, landslides, aoi, inventory.observed
+            folder / "susceptibility.png", classes, landslides, aoi, inventory.observed, credit
         )
         figures.roc_figure(
             folder / "roc.png",

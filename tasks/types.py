@@ -115,8 +115,17 @@ class Mosaic:
 class Doubt:
     """A typed reservation about a product, stored with it and shown in the report."""
 
-    code: Literal["partial-coverage", "provisional-aoi", "region-seen-in-training", "old-scene",
-                  "undated-scene", "gsd-outside-training", "dem-partial", "few-landslides", "skipped"]
+    code: Literal[
+        "partial-coverage",
+        "provisional-aoi",
+        "region-seen-in-training",
+        "old-scene",
+        "undated-scene",
+        "gsd-outside-training",
+        "dem-partial",
+        "few-landslides",
+        "skipped",
+    ]
     text: str
 
 

@@ -46,6 +46,10 @@ EVENT = {
     "source": "Copernicus EMS",
     "alternate_ids": ["EMSR664"],
 }
+CREDIT = (
+    "Contains modified Copernicus Sentinel data 2022–2023; Sen12Landslides, CC BY 4.0, "
+    "Höhn et al. 2025"
+)
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,7 @@ def write_item(folder: Path, patch: Patch, index: int) -> str:
         "links": [
             {"rel": "root", "href": "../../catalog.json", "type": "application/json"},
             {"rel": "parent", "href": "../../catalog.json", "type": "application/json"},
+            {"rel": "license", "href": "../../CREDITS.md", "title": CREDIT},
         ],
         "assets": assets,
     }

@@ -124,8 +124,16 @@ def item_scene(item: dict[str, Any], source: str) -> Scene:
         hrefs=hrefs,
         cloud_cover=properties.get("eo:cloud_cover"),
         checksum=_checksum(item, assets),
-        licence=str(properties.get("license", "")),
+        licence=_licence(item),
     )
+
+
+def _licence(item: dict[str, Any]) -> str:
+    """The credit its licence link is titled with, else the licence's name; empty if neither."""
+    for link in item.get("links", []):
+        if link.get("rel") == "license" and link.get("title"):
+            return str(link["title"])
+    return str(item["properties"].get("license", ""))
 
 
 def lacking_bands(item: dict[str, Any]) -> list[str]:
