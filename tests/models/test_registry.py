@@ -33,6 +33,7 @@ def test_networks_share_one_interface(name):
         (torch.zeros(3, 64, 64), None),
         (torch.full((1, 3, 64, 64), torch.nan), None),
         (torch.full((1, 3, 64, 64), torch.inf), torch.ones(1, 1, 64, 64, dtype=torch.bool)),
+        (torch.zeros(1, 3, 64, 64, dtype=torch.float16), None),
         (torch.zeros(1, 3, 64, 64), torch.ones(1, 1, 64, 63, dtype=torch.bool)),
         (torch.zeros(1, 3, 64, 64), torch.ones(1, 1, 64, 64)),
     ],
