@@ -30,5 +30,8 @@ if ! command -v apt-get >/dev/null || { [ "$(id -u)" -ne 0 ] && [ ${#root[@]} -e
 fi
 echo "installing ${missing[*]}" >&2
 export DEBIAN_FRONTEND=noninteractive
-"${root[@]}" apt-get update -qq
-"${root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+said="$("${root[@]}" apt-get update -qq 2>&1 &&
+  "${root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" 2>&1)" || {
+  printf '%s\n' "$said" "Scarp could not install: ${missing[*]}" >&2
+  exit 1
+}

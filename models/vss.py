@@ -135,7 +135,9 @@ class SS2D(nn.Module):
 @lru_cache(maxsize=32)
 def scan_order(height: int, width: int) -> Tensor:
     """Pixels in the order of each direction, int32 (4, h·w): rows, columns, and both reversed."""
-    # on the CPU whatever the default device, since the answer is kept for later callers
-    rows = torch.arange(height * width, dtype=torch.int32, device="cpu").view(height, width)
-    forward = torch.stack([rows.flatten(), rows.T.flatten()])
-    return torch.cat([forward, forward.flip(1)]).contiguous()
+    # Kept for later callers: on the CPU whatever the default device, and usable in training even
+    # if inference asked first.
+    with torch.inference_mode(False):
+        rows = torch.arange(height * width, dtype=torch.int32, device="cpu").view(height, width)
+        forward = torch.stack([rows.flatten(), rows.T.flatten()])
+        return torch.cat([forward, forward.flip(1)]).contiguous()

@@ -68,3 +68,11 @@ def test_a_picture_padded_with_nodata_gives_what_the_picture_alone_gives(mixer):
 
 def test_stage_1_of_the_paper_has_86592_parameters():
     assert sum(p.numel() for p in SS2D(96, 16).parameters()) == 86_592
+
+
+def test_a_network_trains_at_a_size_that_inference_saw_first():
+    mixer, x = SS2D(4, 2), torch.randn(1, 5, 7, 4)
+    with torch.inference_mode():
+        mixer(x)
+    mixer(x).sum().backward()
+    assert mixer.x_proj.grad is not None
