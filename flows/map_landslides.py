@@ -12,13 +12,14 @@ from uuid import UUID
 
 import torch
 from prefect import flow
-from shapely import union_all
+from shapely import box, union_all
 
 from flows.options import ResponseOptions
 from flows.progress import report
 from flows.runs import failure_recorded, recorded_run
 from flows.steps import step
 from flows.world import World, open_world
+from models.datasets import REGIONS
 from models.weights import Card, load
 from tasks.events.registry import find_aoi, find_event
 from tasks.imagery.clouds import judge
@@ -211,6 +212,12 @@ def _other_doubts(aoi: AreaOfInterest, card: Card, mosaic: Mosaic) -> list[Doubt
     doubts = []
     if aoi.how != "given":
         doubts.append(Doubt("provisional-aoi", f"the area of interest is {aoi.how}"))
+    for region in card.regions:
+        if region in REGIONS and box(*REGIONS[region]).intersects(mosaic.observed):
+            text = f"the network {card.name} has seen {region} in training; how well it maps here"
+            doubts.append(
+                Doubt("region-seen-in-training", f"{text} says nothing about places it never saw")
+            )
     low, high = card.gsd_range_m
     finest = min(scene.gsd_m for scene in mosaic.scenes)
     if not low <= finest <= high:

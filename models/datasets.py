@@ -15,6 +15,16 @@ from models.errors import ModelError
 Split = Literal["train", "validation"]
 
 
+# Where training data lie, as west, south, east, north in degrees; drawn generously round the
+# districts that Ghorbanzadeh et al. 2022 name, since the tiles themselves carry no position.
+REGIONS = {
+    "Iburi, Hokkaido, Japan": (141.6, 42.4, 142.4, 43.0),
+    "Kodagu, India": (75.3, 11.9, 76.2, 12.9),
+    "Rasuwa, Nepal": (85.0, 27.9, 85.9, 28.5),
+    "Taitung, Taiwan": (120.6, 22.1, 121.7, 23.6),
+}
+
+
 @dataclass(frozen=True)
 class Tiles:
     """Square tiles of one sensor, all of one size.

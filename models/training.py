@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.datasets import Tiles, hold_out, landslide4sense
+from models.datasets import REGIONS, Tiles, hold_out, landslide4sense
 from models.errors import ModelError
 from models.ldmnet import LDMNet, ldmnet
 from models.losses import bce, lovasz
@@ -360,7 +360,7 @@ def _card(
         gsd_range_m=(10.0 / recipe.scales[1], 10.0 / magnify),
         training_data="Landslide4Sense train (Ghorbanzadeh et al. 2022), Sentinel-2 RGB at 10 m",
         licence="Apache-2.0; trained on modified Copernicus Sentinel data",
-        regions=("Iburi, Hokkaido, Japan", "Kodagu, India", "Rasuwa, Nepal", "Taitung, Taiwan"),
+        regions=tuple(REGIONS),
         threshold=results["network"]["threshold"],
         normalisation=NORMALISATION,
         scores={"landslide4sense-validation": results},
