@@ -138,12 +138,12 @@ def training_step(ours: bool) -> Callable[[], None]:
 CASES: dict[str, tuple[Callable[[], Callable[[], None]], int]] = {
     "ours, N=16": (lambda: our_scan(16), 9),
     "mamba-ssm reference, N=16": (lambda: torch_scan(16, materialised), 1),
-    "blocked torch, N=16": (lambda: torch_scan(16, blocked), 3),
+    "blocked torch, N=16": (lambda: torch_scan(16, blocked), 2),
     "ours, N=1": (lambda: our_scan(1), 9),
     "mamba-ssm reference, N=1": (lambda: torch_scan(1, materialised), 3),
     "blocked torch, N=1": (lambda: torch_scan(1, blocked), 3),
     "ours, training step": (lambda: training_step(True), 5),
-    "blocked torch, training step": (lambda: training_step(False), 2),
+    "blocked torch, training step": (lambda: training_step(False), 1),
 }
 RATIOS = [
     ("ours, N=16", "mamba-ssm reference, N=16"),
@@ -160,6 +160,8 @@ def measure(case: str) -> dict[str, float]:
     torch.manual_seed(0)
     make, repeats = CASES[case]
     run = make()
+    # the libraries' own memory, paid once a process, is no part of a scan's
+    SS2D(16, 16)(torch.randn(1, 4, 4, 16)).sum().backward()
     before = _high_water_mib()
     seconds = []
     for _ in range(repeats + (repeats > 1)):
@@ -186,9 +188,7 @@ def main() -> None:
     if case:
         print(json.dumps(measure(case)))
         return
-    # numba compiles on first use; a throwaway run keeps that out of the memory measured below
-    for warm in ("ours, N=1", "ours, training step"):
-        _apart(warm)
+    _apart("ours, training step")  # leaves the compiled kernels on disk
     cases = {name: _apart(name) for name in CASES}
     ratios = {
         f"{ours} against {theirs}": {

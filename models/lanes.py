@@ -2,8 +2,11 @@
 
 Numba leaves short loops over small arrays to LLVM's vectoriser, which gives up when it cannot
 prove that the arrays do not overlap; that cost the scan a factor of ten. `Lanes` lowers to LLVM's
-`<16 x float>`: one AVX-512 register, two of AVX2, four of NEON. Arrays must be contiguous along
-their last axis.
+`<16 x float>`: one AVX-512 register, two of AVX2, four of NEON. Arrays must be float32 and
+contiguous along their last axis.
+
+Numba's disk cache watches the file of the outermost kernel alone: after a change here, touch
+`scan_kernels.py`, or the old code runs on.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from models.errors import ModelError
 from models.tiles import prepare
-from models.vss import SS2D
+from models.vss import SS2D, Norm
 
 STRIDE = 32
 _EPSILON = 1e-6
@@ -52,6 +52,15 @@ class Options:
     tile_invariant_gate: bool = False
     drop_path: float = 0.0
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        sizes = (self.bands, self.width, *self.depths, self.n_states, self.embedding)
+        if len(self.depths) != 4 or min(sizes) < 1 or self.width % 2:
+            raise ModelError(
+                f"LDM-Net: sizes must be positive, width even, depths four; got {self}"
+            )
+        if self.ffn not in ("global", "mlp"):
+            raise ModelError(f"LDM-Net: ffn is 'global' or 'mlp', not {self.ffn!r}")
 
 
 CONFIGURATIONS: dict[str, Options] = {
@@ -279,15 +288,6 @@ class SegHead(nn.Module):
         x = F.relu(self.norm(self.fuse(torch.cat(maps, 1))))
         out: Tensor = self.classify(self.dropout(x))
         return out
-
-
-class Norm(nn.LayerNorm):
-    """LayerNorm over channels, computed in float32 whatever the precision around it."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., C) to the same shape and type."""
-        weight, bias = self.weight.float(), self.bias.float()
-        return F.layer_norm(x.float(), self.normalized_shape, weight, bias, self.eps).to(x.dtype)
 
 
 class DropPath(nn.Module):

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.errors import ModelError
 from models.lanes import LANES
 from models.scan_kernels import CHUNK, LOG2E, backward, forward
 
@@ -54,11 +55,17 @@ def _workers(items: int, work: int) -> int:
 
 def _lanes(x: Tensor) -> Floats:
     """`x` with its last axis padded by zeros to whole blocks, as a contiguous array."""
-    return torch.nn.functional.pad(x, (0, -x.shape[-1] % LANES)).contiguous().numpy()
+    return _rows(torch.nn.functional.pad(x, (0, -x.shape[-1] % LANES)).contiguous())
 
 
 def _rows(x: Tensor) -> Floats:
-    """`x` as an array whose last axis is contiguous, without a copy where it already is."""
+    """`x` as an array whose last axis is contiguous, without a copy where it already is.
+
+    Raises:
+        ModelError: it is not float32, which the kernels take every array for.
+    """
+    if x.dtype != torch.float32:
+        raise ModelError(f"the CPU scan takes float32 throughout, not {x.dtype} beside it")
     x = x.detach()
     return np.asarray((x if x.stride(-1) == 1 else x.contiguous()).numpy())
 
@@ -122,11 +129,11 @@ def _arrays(
     return (
         _rows(u),
         _rows(delta),
-        _lanes(bias.detach()),
-        _lanes(a.detach().transpose(1, 2) * LOG2E),
+        _lanes(bias),
+        _lanes(a.transpose(1, 2) * LOG2E),
         _rows(b),
         _rows(c),
-        _lanes(d.detach()),
+        _lanes(d),
         order.numpy(),
     )
 
@@ -145,7 +152,13 @@ def scan_backward(
     u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, bias: Tensor,
     order: Tensor, states: Tensor, grad: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients of `scan` with respect to u, delta, a, b, c, d and bias."""
+    """Gradients of `scan` with respect to u, delta, a, b, c, d and bias.
+
+    Raises:
+        ModelError: the states were not kept.
+    """
+    if not states.numel():
+        raise ModelError("the scan kept no states; ask for them to differentiate it")
     batch, length, _, channels = u.shape
     directions, _, n_states = a.shape
     blocks = -(-channels // LANES)
@@ -226,11 +239,11 @@ def fused_scan(
     batch, length, channels = u.shape
     rank, n_states = dt_weight.shape[2], a.shape[2]
     y = torch.empty_like(u, memory_format=torch.contiguous_format)
-    low = projected.detach().contiguous().numpy()
+    low = _rows(projected.contiguous())
     b_in, c_out = low[..., rank : rank + n_states], low[..., rank + n_states :]
-    inputs = u.detach().contiguous().numpy()[:, :, None]
-    weight, bias_, skip = (_lanes(t.detach()) for t in (dt_weight.transpose(1, 2), bias, d))
-    a_ = _lanes(a.detach().transpose(1, 2) * LOG2E)
+    inputs = _rows(u.contiguous())[:, :, None]
+    weight, bias_, skip = (_lanes(t) for t in (dt_weight.transpose(1, 2), bias, d))
+    a_ = _lanes(a.transpose(1, 2) * LOG2E)
     out, order_ = y.numpy()[:, :, None], order.numpy()
     seen = np.empty((0, 0), np.bool_) if keep is None else keep.contiguous().numpy()
     no_states = np.empty(_NOTHING, np.float32)

@@ -78,8 +78,10 @@ def train(network: nn.Module, tiles: Tiles, recipe: Recipe, checkpoint: Path) ->
         The network, in eval mode.
 
     Raises:
-        ModelError: the checkpoint is of another recipe.
+        ModelError: the checkpoint is of another recipe, or the tiles do not fill a batch.
     """
+    if len(tiles) < recipe.batch:
+        raise ModelError(f"{len(tiles)} tiles do not fill a batch of {recipe.batch}; lower it")
     optimiser = torch.optim.AdamW(_groups(network, recipe.decay), lr=recipe.rate)
     steps = recipe.epochs * (len(tiles) // recipe.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _pace(step, steps))

@@ -47,7 +47,7 @@ class SS2D(nn.Module):
         self.dt_bias = nn.Parameter(torch.empty(DIRECTIONS, inner))
         self.a_log = nn.Parameter(torch.empty(DIRECTIONS, inner, n_states))
         self.d = nn.Parameter(torch.ones(DIRECTIONS, inner))
-        self.out_norm = nn.LayerNorm(inner)
+        self.out_norm = Norm(inner)
         self.out_proj = nn.Linear(inner, channels, bias=False)
         self.reset_parameters()
 
@@ -130,6 +130,15 @@ class SS2D(nn.Module):
         ).unflatten(1, (DIRECTIONS, -1))
         back = [scanned[:, k].index_select(2, p.argsort()) for k, p in enumerate(paths)]
         return torch.stack(back).sum(0).transpose(1, 2)
+
+
+class Norm(nn.LayerNorm):
+    """LayerNorm over channels, computed in float32 whatever the precision around it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) to the same shape and type."""
+        weight, bias = self.weight.float(), self.bias.float()
+        return F.layer_norm(x.float(), self.normalized_shape, weight, bias, self.eps).to(x.dtype)
 
 
 @lru_cache(maxsize=32)

@@ -191,7 +191,7 @@ def read_card(weights: Path) -> Card:
         raise ModelError(
             f"{path}: the card of {weights.name} is missing; put it beside it"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: is not a card of weights ({error!r})") from error
 
 

@@ -148,5 +148,9 @@ def test_a_tile_that_does_not_fit_is_refused_with_the_reason(compact, tile, sent
 def test_an_unknown_configuration_or_option_is_refused():
     with pytest.raises(ModelError, match="full, small, tiny, compact"):
         ldmnet("huge")
+    with pytest.raises(ModelError, match="'global' or 'mlp', not 'none'"):
+        ldmnet("tiny", ffn="none")
+    with pytest.raises(ModelError, match="depths four"):
+        ldmnet("tiny", depths=(2, 2, 2))
     with pytest.raises(ModelError, match="widht"):
         ldmnet("tiny", widht=3)

@@ -153,6 +153,12 @@ def test_input_that_cannot_be_scanned_is_refused_with_the_reason(change, sentenc
         selective_scan(*change(inputs(1, 2, 16, 2, 8)))
 
 
+def test_one_input_of_another_precision_is_refused_rather_than_misread():
+    u, delta, *rest = inputs(1, 1, 16, 2, 8)
+    with pytest.raises(ModelError, match="float32 throughout"):
+        selective_scan(u, delta.double(), *rest, backend="cpu")
+
+
 @pytest.mark.parametrize(("backend", "sentence"), [("mamba", "mamba-ssm"), ("gpu", "no scan")])
 def test_a_backend_that_is_not_there_is_refused(backend, sentence):
     with pytest.raises(ModelError, match=sentence):

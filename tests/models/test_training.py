@@ -56,6 +56,11 @@ def test_a_checkpoint_of_another_recipe_is_refused(tiles, tmp_path):
         train(fresh(), tiles, SHORT, tmp_path / "checkpoint")
 
 
+def test_fewer_tiles_than_a_batch_are_refused(tiles, tmp_path):
+    with pytest.raises(ModelError, match="8 tiles do not fill a batch of 9"):
+        train(fresh(), tiles, Recipe(batch=9), tmp_path / "checkpoint")
+
+
 def test_training_learns_to_map_bright_squares(tiles, tmp_path):
     recipe = Recipe(epochs=30, batch=8, crop=32, rate=3e-3, native=1.0)
     network = train(fresh(), tiles, recipe, tmp_path / "checkpoint")

@@ -99,6 +99,7 @@ def test_weights_of_another_configuration_are_refused(saved):
     [
         ({"architecture": "ldmnet2"}, "unknown architecture 'ldmnet2'"),
         ({"options": {"width": 3}}, "options do not fit"),
+        ({"options": {"ffn": "none", "depths": [1, 1, 1, 1]}}, "ffn is 'global' or 'mlp'"),
         ({"bands": None}, "is not a card"),
         ({"normalisation": {"kind": "scene-standard", "power": 2}}, "is not a card"),
     ],
@@ -106,6 +107,12 @@ def test_weights_of_another_configuration_are_refused(saved):
 def test_a_card_that_cannot_be_followed_is_refused(saved, changes, sentence):
     edit(saved, **changes)
     with pytest.raises(ModelError, match=sentence):
+        weights.load(saved)
+
+
+def test_a_card_that_is_a_list_is_refused(saved):
+    saved.with_suffix(".json").write_text("[]")
+    with pytest.raises(ModelError, match="ours.json: is not a card"):
         weights.load(saved)
 
 
