@@ -48,12 +48,23 @@ def _add(block, steps, into, b, group, first, path, t0, replace):
 @kernel
 def _project(low, b, k, first, path, t0, steps, weight, into):
     """Step sizes of one block from their low-rank form: into[t] = low[b, p, k] @ weight[k]."""
-    for t in range(steps):
-        row = low[b, path[t0 + t], k]
-        size = splat(np.float32(0.0))
+    last = steps - 1
+    for t in range(0, steps, 4):  # four sums abreast, since one waits four cycles for each term
+        t1, t2, t3 = min(t + 1, last), min(t + 2, last), min(t + 3, last)
+        row0, row1 = low[b, path[t0 + t], k], low[b, path[t0 + t1], k]
+        row2, row3 = low[b, path[t0 + t2], k], low[b, path[t0 + t3], k]
+        sum0, sum1 = splat(np.float32(0.0)), splat(np.float32(0.0))
+        sum2, sum3 = sum0, sum1
         for r in range(weight.shape[1]):
-            size = fma(splat(row[r]), load(weight[k, r], first), size)
-        store(into[t], 0, size)
+            column = load(weight[k, r], first)
+            sum0 = fma(splat(row0[r]), column, sum0)
+            sum1 = fma(splat(row1[r]), column, sum1)
+            sum2 = fma(splat(row2[r]), column, sum2)
+            sum3 = fma(splat(row3[r]), column, sum3)
+        store(into[t], 0, sum0)
+        store(into[t1], 0, sum1)
+        store(into[t2], 0, sum2)
+        store(into[t3], 0, sum3)
 
 
 @kernel
@@ -90,13 +101,15 @@ def forward(
                     _project(delta, b, k, first, path, t0, steps, dt_weight, dt)
                 else:
                     _load(delta, b, k, first, path, t0, steps, dt)
+                for t in range(steps):  # apart from the scan, whose loops would hide no latency
+                    step = softplus(load(dt[t], 0) + offset)
+                    if keep.size and not keep[b, path[t0 + t]]:
+                        step = splat(np.float32(0.0))
+                    store(dt[t], 0, step)
                 for t in range(steps):
                     p = path[t0 + t]
                     input_maps, output_maps = b_in[b, p, k], c_out[b, p, k]
-                    step = softplus(load(dt[t], 0) + offset)
-                    if keep.size and not keep[b, p]:
-                        step = splat(np.float32(0.0))
-                    seen = load(x[t], 0)
+                    seen, step = load(x[t], 0), load(dt[t], 0)
                     driven = step * seen
                     sum_y = skip * seen
                     for n in range(n_states):
@@ -169,9 +182,10 @@ def _replay(x, raw, bias, a, b_in, b, k, first, path, t0, steps, dt, decays, h):
     """The forward pass over a chunk again, keeping what `forward` throws away."""
     offset = load(bias, first)
     for t in range(steps):
+        store(dt[t], 0, softplus(load(raw[t], 0) + offset))
+    for t in range(steps):
         input_maps = b_in[b, path[t0 + t], k]
-        step = softplus(load(raw[t], 0) + offset)
-        store(dt[t], 0, step)
+        step = load(dt[t], 0)
         driven = step * load(x[t], 0)
         for n in range(a.shape[0]):
             decay = exp2(step * load(a[n], first))
@@ -203,10 +217,12 @@ def _adjoint(
             g = g * load(h[t, n], 0)
             through_a = fma(g, load(a[n], first), through_a)
             store(g_a[n], first, fma(g, step, load(g_a[n], first)))
-        g_raw = fma(through_b, seen, through_a * splat(LN2)) * sigmoid(load(raw[t], 0) + offset)
-        sum_bias = sum_bias + g_raw
         sum_d = fma(pull, seen, sum_d)
-        store(raw[t], 0, g_raw)
+        store(dt[t], 0, fma(through_b, seen, through_a * splat(LN2)))
         store(x[t], 0, fma(through_b, step, skip * pull))
+    for t in range(steps):
+        g_raw = load(dt[t], 0) * sigmoid(load(raw[t], 0) + offset)
+        store(raw[t], 0, g_raw)
+        sum_bias = sum_bias + g_raw
     store(g_d, first, sum_d)
     store(g_bias, first, sum_bias)
