@@ -80,8 +80,12 @@ def _store(settings: Settings) -> str:
 
     from infra.schema import open_engine
 
-    with open_engine(settings).connect() as connection:
-        return f"PostGIS {connection.scalar(text('select postgis_lib_version()'))}"
+    engine = open_engine(settings)
+    try:
+        with engine.connect() as connection:
+            return f"PostGIS {connection.scalar(text('select postgis_lib_version()'))}"
+    finally:
+        engine.dispose()
 
 
 def _weights() -> str:

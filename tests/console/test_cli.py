@@ -162,12 +162,12 @@ def test_an_unreachable_database_is_one_sentence_without_the_password(scarp, mon
 
 
 def test_a_machine_without_postgresql_is_told_what_to_install(scarp, monkeypatch, tmp_path):
-    import infra.postgres
+    import infra.programs
 
     monkeypatch.delenv("SCARP_DATABASE_URL")
     monkeypatch.setenv("SCARP_HOME", str(tmp_path / "new"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(infra.postgres, "SEARCHED", ())
+    monkeypatch.setattr(infra.programs, "SEARCHED", ())
     code, _, error = scarp("events", "list")
     assert code == 1
     assert "apt-get install postgresql" in error

@@ -1,16 +1,22 @@
-"""Flows run on a true Prefect server, started once, over a store of each test's own."""
+"""Flows run on a true Prefect server, started once, over a store of each test's own.
+
+What reads SCARP_HOME when it is imported is imported in the fixtures: this file is read before the
+tests' own SCARP_HOME is set.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import text
 
-import flows.world
-from flows.options import ResponseOptions
-from flows.register import register_event
-from flows.world import World
-from tasks.events.request import read_event
 from tests.conftest import EXAMPLE
+
+if TYPE_CHECKING:
+    from flows.options import ResponseOptions
+    from flows.world import World
 
 EVENT = "emilia-romagna-2023"
 
@@ -26,6 +32,8 @@ def prefect() -> Iterator[None]:
 @pytest.fixture
 def world(settings, monkeypatch) -> Iterator[World]:
     """An empty store and data folder, as the flows find them."""
+    import flows.world
+
     monkeypatch.setenv("SCARP_HOME", str(settings.home))
     monkeypatch.setenv("SCARP_DATABASE_URL", settings.database_url)
     opened = flows.world.open_world()
@@ -37,12 +45,17 @@ def world(settings, monkeypatch) -> Iterator[World]:
 @pytest.fixture
 def registered(world) -> World:
     """A world in which the bundled event is registered."""
+    from flows.register import register_event
+    from tasks.events.request import read_event
+
     register_event(read_event(EXAMPLE / "event.json"), EXAMPLE / "aoi.geojson")
     return world
 
 
 @pytest.fixture
 def options() -> ResponseOptions:
+    from flows.options import ResponseOptions
+
     return ResponseOptions(source=str(EXAMPLE / "catalog.json"), dem=EXAMPLE / "dem.tif")
 
 

@@ -10,6 +10,8 @@ import pytest
 import rasterio
 from rio_cogeo import cog_validate
 
+from flows.assess_susceptibility import assess_susceptibility
+from flows.import_inventory import import_inventory
 from flows.map_landslides import map_landslides
 from flows.options import ResponseOptions
 from flows.products import PRODUCTS
@@ -145,9 +147,15 @@ def test_a_dem_of_half_the_area_gives_half_a_map_and_a_doubt(registered, options
         profile = whole.profile | {"driver": "GTiff", "width": 70}
     with rasterio.open(tmp_path / "half.tif", "w", **profile) as raster:
         raster.write(half, 1)
-    response = respond(EVENT, options.model_copy(update={"dem": tmp_path / "half.tif"}))
-    doubts = [doubt.code for doubt in response.assessed.susceptibility.doubts]
-    assert "dem-partial" in doubts
+    import_inventory(EVENT, EXAMPLE / "landslides.gpkg", publish=True)
+    assessed = assess_susceptibility(
+        EVENT, options.model_copy(update={"dem": tmp_path / "half.tif"})
+    )
+    assert "dem-partial" in [doubt.code for doubt in assessed.susceptibility.doubts]
+    with rasterio.open(assessed.susceptibility.path) as raster:
+        known = raster.read(1) > 0
+    assert known.mean() == pytest.approx(1, abs=0.05)
+    assert known.shape[1] == pytest.approx(70, abs=1)
 
 
 def test_a_dem_that_is_no_raster_fails_before_any_work(registered, options, tmp_path):
