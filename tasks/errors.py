@@ -18,7 +18,7 @@ Networks raise `models.errors.ModelError` (also exit code 2), since `models` sta
 
 
 class ScarpError(Exception):
-    """Base of every error Scarp raises on purpose; its text is one sentence that says what to do."""
+    """Base of every error Scarp raises on purpose; its text is a sentence that says what to do."""
 
     exit_code = 1
 

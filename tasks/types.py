@@ -102,7 +102,8 @@ class Mosaic:
 
     `path` is a tiled GeoTIFF with bands described `red`, `green`, `blue` (and `nir` if every scene
     has it) and an internal mask: 255 where a scene saw the ground clear inside the AOI, 0 where
-    nobody looked. `scene_index` is uint8 on the same grid: i where `scenes[i - 1]` was used, else 0.
+    nobody looked. `scene_index` is uint8 on the same grid: i where `scenes[i - 1]` was used, 0
+    elsewhere.
     """
 
     path: Path
