@@ -79,46 +79,66 @@ def forward(
     length, groups, channels = u.shape[1:]
     directions, n_states = a.shape[:2]
     blocks = -(-channels // LANES)
-    h = np.zeros((n_states, LANES), np.float32)
+    h = np.zeros((blocks, n_states, LANES), np.float32)
     x = np.zeros((CHUNK, LANES), np.float32)
     dt = np.zeros((CHUNK, LANES), np.float32)
     y = np.zeros((CHUNK, LANES), np.float32)
-    for item in range(start, stop):
-        b, block = item // blocks, item % blocks
-        first = block * LANES
+    for b in range(start // blocks, -(-stop // blocks)):
+        low, high = max(start - b * blocks, 0), min(stop - b * blocks, blocks)
         for k in range(directions):
             group = k if groups > 1 else 0
             path = order[k]
-            skip, offset = load(d_skip[k], first), load(bias[k], first)
             h[:] = np.float32(0.0)
             for chunk in range(-(-length // CHUNK)):
                 t0 = chunk * CHUNK
                 steps = min(CHUNK, length - t0)
-                if states.size:
-                    states[b, k, block, chunk] = h
-                _load(u, b, group, first, path, t0, steps, x)
-                if dt_weight.size:
-                    _project(delta, b, k, first, path, t0, steps, dt_weight, dt)
-                else:
-                    _load(delta, b, k, first, path, t0, steps, dt)
-                for t in range(steps):  # apart from the scan, whose loops would hide no latency
-                    step = softplus(load(dt[t], 0) + offset)
-                    if keep.size and not keep[b, path[t0 + t]]:
-                        step = splat(np.float32(0.0))
-                    store(dt[t], 0, step)
-                for t in range(steps):
-                    p = path[t0 + t]
-                    input_maps, output_maps = b_in[b, p, k], c_out[b, p, k]
-                    seen, step = load(x[t], 0), load(dt[t], 0)
-                    driven = step * seen
-                    sum_y = skip * seen
-                    for n in range(n_states):
-                        decay = exp2(step * load(a[k, n], first))
-                        state = fma(decay, load(h[n], 0), driven * splat(input_maps[n]))
-                        store(h[n], 0, state)
-                        sum_y = fma(splat(output_maps[n]), state, sum_y)
-                    store(y[t], 0, sum_y)
-                _add(y, steps, out, b, group, first, path, t0, k == 0 or groups > 1)
+                for block in range(low, high):  # while the chunk's pixels are in the cache
+                    first = block * LANES
+                    if states.size:
+                        states[b, k, block, chunk] = h[block]
+                    _load(u, b, group, first, path, t0, steps, x)
+                    if dt_weight.size:
+                        _project(delta, b, k, first, path, t0, steps, dt_weight, dt)
+                    else:
+                        _load(delta, b, k, first, path, t0, steps, dt)
+                    _step_sizes(dt, bias[k], keep, b, first, path, t0, steps)
+                    _recur(
+                        x, dt, a[k], b_in, c_out, d_skip[k], b, k, first, path, t0, steps,
+                        h[block], y,
+                    )  # fmt: skip
+                    _add(y, steps, out, b, group, first, path, t0, k == 0 or groups > 1)
+
+
+@kernel
+def _step_sizes(dt, bias, keep, b, first, path, t0, steps):
+    """Replace raw step sizes by softplus(dt + bias), and by 0 at invalid pixels.
+
+    Apart from the recurrence, whose loops would not hide its latency.
+    """
+    offset = load(bias, first)
+    for t in range(steps):
+        step = softplus(load(dt[t], 0) + offset)
+        if keep.size and not keep[b, path[t0 + t]]:
+            step = splat(np.float32(0.0))
+        store(dt[t], 0, step)
+
+
+@kernel
+def _recur(x, dt, a, b_in, c_out, d_skip, b, k, first, path, t0, steps, h, y):
+    """Carry the states `h` (N, LANES) over a chunk and write its outputs."""
+    skip = load(d_skip, first)
+    for t in range(steps):
+        p = path[t0 + t]
+        input_maps, output_maps = b_in[b, p, k], c_out[b, p, k]
+        seen, step = load(x[t], 0), load(dt[t], 0)
+        driven = step * seen
+        sum_y = skip * seen
+        for n in range(a.shape[0]):
+            decay = exp2(step * load(a[n], first))
+            state = fma(decay, load(h[n], 0), driven * splat(input_maps[n]))
+            store(h[n], 0, state)
+            sum_y = fma(splat(output_maps[n]), state, sum_y)
+        store(y[t], 0, sum_y)
 
 
 @kernel
