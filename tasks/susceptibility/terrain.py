@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import pyflwdir
 from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -131,6 +130,8 @@ def flow_accumulation_m2(dem: NDArray[np.floating], resolution_m: float) -> NDAr
     known = ~np.isnan(dem)
     if not known.any():
         return np.full(dem.shape, np.nan, dtype=np.float32)
+    import pyflwdir  # as slow to import as all the rest, and few commands need it
+
     filled, way_out = pyflwdir.dem.fill_depressions(
         np.where(known, dem, _FLOW_NODATA).astype(np.float32), nodata=_FLOW_NODATA
     )
