@@ -6,7 +6,7 @@ VENV := .venv
 # uv installs in seconds what takes pip minutes; it is told to trust and to look where pip does.
 UV := UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true VIRTUAL_ENV=$(CURDIR)/$(VENV) UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(VENV)/bin/uv
 
-.PHONY: help demo test lint system browser clean
+.PHONY: help demo test lint system clean
 
 help:
 	@echo "make demo   install what is missing, then map a real disaster from end to end"
@@ -16,7 +16,7 @@ help:
 demo: $(VENV)/.installed
 	$(VENV)/bin/scarp demo
 
-test: $(VENV)/.installed-dev browser lint
+test: $(VENV)/.installed-dev lint
 	$(VENV)/bin/pytest
 
 lint: $(VENV)/.installed-dev
@@ -27,9 +27,6 @@ lint: $(VENV)/.installed-dev
 
 system:
 	@PYTHON=$(PYTHON) infra/debian.sh postgresql postgresql-postgis python3-venv
-
-browser:
-	@infra/debian.sh chromium
 
 $(VENV)/bin/uv: | system
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Scarp needs Python 3.11 or newer: set PYTHON=/path/to/python3.11")'

@@ -9,7 +9,6 @@ present() {
     postgresql-postgis) compgen -G '/usr/share/postgresql/*/extension/postgis.control' >/dev/null ||
       { command -v pg_config >/dev/null && [ -e "$(pg_config --sharedir)/extension/postgis.control" ]; } ;;
     python3-venv) "${PYTHON:-python3}" -c 'import ensurepip, venv' 2>/dev/null ;;
-    chromium) command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }
@@ -25,7 +24,7 @@ fi
 if ! command -v apt-get >/dev/null || { [ "$(id -u)" -ne 0 ] && [ ${#root[@]} -eq 0 ]; }; then
   echo "Scarp needs: ${missing[*]} (Debian package names)." >&2
   echo "As root on Debian or Ubuntu: apt-get install ${missing[*]}" >&2
-  echo "Elsewhere: PostgreSQL 13 or newer with PostGIS 3, Python 3.11 or newer with venv; Chromium for the tests." >&2
+  echo "Elsewhere: PostgreSQL 13 or newer with PostGIS 3, Python 3.11 or newer with venv." >&2
   exit 1
 fi
 echo "installing ${missing[*]}" >&2
