@@ -11,19 +11,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import subprocess
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
+import record
 import torch
 
 from models.datasets import hold_out, landslide4sense
 from models.training import compare
 from models.weights import load
-
-RESULTS = Path(__file__).parent / "results" / "first_weights.json"
 
 
 def main() -> None:
@@ -38,28 +34,17 @@ def main() -> None:
     magnify = round(test.gsd_m / card.gsd_range_m[1])
     began = time.perf_counter()
     scores = compare(network, magnify, card.threshold, learnt, test)
-    record = {
-        "when": f"{datetime.now(UTC):%Y-%m-%d}",
-        "commit": _output("git", "rev-parse", "--short", "HEAD"),
-        "machine": {"cpu": _cpu(), "threads": torch.get_num_threads(), "torch": torch.__version__},
+    about = record.machine()
+    result = {
+        "machine": about | {"threads": torch.get_num_threads(), "torch": torch.__version__},
         "weights": {"name": card.name, "digest": card.digest},
         "magnified": magnify,
         "tiles": len(test),
         "seconds": round(time.perf_counter() - began, 1),
         "scores": scores,
     }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    print(RESULTS.read_text(encoding="utf-8"))
-
-
-def _output(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return next((x.split(":")[1].strip() for x in lines if "model name" in x), platform.processor())
+    print(json.dumps(result, indent=2))
+    print("written to", record.write("first_weights", result))
 
 
 if __name__ == "__main__":

@@ -13,20 +13,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+import record
 import torch
 from torch import nn
 
@@ -34,9 +31,10 @@ from models import registry
 from models.profile import Measurement, Profile, count, figure, measure, profile, table
 from models.selective_scan import using
 
-RESULTS = Path(__file__).parent / "results"
 THREADS = 2
 SIZES = (256, 512, 768, 1024, 1536, 2048)
+DRAWN_SIZES = (256, 512, 1024)
+QUICK = (64, 96, 128)
 DRAWN = ("ldm-net", "vmamba", "scgc-net-base", "segformer-b4", "upernet-swin-small")
 
 
@@ -114,41 +112,26 @@ def draw(names: Sequence[str], sizes: Sequence[int], path: Path) -> list[Profile
     return profiles
 
 
-def machine() -> dict[str, Any]:
-    """When, on what and of which commit the numbers are."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit,
-        "cpu": cpu or platform.processor(),
-        "cores": os.cpu_count(),
-        "load_before": os.getloadavg(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
-
-
 def main() -> None:
     """Run all of it, or a quick look."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small images, to see that it runs")
     quick = parser.parse_args().quick
     torch.set_num_threads(THREADS)
-    about, sizes = machine(), (64, 96, 128) if quick else SIZES
-    folder = Path(tempfile.mkdtemp()) if quick else RESULTS
-    folder.mkdir(exist_ok=True)
+    about = record.machine() | {"threads": THREADS, "torch": torch.__version__}
+    sizes, drawn = (QUICK, QUICK) if quick else (SIZES, DRAWN_SIZES)
     results = {
         "machine": about,
         "compare": compare(64 if quick else 512, rounds=2 if quick else 7),
         "growth": growth("ldm-net", sizes),
-        "profiles": [asdict(row) for row in draw(DRAWN, sizes, folder / "networks.png")],
     }
-    (folder / "networks.json").write_text(json.dumps(results, indent=2) + "\n")
-    print(f"wrote {folder / 'networks.json'}")
+    print(json.dumps(results, indent=2))
+    if not quick:
+        print("written to", record.write("networks", results))
+    folder = Path(tempfile.mkdtemp()) if quick else record.RESULTS
+    results["profiles"] = [asdict(row) for row in draw(DRAWN, drawn, folder / "networks.png")]
+    if not quick:
+        record.write("networks", results)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
+import record
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,7 +27,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from models.selective_scan import using  # noqa: E402
 from models.vss import SS2D  # noqa: E402
 
-RESULTS = Path(__file__).parent / "results" / "scan.json"
 SIDE, CHANNELS = 128, 96
 THREADS = 2
 
@@ -181,13 +179,14 @@ def _high_water_mib() -> float:
 
 
 def main() -> None:
-    """Measure every case, print the record and write it to `RESULTS`."""
+    """Measure every case, print the record and write it to benchmarks/results/scan.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", help="measure one case, print JSON and stop")
     case = parser.parse_args().case
     if case:
         print(json.dumps(measure(case)))
         return
+    about = record.machine() | {"threads": THREADS, "torch": torch.__version__}
     _apart("ours, training step")  # leaves the compiled kernels on disk
     cases = {name: _apart(name) for name in CASES}
     ratios = {
@@ -197,10 +196,9 @@ def main() -> None:
         }
         for ours, theirs in RATIOS
     }
-    RESULTS.parent.mkdir(exist_ok=True)
-    record = {"when": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine(), "cases": cases}
-    RESULTS.write_text(json.dumps(record | {"ratios": ratios}, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(record | {"ratios": ratios}, indent=2))
+    result = {"machine": about, "cases": cases, "ratios": ratios}
+    print(json.dumps(result, indent=2))
+    print("written to", record.write("scan", result))
 
 
 def _apart(case: str) -> dict[str, float]:
@@ -208,16 +206,6 @@ def _apart(case: str) -> dict[str, float]:
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     result: dict[str, float] = json.loads(out)
     return result
-
-
-def machine() -> dict[str, str | int]:
-    """What the numbers were measured on."""
-    cpu = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-         if line.startswith("model name")),
-        platform.processor(),
-    )  # fmt: skip
-    return {"cpu": cpu, "threads": THREADS, "torch": torch.__version__}
 
 
 if __name__ == "__main__":

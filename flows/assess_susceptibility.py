@@ -59,8 +59,10 @@ class Fitted:
 
 
 @flow(name=NAME)
-def assess_susceptibility(event_id: str, options: ResponseOptions) -> Assessed:
-    """Fit, score and map susceptibility from the event's published inventory.
+def assess_susceptibility(
+    event_id: str, options: ResponseOptions, version: int | None = None
+) -> Assessed:
+    """Fit, score and map susceptibility from an inventory version, by default the published one.
 
     Without a DEM, or with too few landslides, there is no map but a reason; that is no failure.
 
@@ -70,7 +72,7 @@ def assess_susceptibility(event_id: str, options: ResponseOptions) -> Assessed:
     world = open_world()
     with world.engine.connect() as connection:
         aoi = find_aoi(connection, event_id)
-        inventory = get_inventory(connection, event_id)
+        inventory = get_inventory(connection, event_id, version)
     if options.dem is None:
         return Assessed(None, "no elevation model was given; add one with --dem FILE")
     if not inventory.landslide_count:

@@ -139,6 +139,9 @@ def test_a_new_threshold_makes_a_new_version_and_supersedes_the_old(registered, 
     map_landslides(EVENT, options.model_copy(update={"threshold": 0.8}))
     versions = rows(registered, "SELECT version, status FROM scarp.inventory ORDER BY 1")
     assert versions == [(1, "superseded"), (2, "published")]
+    again = respond(EVENT, options)
+    assert again.mapped.inventory.status == "superseded"
+    assert "version 1, superseded" in again.report.read_text()
 
 
 def test_a_dem_of_half_the_area_gives_half_a_map_and_a_doubt(registered, options, tmp_path):
