@@ -25,6 +25,8 @@ _numbers = count(1)
 def pytest_configure() -> None:
     """Keep whatever runs a flow or a command away from the data folder of who runs the tests."""
     os.environ["SCARP_HOME"] = tempfile.mkdtemp(prefix="scarp-tests-home-")
+    # Tells Prefect to be silent, which it must hear before any test imports it.
+    import flows  # noqa: F401
 
 
 def pytest_unconfigure() -> None:

@@ -133,6 +133,8 @@ def test_it_moves_to_another_port_when_its_own_is_taken(home):
     before = urlsplit(postgres.start(home)).port
     postgres.stop(home, force=True)
     with socket.socket() as thief:
+        # Connections of the server that just stopped may still linger on its port.
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         thief.bind(("127.0.0.1", before))
         thief.listen()
         url = postgres.start(home)
