@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flows.progress import report
 from models.weights import load
+from tasks.errors import CatalogError
 from tasks.imagery.folder import read_folder
 from tasks.imagery.mosaic import prepare_mosaic
 from tasks.inventory.export import export_inventory
@@ -47,7 +48,10 @@ def map_image(
     """
     network, card = load(weights)
     level = threshold or card.threshold
-    (scene,) = read_folder(image)
+    scenes = read_folder(image)
+    if len(scenes) != 1:
+        raise CatalogError(f"{image} holds {len(scenes)} images; name one of them")
+    scene = scenes[0]
     mosaic = prepare_mosaic([scene], AreaOfInterest(scene.footprint, "given"), out)
     plan = WindowPlan(window_px, window_px // 8)
     tags = {"SCARP_WEIGHTS": card.digest, "SCARP_IMAGE": scene.checksum}

@@ -125,7 +125,6 @@ class Doubt:
         "gsd-outside-training",
         "dem-partial",
         "few-landslides",
-        "skipped",
     ]
     text: str
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,7 +17,6 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.errors import RasterioError
 from rasterio.features import shapes
 from rasterio.io import DatasetWriter
 from rasterio.warp import transform_bounds
@@ -31,7 +28,7 @@ from tasks.errors import NoImageryError, RasterError
 from tasks.events.aoi import as_multipolygon, continuous_longitudes, split_at_antimeridian
 from tasks.imagery.clouds import clear_mask, middle
 from tasks.imagery.rasters import BandOnGrid, area_on, grid_wkt, inside, on_grid, open_band
-from tasks.publish.products import FULL_DISK_BYTES, storage_error, written_aside
+from tasks.publish.products import room_for, written_aside
 from tasks.types import AreaOfInterest, Mosaic, Scene
 
 BLOCK_PX = 512
@@ -112,7 +109,7 @@ def prepare_mosaic(
     grid = event_grid(scenes, aoi)
     names = [*COLOURS, "nir"] if all("nir" in scene.bands for scene in scenes) else list(COLOURS)
     path, index_path = folder / "mosaic.tif", folder / "scene_index.tif"
-    with written_aside(path) as aside, written_aside(index_path) as index_aside, _room_for(path):
+    with written_aside(path) as aside, written_aside(index_path) as index_aside, room_for(path):
         with ExitStack() as stack:
             opened = [stack.enter_context(_opened(scene, names, grid)) for scene in scenes]
             numbers = _common_numbers(opened)
@@ -122,16 +119,6 @@ def prepare_mosaic(
             _fill(image, index, opened, numbers, area, grid, snow_is_clear)
         observed = _observed(index_aside, aoi)
     return Mosaic(path, index_path, tuple(scenes), observed)
-
-
-@contextmanager
-def _room_for(path: Path) -> Iterator[None]:
-    """Say that the disk is full where it is: GDAL's errors on writing do not."""
-    try:
-        yield
-    except RasterioError as error:
-        full = shutil.disk_usage(path.parent).free < FULL_DISK_BYTES
-        raise storage_error(path, OSError(errno.ENOSPC, "") if full else error) from error
 
 
 def event_grid(scenes: Sequence[Scene], aoi: AreaOfInterest) -> GeoBox:

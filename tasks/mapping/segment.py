@@ -27,6 +27,7 @@ from tasks.publish.products import (
     SCORE_OFFSET,
     SCORE_SCALE,
     quantise,
+    room_for,
     scratch_beside,
     write_cog,
 )
@@ -81,7 +82,8 @@ def segment_scene(
                 output.set_band_description(1, "landslide score")
                 scores = _score_bands(source, indexes, network, card, mean, std, plan, progress)
                 for row, band in scores:
-                    _write_rows(output, row, band)
+                    with room_for(destination):
+                        _write_rows(output, row, band)
             return write_cog(partial, destination, tags=tags or {}, overview_resampling="average")
         except RasterioError as error:
             raise RasterError(f"{image}: cannot be read as a raster ({error})") from error

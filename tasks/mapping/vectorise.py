@@ -19,6 +19,7 @@ from tasks.publish.products import (
     SCORE_NODATA,
     SCORE_OFFSET,
     SCORE_SCALE,
+    room_for,
     scratch_beside,
     write_cog,
 )
@@ -38,7 +39,7 @@ def write_mask(score: Path, destination: Path, threshold: float, tags: dict[str,
     level = threshold_level(threshold)
     with rasterio.open(score) as source:
         profile = source.profile | {"driver": "GTiff", "nodata": MASK_NODATA, "BIGTIFF": "IF_SAFER"}
-        with scratch_beside(destination) as scratch:
+        with scratch_beside(destination) as scratch, room_for(destination):
             partial = scratch / "blocks.tif"
             with rasterio.open(partial, "w", **profile) as output:
                 for _, window in source.block_windows(1):

@@ -72,6 +72,20 @@ def quantise(score: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.where(np.isnan(levels), SCORE_NODATA, levels).astype(np.uint8)
 
 
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Say that the disk is full where it is while GDAL writes beside `path`: its errors do not.
+
+    Raises:
+        StorageError: GDAL could not write.
+    """
+    try:
+        yield
+    except RasterioError as error:
+        full = shutil.disk_usage(path.parent).free < FULL_DISK_BYTES
+        raise storage_error(path, OSError(errno.ENOSPC, "") if full else error) from error
+
+
 def storage_error(destination: Path, error: Exception) -> StorageError:
     """Say in one sentence why `destination` could not be written and what to do about it."""
     number = getattr(error, "errno", None)

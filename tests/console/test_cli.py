@@ -4,7 +4,9 @@ import json
 import shutil
 import sys
 
+import numpy as np
 import pytest
+import rasterio
 
 from console.cli import main
 from tests.conftest import EXAMPLE
@@ -207,6 +209,21 @@ def test_an_image_is_mapped_without_event_or_database(scarp, tmp_path, monkeypat
     assert code == 0, error
     result = json.loads(out)
     assert len(gpd.read_file(result["polygons"], layer="landslides")) == result["landslides"] > 0
+
+
+def test_a_folder_of_several_images_is_refused_by_map(scarp, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    with rasterio.open(EXAMPLE / "scenes" / "2023-05-23" / "SCL.tif") as band:
+        picture = np.stack([band.read(1)] * 3)
+        profile = band.profile | {"driver": "GTiff", "count": 3, "photometric": "RGB"}
+    for name in ("a.tif", "b.tif"):
+        with rasterio.open(folder / name, "w", **profile) as raster:
+            raster.write(picture)
+    code, _, error = scarp("map", str(folder), "-o", str(tmp_path / "out"))
+    assert code == 2
+    assert "2 images" in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_weights_are_listed_with_their_card(scarp):
