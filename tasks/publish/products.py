@@ -130,6 +130,7 @@ def write_cog(
     with written_aside(destination) as aside:
         try:
             _copy_as_cog(source, aside, tags, overview_resampling)
+            _read_through(aside)
         except (RasterioError, CPLE_BaseError) as error:
             raise _copy_error(source, destination, error) from error
     return destination
@@ -151,6 +152,13 @@ def _copy_as_cog(source: Path, target: Path, tags: dict[str, str], resampling: s
         bigtiff="IF_SAFER",
         num_threads="2",
     )
+
+
+def _read_through(cog: Path) -> None:
+    """Read every block: on a full disk GDAL closes a truncated file without an error."""
+    with rasterio.open(cog) as dataset:
+        for _, window in dataset.block_windows(1):
+            dataset.read(window=window)
 
 
 def _copy_error(source: Path, destination: Path, error: Exception) -> StorageError:
