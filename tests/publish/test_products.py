@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +96,28 @@ def test_a_full_device_is_named_and_leaves_nothing(tmp_path):
         aside.symlink_to("/dev/full")
         aside.write_bytes(b"x" * 100_000)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cog_cut_short_by_the_disk_is_never_put_in_place(tmp_path):
+    script = """
+import resource, sys
+from pathlib import Path
+import numpy as np, rasterio
+from tasks.errors import StorageError
+from tasks.publish.products import write_cog
+folder = Path(sys.argv[1])
+noise = np.random.default_rng(1).integers(0, 255, (1, 600, 600)).astype("uint8")
+profile = dict(driver="GTiff", width=600, height=600, count=1, dtype="uint8", crs="EPSG:32632",
+    transform=rasterio.Affine(3, 0, 700000, 0, -3, 4900000))
+with rasterio.open(folder / "source.tif", "w", **profile) as raster:
+    raster.write(noise)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    write_cog(folder / "source.tif", folder / "out" / "score.tif", tags={})
+except StorageError:
+    print("refused")
+"""
+    command = [sys.executable, "-c", script, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "refused"
+    assert list((tmp_path / "out").iterdir()) == []
