@@ -15,11 +15,18 @@ import psycopg
 import shapely
 from geoalchemy2.shape import from_shape, to_shape
 from shapely.geometry import MultiPolygon
-from sqlalchemy import Connection, Row, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, text, update
 
 from tasks.errors import EventError, InventoryError, StoreError
 from tasks.inventory.tables import event, inventory, landslide, scene
-from tasks.types import Doubt, InventoryStatus, Scene, geodesic_area_m2, geodesic_length_m
+from tasks.types import (
+    Doubt,
+    InventoryStatus,
+    Scene,
+    Screening,
+    geodesic_area_m2,
+    geodesic_length_m,
+)
 
 # Filled in by the database, or by `store_inventory` itself.
 _NOT_GIVEN = ("id", "inventory_id", "number", "geom", "centroid")
@@ -30,6 +37,7 @@ _REQUIRED = tuple(
     if column.name in MEASURES and not column.nullable and column.server_default is None
 )
 _TIMES = ("acquired_at", "reviewed_at")
+_SCREENED = ("screened_by", "screen_reason")
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,7 @@ class StoredInventory:
     scene_ids: tuple[str, ...]
     landslide_count: int
     area_m2: float
+    screens: tuple[Screening, ...]
     doubts: tuple[Doubt, ...]
     licence: str
     attribution: str
@@ -111,6 +120,7 @@ def store_inventory(
     landslides: gpd.GeoDataFrame,
     doubts: Sequence[Doubt],
     publish: bool,
+    screens: Sequence[Screening] = (),
     licence: str = "",
     attribution: str = "",
 ) -> StoredInventory:
@@ -130,9 +140,11 @@ def store_inventory(
         observed: ground seen clear, EPSG:4326; outside it nothing is known.
         scenes: scenes it was mapped from.
         landslides: valid (Multi)Polygons in EPSG:4326 with any of the columns `MEASURES`; area_m2
-            and perimeter_m are computed where missing, NaN is stored as unknown.
+            and perimeter_m are computed where missing, NaN is stored as unknown. Those screened
+            are kept with the reason, and not counted.
         doubts: reservations to keep with it.
         publish: publish it, which supersedes the version published before.
+        screens: what was screened.
         licence: licence of the inventory.
         attribution: whom to credit.
 
@@ -149,6 +161,7 @@ def store_inventory(
     stored = find_inventory(connection, event_id, digest)
     if stored is None:
         inventory_id = uuid4()
+        counted = rows[rows["screened_by"].isna()] if "screened_by" in rows else rows
         connection.execute(
             insert(inventory).values(
                 id=inventory_id,
@@ -162,8 +175,9 @@ def store_inventory(
                 observed=from_shape(observed, srid=4326),
                 observed_km2=geodesic_area_m2(observed) / 1e6,
                 scene_ids=[used.id for used in scenes],
-                landslide_count=len(rows),
-                area_m2=float(rows["area_m2"].sum()),
+                landslide_count=len(counted),
+                area_m2=float(counted["area_m2"].sum()),
+                screens=[asdict(screening) for screening in screens],
                 doubts=[asdict(doubt) for doubt in doubts],
                 licence=licence,
                 attribution=attribution,
@@ -180,12 +194,25 @@ def store_inventory(
 def read_landslides(connection: Connection, inventory_id: UUID) -> gpd.GeoDataFrame:
     """The landslides of an inventory, EPSG:4326, by number, with the columns `MEASURES`.
 
-    Unknown numbers and texts are NaN, unknown flags NA; a one-part outline is a Polygon.
+    Unknown numbers and texts are NaN, unknown flags NA; a one-part outline is a Polygon. What was
+    screened is not among them, and there are no columns about it.
     """
-    columns = [landslide.c[name] for name in MEASURES]
+    names = [name for name in MEASURES if name not in _SCREENED]
+    return _outlines(connection, inventory_id, names, landslide.c.screened_by.is_(None))
+
+
+def read_screened(connection: Connection, inventory_id: UUID) -> gpd.GeoDataFrame:
+    """What screens set aside of an inventory, with all `MEASURES`; else as `read_landslides`."""
+    return _outlines(connection, inventory_id, MEASURES, landslide.c.screened_by.is_not(None))
+
+
+def _outlines(
+    connection: Connection, inventory_id: UUID, names: Sequence[str], which: ColumnElement[bool]
+) -> gpd.GeoDataFrame:
+    columns = [landslide.c[name] for name in names]
     query = (
         select(landslide.c.number, *columns, func.ST_AsBinary(landslide.c.geom).label("geometry"))
-        .where(landslide.c.inventory_id == inventory_id)
+        .where(landslide.c.inventory_id == inventory_id, which)
         .order_by(landslide.c.number)
     )
     result = connection.execute(query)
@@ -248,6 +275,7 @@ def _read(row: Row[Any]) -> StoredInventory:
         scene_ids=tuple(row.scene_ids),
         landslide_count=row.landslide_count,
         area_m2=row.area_m2,
+        screens=tuple(Screening(**screening) for screening in row.screens),
         doubts=tuple(Doubt(**doubt) for doubt in row.doubts),
         licence=row.licence,
         attribution=row.attribution,

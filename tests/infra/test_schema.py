@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import geopandas as gpd
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -28,7 +29,9 @@ from infra.schema import (
 from infra.settings import Settings
 from tasks.events.registry import register
 from tasks.inventory import tables
-from tasks.types import AreaOfInterest, Event
+from tasks.inventory.runs import start_run
+from tasks.inventory.store import store_inventory
+from tasks.types import AreaOfInterest, Event, Provenance
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "database.md"
 STORM = Event("storm", "rainfall", "A storm", datetime(2023, 5, 17, tzinfo=UTC), 11.9, 44.2)
@@ -113,6 +116,44 @@ def test_down_and_up_again_with_rows_in_place(engine):
     migrate(engine)
     with engine.begin() as connection:
         assert register(connection, STORM, AREA) == "registered"
+
+
+def test_without_screens_what_they_set_aside_goes_and_the_rest_stays(engine):
+    run = Provenance(STORM.id, {})
+    outlines = [box(11.9, 44.2, 11.91, 44.21), box(11.92, 44.2, 11.93, 44.21)]
+    found = gpd.GeoDataFrame(
+        {"length_m": 800.0, "length_axis": "downslope", "screened_by": [None, "slope"]},
+        geometry=outlines,
+        crs=4326,
+    ).assign(screen_reason=[None, "too flat"])
+    with engine.begin() as connection:
+        register(connection, STORM, AREA)
+        store_inventory(
+            connection,
+            event_id=STORM.id,
+            run_id=start_run(connection, run, "test", None, "c0ffee"),
+            digest="one",
+            method="manual",
+            threshold=None,
+            minimum_mapping_unit_m2=0,
+            observed=AREA.geometry,
+            scenes=[],
+            landslides=found,
+            doubts=[],
+            publish=True,
+        )
+    count = text(
+        "SELECT landslide_count, number FROM scarp.v_landslides JOIN scarp.v_inventories "
+        "USING (inventory_id)"
+    )
+    with engine.begin() as connection:
+        command.downgrade(alembic_config(connection), "0001")
+        assert connection.execute(count).all() == [(1, 1)]
+    migrate(engine)
+    with engine.begin() as connection:
+        assert connection.execute(count).all() == [(1, 1)]
+        axis = text("SELECT length_axis FROM scarp.v_landslides")
+        assert connection.scalar(axis) == "longest"
 
 
 def test_migrating_an_up_to_date_schema_changes_nothing(engine):

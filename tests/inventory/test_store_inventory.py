@@ -25,9 +25,17 @@ from tasks.inventory.store import (
     get_inventory,
     list_inventories,
     read_landslides,
+    read_screened,
     store_inventory,
 )
-from tasks.types import AreaOfInterest, Doubt, Event, Provenance, geodesic_area_m2
+from tasks.types import (
+    AreaOfInterest,
+    Doubt,
+    Event,
+    Provenance,
+    Screening,
+    geodesic_area_m2,
+)
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "data" / "hokkaido2018" / "inventory.gpkg"
 HOKKAIDO = Event(
@@ -145,6 +153,33 @@ def test_a_draft_stored_again_to_be_published_is_published(engine, run_id):
 def test_an_observed_area_that_crosses_itself_is_refused(engine, run_id):
     with engine.begin() as connection, pytest.raises(InventoryError, match="observed area is not"):
         store(connection, run_id, observed=MultiPolygon([BOWTIE]))
+
+
+def test_what_was_screened_is_kept_with_its_reason_and_is_no_landslide(engine, run_id):
+    set_aside = slides().assign(
+        screened_by=[None, "slope", None], screen_reason=[None, "mean slope 3.2° < 5°", None]
+    )
+    asked = Screening("slope", "mean slope below 5°", set_aside=1)
+    with engine.begin() as connection:
+        stored = store(connection, run_id, landslides=set_aside, screens=[asked])
+        kept = read_landslides(connection, stored.id)
+        screened = read_screened(connection, stored.id)
+        shown = connection.scalars(text("SELECT number FROM scarp.v_landslides")).all()
+        every = connection.scalars(text("SELECT number FROM scarp.v_landslides_all")).all()
+        apart = connection.execute(text("SELECT number, screened_by FROM scarp.v_screened")).all()
+        view = connection.scalar(text("SELECT screens FROM scarp.v_inventories"))
+    assert stored.screens == (asked,) and view[0]["asked"] == asked.asked
+    assert (stored.landslide_count, kept["number"].tolist()) == (2, [1, 3])
+    assert stored.area_m2 == pytest.approx(kept["area_m2"].sum())
+    assert "screened_by" not in kept
+    assert screened["screen_reason"].tolist() == ["mean slope 3.2° < 5°"]
+    assert (shown, every, apart) == ([1, 3], [1, 3], [(2, "slope")])
+
+
+def test_a_screen_without_a_reason_is_refused(engine, run_id):
+    silent = slides().assign(screened_by=["slope", None, None])
+    with engine.begin() as connection, pytest.raises(InventoryError, match="screened"):
+        store(connection, run_id, landslides=silent)
 
 
 def test_analysts_see_the_published_landslides_only(engine, run_id):
