@@ -27,7 +27,7 @@ _WGS84 = Geod(ellps="WGS84")
 
 def geodesic_area_m2(geometry: BaseGeometry) -> float:
     """Area on the WGS 84 ellipsoid in m², whatever the ring orientation (EPSG:4326 in)."""
-    return abs(float(_WGS84.geometry_area_perimeter(geometry)[0]))
+    return float(geodesic_measures([geometry])[0][0])
 
 
 def geodesic_length_m(geometry: BaseGeometry) -> float:
@@ -38,15 +38,18 @@ def geodesic_length_m(geometry: BaseGeometry) -> float:
 def geodesic_measures(
     areas: Sequence[BaseGeometry] | NDArray[np.object_],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Areas in m² and outer perimeters in m of many areas: the two functions above, 5 times faster.
+    """Areas and outer perimeters on the WGS 84 ellipsoid, whatever the ring orientation.
 
     Args:
-        areas: Polygons or MultiPolygons in EPSG:4326, shape (n,).
+        areas: Polygons, MultiPolygons or collections of them in EPSG:4326, shape (n,); lines and
+            points in a collection count nothing.
 
     Returns:
-        Two arrays of shape (n,).
+        Areas in m² and perimeters in m, each of shape (n,).
     """
     parts, owners = shapely.get_parts(np.asarray(areas, object), return_index=True)
+    solid = (shapely.get_dimensions(parts) == 2) & ~shapely.is_empty(parts)
+    parts, owners = parts[solid], owners[solid]
     if not len(parts):
         return np.zeros(len(areas)), np.zeros(len(areas))
     _, points, (ring_ends, first_rings) = shapely.to_ragged_array(parts, include_z=False)
@@ -58,10 +61,9 @@ def geodesic_measures(
     signed, perimeters = np.array(measured).T
     rings, outer = np.abs(signed), first_rings[:-1]
     part_areas = 2 * rings[outer] - np.add.reduceat(rings, outer)
-    return (
-        np.bincount(owners, part_areas, minlength=len(areas)),
-        np.bincount(owners, perimeters[outer], minlength=len(areas)),
-    )
+    totals = np.zeros((2, len(areas)))
+    np.add.at(totals, (slice(None), owners), np.stack([part_areas, perimeters[outer]]))
+    return totals[0], totals[1]
 
 
 @dataclass(frozen=True)
