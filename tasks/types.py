@@ -50,8 +50,9 @@ def geodesic_measures(
     parts, owners = shapely.get_parts(np.asarray(areas, object), return_index=True)
     solid = (shapely.get_dimensions(parts) == 2) & ~shapely.is_empty(parts)
     parts, owners = parts[solid], owners[solid]
+    area, perimeter = np.zeros(len(areas)), np.zeros(len(areas))
     if not len(parts):
-        return np.zeros(len(areas)), np.zeros(len(areas))
+        return area, perimeter
     _, points, (ring_ends, first_rings) = shapely.to_ragged_array(parts, include_z=False)
     longitude, latitude = np.ascontiguousarray(points.T)
     measured = [
@@ -60,10 +61,9 @@ def geodesic_measures(
     ]
     signed, perimeters = np.array(measured).T
     rings, outer = np.abs(signed), first_rings[:-1]
-    part_areas = 2 * rings[outer] - np.add.reduceat(rings, outer)
-    totals = np.zeros((2, len(areas)))
-    np.add.at(totals, (slice(None), owners), np.stack([part_areas, perimeters[outer]]))
-    return totals[0], totals[1]
+    np.add.at(area, owners, 2 * rings[outer] - np.add.reduceat(rings, outer))
+    np.add.at(perimeter, owners, perimeters[outer])
+    return area, perimeter
 
 
 @dataclass(frozen=True)
