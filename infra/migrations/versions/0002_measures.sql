@@ -17,7 +17,8 @@ SELECT landslide.id AS landslide_id, inventory.event_id, landslide.inventory_id,
     landslide.reviewed_by, landslide.reviewed_at, inventory.method,
     ST_X(landslide.centroid) AS longitude, ST_Y(landslide.centroid) AS latitude, landslide.geom,
     landslide.length_axis, landslide.slope_min_deg, landslide.slope_max_deg,
-    landslide.slope_std_deg, landslide.aspect_concentration, landslide.score_max, landslide.body
+    landslide.slope_std_deg, landslide.aspect_concentration, landslide.relief_share,
+    landslide.score_max, landslide.body
 FROM scarp.landslide
 JOIN scarp.inventory ON inventory.id = landslide.inventory_id
 WHERE landslide.screened_by IS NULL;

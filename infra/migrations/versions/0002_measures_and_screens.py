@@ -30,6 +30,7 @@ CHECKS = {
     "slope_max_deg": "slope_max_deg >= 0 AND slope_max_deg <= 90",
     "slope_std_deg": "slope_std_deg >= 0 AND slope_std_deg < 'Infinity'",
     "aspect_concentration": "aspect_concentration >= 0 AND aspect_concentration <= 1",
+    "relief_share": "relief_share >= 0 AND relief_share <= 1",
     "score_max": "score_max >= 0 AND score_max <= 1",
     "screened": "(screened_by IS NULL) = (screen_reason IS NULL)",
 }
@@ -109,6 +110,11 @@ def _columns() -> list[sa.Column[Any]]:
             "aspect_concentration",
             sa.Double(),
             comment="Mean resultant length of aspect: 1 faces one way, 0 every way.",
+        ),
+        sa.Column(
+            "relief_share",
+            sa.Double(),
+            comment="Share of the outline whose elevation is known, 0-1; NULL without a DEM.",
         ),
         sa.Column(
             "score_max",
