@@ -38,7 +38,7 @@ from tasks.types import AreaOfInterest, Doubt, Event, Mosaic, Provenance, SceneJ
 
 NAME = "map-landslides"
 # Raised when a change of code changes what the same inputs give, so that old products are redone.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 SEARCH_BEFORE = timedelta(days=365)
 
 

@@ -5,14 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
+VIEWS = (1, 4, 8)
 
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """How a scene is cut into windows; sizes in pixels, `overlap` shared by neighbours."""
+    """How a network is led over a scene.
+
+    Attributes:
+        size: side of a window in pixels.
+        overlap: pixels that neighbours share at least.
+        views: how often each window is scored: 1 as it is, 4 with its flips, 8 with its
+            transposition too; scores of all views are averaged.
+        batch: windows of one row given to the network at once.
+    """
 
     size: int = 512
     overlap: int = 64
+    views: int = 1
+    batch: int = 1
 
     def __post_init__(self) -> None:
         """Refuse a plan whose windows would never advance."""
@@ -21,32 +34,73 @@ class WindowPlan:
                 f"window size {self.size} and overlap {self.overlap}: the size must be at least 32 "
                 "and the overlap between 0 and half the size"
             )
+        if self.views not in VIEWS or self.batch < 1:
+            raise ValueError(
+                f"views {self.views} and batch {self.batch}: views must be one of {VIEWS} "
+                "and a batch at least 1"
+            )
+
+
+@dataclass(frozen=True)
+class Band:
+    """One row of windows: rows `start` to `stop` of the `height` of a scene.
+
+    Rows from `alone` to `below` are seen by no other row of windows (none if `alone` is not less
+    than `below`); those before `following`, where the next row of windows starts, are final once
+    this band has been added to the ones above.
+    """
+
+    height: int
+    start: int
+    stop: int
+    alone: int
+    below: int
+    following: int
 
 
 def window_starts(length: int, plan: WindowPlan) -> list[int]:
     """First pixel of each window along one axis of `length` pixels.
 
-    The windows cover [0, length) without stepping outside it: the last one is moved back to end
-    at the border, and an axis shorter than a window has the single start 0.
+    As few windows as cover [0, length) without stepping outside it, spread evenly, so that each
+    sees as much of the scene as any; an axis shorter than a window has the single start 0.
     """
-    if length <= plan.size:
-        return [0]
-    stride = plan.size - plan.overlap
-    return [*range(0, length - plan.size, stride), length - plan.size]
+    room = max(0, length - plan.size)
+    gaps = -(-room // (plan.size - plan.overlap))
+    return [room * i // max(gaps, 1) for i in range(gaps + 1)]
 
 
-def blend_weights(start: int, length: int, plan: WindowPlan) -> np.ndarray:
+def bands(height: int, plan: WindowPlan) -> list[Band]:
+    """The rows of windows of a scene of `height` rows, from top to bottom."""
+    starts = window_starts(height, plan)
+    rows = min(plan.size, height)
+    found = []
+    for number, start in enumerate(starts):
+        stop = start + rows
+        following = starts[number + 1] if number + 1 < len(starts) else height
+        alone = starts[number - 1] + rows if number else 0
+        # Where nothing is seen by this row alone, all of it waits for its neighbours.
+        alone = alone if alone < following else stop
+        found.append(Band(height, start, stop, alone, max(alone, following), following))
+    return found
+
+
+def blend_weights(start: int, length: int, plan: WindowPlan) -> NDArray[np.float32]:
     """Weight of each pixel of the window at `start`, along one axis.
 
-    A linear ramp over the overlap towards every neighbour, 1 elsewhere; the border of the scene
-    keeps full weight, since no neighbour sees it better.
+    Towards every neighbour a quarter of the overlap has no weight, since a network sees least
+    there, and half of it is a linear ramp; all else, the border of the scene included, has 1.
 
     Returns:
-        float32, shape (min(plan.size, length),), values in (0, 1].
+        float32, shape (min(plan.size, length),), values in [0, 1]; no pixel is without weight in
+        all of its windows.
     """
     size = min(plan.size, length)
     weights = np.ones(size, np.float32)
-    ramp = (np.arange(plan.overlap, dtype=np.float32) + 0.5) / max(plan.overlap, 1)
+    unseen = plan.overlap // 4
+    ramp = np.zeros(plan.overlap, np.float32)
+    slope = np.arange(plan.overlap - 2 * unseen, dtype=np.float32) + 0.5
+    ramp[unseen : plan.overlap - unseen] = slope / max(slope.size, 1)
+    ramp[plan.overlap - unseen :] = 1
     if start > 0:
         weights[: plan.overlap] = ramp
     if start + size < length:

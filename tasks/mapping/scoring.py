@@ -1,0 +1,157 @@
+"""Rows of windows through a network: read ahead, scored and blended at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rasterio.windows import Window
+from torch import Tensor
+
+from models.weights import Card
+from tasks.mapping.ahead import ahead
+from tasks.mapping.blend import BandScores, ScoredWindow, blend_row
+from tasks.mapping.source import Normaliser, Statistics, open_source
+from tasks.mapping.windows import Band, WindowPlan, window_starts
+
+_READ_AHEAD = 2
+_SCORED_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything but the network that decides what a row of windows gives; it can be sent away."""
+
+    image: str
+    card: Card
+    statistics: Statistics
+    plan: WindowPlan
+    device: str
+    disagreement: bool
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Windows of one row: `pixels` (n, bands, rows, cols) and `seen` of those that show ground."""
+
+    columns: list[int]
+    shown: list[int]
+    pixels: NDArray[np.float32]
+    seen: NDArray[np.bool_]
+
+
+def score_bands(
+    job: Job,
+    network: torch.nn.Module,
+    bands: Sequence[Band],
+    each: Callable[[], None] = lambda: None,
+) -> Iterator[BandScores]:
+    """Score rows of windows of an image.
+
+    One thread reads, one runs the network, and the caller's blends.
+
+    Args:
+        job: what to do.
+        network: on the job's device; (n, bands, h, w) float32 and a (n, 1, h, w) validity mask in,
+            logits out.
+        bands: the rows wanted, from top to bottom.
+        each: called after every window.
+
+    Yields:
+        The scores of each row, which depend on nothing but the job, the network and the row.
+
+    Raises:
+        RasterError: the image cannot be read.
+    """
+    with open_source(job.image, job.card) as source:
+        width = source.dataset.width
+    scored = ahead(_score(job, network, ahead(_read(job, bands), _READ_AHEAD)), _SCORED_AHEAD)
+    windows = (window for batch in scored for window in batch)
+    columns = len(window_starts(width, job.plan))
+    for band in bands:
+        row = _told(islice(windows, columns), each)
+        yield blend_row(row, band, width, job.plan, job.disagreement)
+
+
+def _told(windows: Iterable[ScoredWindow], each: Callable[[], None]) -> Iterator[ScoredWindow]:
+    for window in windows:
+        yield window
+        each()
+
+
+def _read(job: Job, bands: Sequence[Band]) -> Generator[_Batch]:
+    with open_source(job.image, job.card) as source:
+        normalise = Normaliser(job.card, job.statistics, source.dataset.dtypes[0])
+        width = min(job.plan.size, source.dataset.width)
+        for band in bands:
+            columns = iter(window_starts(source.dataset.width, job.plan))
+            while some := list(islice(columns, job.plan.batch)):
+                shape = (len(some), band.stop - band.start, width)
+                pixels = np.empty((shape[0], len(job.card.bands), *shape[1:]), np.float32)
+                seen = np.empty(shape, bool)
+                shown: list[int] = []
+                for column in some:
+                    stored, valid = source.read(Window(column, band.start, width, shape[1]))
+                    if valid.any():
+                        normalise(stored, valid, pixels[len(shown)])
+                        seen[len(shown)] = valid
+                        shown.append(column)
+                yield _Batch(some, shown, pixels[: len(shown)], seen[: len(shown)])
+
+
+def _score(
+    job: Job, network: torch.nn.Module, batches: Iterable[_Batch]
+) -> Generator[list[ScoredWindow]]:
+    device = torch.device(job.device)
+    with torch.inference_mode(), _precision(device):
+        for batch in batches:
+            found = dict.fromkeys(batch.columns, (None, None))
+            if batch.shown:
+                pixels = torch.from_numpy(batch.pixels).to(device, non_blocking=True)
+                seen = torch.from_numpy(batch.seen)[:, None].to(device, non_blocking=True)
+                scores = mean_score(network, pixels, seen, job.plan.views).cpu().numpy()
+                found |= dict(zip(batch.shown, zip(scores, batch.seen, strict=True), strict=True))
+            yield [ScoredWindow(column, *found[column]) for column in batch.columns]
+
+
+def mean_score(network: torch.nn.Module, pixels: Tensor, seen: Tensor, views: int) -> Tensor:
+    """Score of a batch, float32 (n, h, w) in 0-1, averaged over views of it.
+
+    Args:
+        network: as `score_bands` takes it.
+        pixels: (n, bands, h, w).
+        seen: bool (n, 1, h, w).
+        views: 1, 4 (flips) or 8 (flips, and each transposed).
+    """
+    total = torch.zeros_like(pixels[:, 0], dtype=torch.float32)
+    for view in range(views):
+        logits = network(_turned(pixels, view), _turned(seen, view))
+        total += _turned_back(torch.sigmoid(logits.float()), view)[:, 0]
+    return total / views
+
+
+def _flips(view: int) -> list[int]:
+    return [axis for axis, bit in ((-1, 1), (-2, 2)) if view & bit]
+
+
+def _turned(x: Tensor, view: int) -> Tensor:
+    x = x.flip(_flips(view))
+    return x.transpose(-1, -2).contiguous() if view & 4 else x
+
+
+def _turned_back(x: Tensor, view: int) -> Tensor:
+    x = x.transpose(-1, -2) if view & 4 else x
+    return x.flip(_flips(view))
+
+
+def _precision(device: torch.device) -> AbstractContextManager[object]:
+    """Half precision where it is fast: bfloat16, or float16 on GPUs without it."""
+    if device.type != "cuda":
+        return nullcontext()
+    kind = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.autocast("cuda", dtype=kind)

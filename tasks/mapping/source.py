@@ -1,0 +1,202 @@
+"""The image as a network reads it: bands by name, at a resolution the network was trained for."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from models.weights import Card
+from tasks.errors import RasterError
+from tasks.imagery.rasters import open_raster, read_errors
+
+_STATISTICS_PX = 1024
+_CHECKSUM_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of each band over the scene's valid pixels, as float32."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An open image; bands in the card's order, on the working grid."""
+
+    image: str
+    card: Card
+    dataset: DatasetReader
+    indexes: tuple[int, ...]
+
+    def read(
+        self, window: Window | None = None, shape: tuple[int, int] | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Stored numbers (bands, rows, cols) and where somebody looked (rows, cols).
+
+        Args:
+            window: part of the grid; all of it if None.
+            shape: rows and columns to thin it out to by nearest neighbours.
+
+        Raises:
+            RasterError: the file is truncated.
+            TransientError: the server that holds it timed out or answered 429 or 5xx.
+        """
+        bands = (len(self.indexes), *shape) if shape else None
+        with read_errors("image", self.image):
+            pixels = self.dataset.read(self.indexes, window=window, out_shape=bands)
+            seen = self.dataset.dataset_mask(window=window, out_shape=shape) > 0
+        if np.issubdtype(pixels.dtype, np.floating):
+            seen &= np.isfinite(pixels).all(axis=0)
+        return pixels, seen
+
+    def statistics(self) -> Statistics:
+        """Of at most 1024 by 1024 pixels spread over the scene, whatever the windows.
+
+        Raises:
+            RasterError: no pixel is valid.
+        """
+        height, width = self.dataset.shape
+        shrink = max(1.0, max(height, width) / _STATISTICS_PX)
+        pixels, seen = self.read(shape=(max(1, int(height / shrink)), max(1, int(width / shrink))))
+        if not seen.any():
+            raise RasterError(f"{self.image}: no pixel is valid, so there is nothing to map")
+        values = pixels[:, seen].astype(np.float32)
+        return Statistics(
+            tuple(values.mean(axis=1).tolist()), tuple(values.std(axis=1).clip(1e-6).tolist())
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this image from another: its grid and, for a file, size and checksum."""
+        grid = {
+            "shape": list(self.dataset.shape),
+            "bands": list(self.indexes),
+            "dtype": self.dataset.dtypes[0],
+            "crs": self.dataset.crs.to_wkt(),
+            "transform": list(self.dataset.transform)[:6],
+        }
+        path = Path(self.image)
+        if not path.is_file():
+            return grid | {"address": self.image}
+        return grid | {"bytes": path.stat().st_size, "crc32": _crc32(path)}
+
+
+class Normaliser:
+    """Numbers of an image to what the network saw in training; 0 where nobody looked."""
+
+    def __init__(self, card: Card, statistics: Statistics, dtype: str) -> None:
+        self._card = card
+        self._mean = np.asarray(statistics.mean, np.float32)
+        self._std = np.asarray(statistics.std, np.float32)
+        kind = np.dtype(dtype)
+        # Short integers take few values, so all of them are normalised beforehand.
+        self._values: NDArray[np.float32] | None = None
+        if kind.kind in "ui" and kind.itemsize <= 2:
+            self._unsigned = np.dtype(f"u{kind.itemsize}")
+            every = np.arange(1 << 8 * kind.itemsize, dtype=self._unsigned).view(kind)
+            bands = len(self._mean)
+            self._values = self._apply(np.broadcast_to(every, (bands, 1, every.size)))[:, 0]
+
+    def __call__(
+        self, pixels: NDArray[Any], seen: NDArray[np.bool_], out: NDArray[np.float32]
+    ) -> None:
+        """Fill `out` (bands, rows, cols) from the stored numbers of one window."""
+        if self._values is None:
+            out[:] = self._apply(pixels)
+        else:
+            for band, values, place in zip(pixels, self._values, out, strict=True):
+                np.take(values, band.view(self._unsigned), out=place, mode="clip")
+        out *= seen
+
+    def _apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        return self._card.normalisation.apply(pixels, self._mean, self._std)
+
+
+@contextmanager
+def open_source(image: str | Path, card: Card) -> Iterator[Source]:
+    """Open an image for a network.
+
+    It is read at its own resolution if the network was trained for it, else resampled to the
+    nearest end of the card's range.
+
+    Args:
+        image: a path, or anything else rasterio opens, with bands described by the common names in
+            `card.bands`, projected, north up, with a mask (internal, alpha or nodata) that is zero
+            where nobody looked.
+        card: the bands and the resolution the weights were trained with.
+
+    Raises:
+        RasterError: the image is missing, truncated, not georeferenced, geographic or rotated, or
+            lacks a band.
+        TransientError: the server that holds it timed out or answered 429 or 5xx.
+    """
+    name = str(image).removeprefix("/vsicurl/")
+    with open_raster(name, "image") as dataset:
+        _check(dataset, name)
+        indexes = _band_indexes(dataset, name, card)
+        with read_errors("image", name), _working_grid(dataset, card) as view:
+            yield Source(name, card, view, indexes)
+
+
+def _check(dataset: DatasetReader, name: str) -> None:
+    if not dataset.crs.is_projected:
+        raise RasterError(
+            f"{name}: the image must be in a projected CRS, it has {dataset.crs}; "
+            "reproject it to UTM"
+        )
+    if dataset.transform.b or dataset.transform.d:
+        raise RasterError(f"{name}: the image's grid is rotated; warp it north up (gdalwarp)")
+
+
+def _band_indexes(dataset: DatasetReader, name: str, card: Card) -> tuple[int, ...]:
+    names = list(dataset.descriptions)
+    missing = [band for band in card.bands if band not in names]
+    if missing:
+        raise RasterError(
+            f"{name}: band {missing[0]!r} is missing (it has {names}); weights {card.name!r} "
+            f"need {list(card.bands)}"
+        )
+    return tuple(names.index(band) + 1 for band in card.bands)
+
+
+@contextmanager
+def _working_grid(dataset: DatasetReader, card: Card) -> Iterator[DatasetReader]:
+    gsd = abs(dataset.transform.a)
+    low, high = card.gsd_range_m
+    factor = min(max(gsd, low), high) / gsd
+    if abs(factor - 1) < 0.01:
+        yield dataset
+        return
+    width, height = (max(1, round(side / factor)) for side in (dataset.width, dataset.height))
+    scale = Affine.scale(dataset.width / width, dataset.height / height)
+    with WarpedVRT(
+        dataset,
+        crs=dataset.crs,
+        transform=dataset.transform * scale,
+        width=width,
+        height=height,
+        resampling=Resampling.average if factor > 1 else Resampling.bilinear,
+        add_alpha=True,
+    ) as view:
+        yield view
+
+
+def _crc32(path: Path) -> int:
+    found = 0
+    with path.open("rb") as file:
+        while part := file.read(_CHECKSUM_BYTES):
+            found = zlib.crc32(part, found)
+    return found
