@@ -76,6 +76,17 @@ def url() -> None:
 
 
 @app.command()
+def describe() -> None:
+    """Say what every view and column means, as Markdown. Example: scarp db describe."""
+    from infra.describe import describe_views
+    from infra.schema import open_engine
+    from infra.settings import Settings
+
+    with open_engine(Settings()).connect() as connection:
+        typer.echo(describe_views(connection), nl=False)
+
+
+@app.command()
 def psql(
     words: Annotated[list[str] | None, typer.Argument(help="Options for psql, after --.")] = None,
 ) -> None:

@@ -29,7 +29,7 @@ from tasks.types import (
 )
 
 # Filled in by the database, or by `store_inventory` itself.
-_NOT_GIVEN = ("id", "inventory_id", "number", "geom", "centroid")
+_NOT_GIVEN = ("id", "inventory_id", "number", "geom")
 MEASURES = tuple(column.name for column in landslide.columns if column.name not in _NOT_GIVEN)
 _REQUIRED = tuple(
     column.name

@@ -12,7 +12,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    Computed,
     DateTime,
     Double,
     ForeignKey,
@@ -35,6 +34,8 @@ EventState = Literal["active", "held", "cancelled"]
 EventChange = Literal["registered", "updated", "held", "released", "cancelled"]
 LandslideKind = Literal["landslide", "scar", "deposit"]
 ReviewState = Literal["unreviewed", "confirmed", "rejected", "edited"]
+ReviewAction = Literal["confirm", "reject", "edit", "add", "split", "merge", "comment", "undo"]
+ReviewOutcome = Literal["confirmed", "rejected", "edited", "replaced"]
 LengthAxis = Literal["downslope", "longest"]
 
 metadata = MetaData(
@@ -85,6 +86,19 @@ def _event_id(**options: Any) -> Column[Any]:
     return Column(
         "event_id", Text, reference, nullable=False, comment="Id of the event.", **options
     )
+
+
+def _inventory_id() -> Column[Any]:
+    return Column(
+        "inventory_id",
+        ForeignKey("scarp.inventory.id", ondelete="CASCADE"),
+        nullable=False,
+        comment="Inventory it belongs to.",
+    )
+
+
+def _review_id() -> ForeignKey:
+    return ForeignKey("scarp.review.id", ondelete="CASCADE")
 
 
 event = Table(
@@ -302,21 +316,10 @@ landslide = Table(
     "landslide",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True, comment="Identity."),
-    Column(
-        "inventory_id",
-        ForeignKey("scarp.inventory.id", ondelete="CASCADE"),
-        nullable=False,
-        comment="Inventory it belongs to.",
-    ),
+    _inventory_id(),
     Column("number", Integer, nullable=False, comment="1, 2, 3 ... within the inventory."),
     Column("kind", Text, nullable=False, comment="landslide (whole), scar (source) or deposit."),
     Column("geom", _geometry("MULTIPOLYGON"), nullable=False, comment="Outline, EPSG:4326."),
-    Column(
-        "centroid",
-        _geometry("POINT"),
-        Computed("ST_Centroid(geom)", persisted=True),
-        comment="Centroid of the outline, EPSG:4326.",
-    ),
     Column("area_m2", Double, nullable=False, comment="Geodesic area in m²."),
     Column("perimeter_m", Double, nullable=False, comment="Geodesic perimeter in m."),
     Column("length_m", Double, comment="Horizontal extent along length_axis, m."),
@@ -394,6 +397,79 @@ landslide = Table(
     CheckConstraint("(screened_by IS NULL) = (screen_reason IS NULL)", name="screened"),
     _gist("landslide", "geom"),
     comment="Landslides of every inventory version.",
+)
+
+review = Table(
+    "review",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True, comment="Order of reviews."),
+    _inventory_id(),
+    Column("action", Text, nullable=False, comment="What the reviewer did."),
+    Column(
+        "numbers",
+        ARRAY(Integer),
+        nullable=False,
+        comment="Landslides it changed or is about, new ones last.",
+    ),
+    Column("reviewer", Text, nullable=False, comment="Who did it."),
+    Column("comment", Text, comment="What the reviewer had to say."),
+    Column("undoes", _review_id(), comment="The review that it undid."),
+    _now("reviewed_at", "When it was done."),
+    UniqueConstraint("undoes"),
+    _one_of("action", ReviewAction),
+    CheckConstraint("btrim(reviewer) <> ''", name="reviewer"),
+    CheckConstraint("(action = 'undo') = (undoes IS NOT NULL)", name="undoes"),
+    Index("review_inventory_id_idx", "inventory_id"),
+    comment="Every review of an inventory's landslides; nothing is overwritten here.",
+)
+
+review_outcome = Table(
+    "review_outcome",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True, comment="Identity."),
+    Column("review_id", _review_id(), nullable=False, comment="Its review."),
+    _inventory_id(),
+    Column("number", Integer, nullable=False, comment="The landslide, by number."),
+    Column(
+        "state",
+        Text,
+        comment="confirmed, rejected, edited (drawn) or replaced; NULL is as it was stored.",
+    ),
+    Column("made_from", ARRAY(Integer), nullable=False, comment="Landslides it was drawn from."),
+    Column("current", Boolean, nullable=False, comment="Newest outcome for its landslide."),
+    Column("kind", Text, comment="landslide (whole), scar (source) or deposit; NULL if not drawn."),
+    Column("geom", _geometry("MULTIPOLYGON"), comment="Outline a reviewer drew, EPSG:4326."),
+    Column("area_m2", Double, comment="Geodesic area in m²."),
+    Column("perimeter_m", Double, comment="Geodesic perimeter in m."),
+    Column("length_m", Double, comment="Horizontal extent along length_axis, m."),
+    Column("width_m", Double, comment="Horizontal extent across length_axis, m."),
+    Column("length_axis", Text, comment="longest: long side of the smallest rectangle."),
+    Column("volume_m3", Double, comment="Volume estimated from the area, m³."),
+    Column("volume_relation", Text, comment="Relation that estimated it."),
+    Column("scene_id", Text, comment="Scene it was seen in."),
+    Column("acquired_at", DateTime(timezone=True), comment="When that scene was taken."),
+    UniqueConstraint("review_id", "number"),
+    _one_of("state", ReviewOutcome),
+    _one_of("kind", LandslideKind),
+    _one_of("length_axis", LengthAxis),
+    _valid("geom"),
+    CheckConstraint("(geom IS NULL) = (area_m2 IS NULL)", name="drawn"),
+    CheckConstraint("geom IS NULL OR state IS NOT NULL", name="drawn_state"),
+    CheckConstraint("area_m2 > 0 AND area_m2 < 'Infinity'", name="area_m2"),
+    Index(
+        "review_outcome_current_idx",
+        "inventory_id",
+        "number",
+        unique=True,
+        postgresql_where=text("current"),
+    ),
+    Index(
+        "review_outcome_geom_idx",
+        "geom",
+        postgresql_using="gist",
+        postgresql_where=text("current AND geom IS NOT NULL"),
+    ),
+    comment="What became of each landslide by each review.",
 )
 
 susceptibility = Table(

@@ -173,7 +173,7 @@ def test_what_was_screened_is_kept_with_its_reason_and_is_no_landslide(engine, r
     assert stored.area_m2 == pytest.approx(kept["area_m2"].sum())
     assert "screened_by" not in kept
     assert screened["screen_reason"].tolist() == ["mean slope 3.2° < 5°"]
-    assert (shown, every, apart) == ([1, 3], [1, 3], [(2, "slope")])
+    assert (sorted(shown), sorted(every), apart) == ([1, 3], [1, 3], [(2, "slope")])
 
 
 def test_a_screen_without_a_reason_is_refused(engine, run_id):
@@ -207,6 +207,7 @@ def test_analysts_see_the_published_landslides_only(engine, run_id):
         "DELETE FROM scarp.landslide WHERE number = 1",
         "UPDATE scarp.landslide SET area_m2 = area_m2 + 1 WHERE number = 1",
         "UPDATE scarp.landslide SET geom = ST_Translate(geom, 0.1, 0)",
+        "UPDATE scarp.landslide SET review_state = 'confirmed', reviewed_at = now()",
         "INSERT INTO scarp.landslide (inventory_id, number, kind, geom, area_m2, perimeter_m) "
         "SELECT inventory_id, 99, kind, geom, area_m2, perimeter_m FROM scarp.landslide LIMIT 1",
     ],
@@ -218,19 +219,6 @@ def test_what_is_published_cannot_be_changed(engine, run_id, statement):
         with engine.begin() as connection:
             connection.execute(text(statement))
     assert counts(engine) == (1, 3)
-
-
-def test_a_published_landslide_can_be_reviewed(engine, run_id):
-    with engine.begin() as connection:
-        stored = store(connection, run_id)
-        connection.execute(
-            text(
-                "UPDATE scarp.landslide SET review_state = 'confirmed', reviewed_by = 'ann', "
-                "reviewed_at = now() WHERE number = 2"
-            )
-        )
-        states = read_landslides(connection, stored.id)["review_state"]
-    assert states.tolist() == ["unreviewed", "confirmed", "unreviewed"]
 
 
 def test_a_draft_can_be_thrown_away(engine, run_id):
