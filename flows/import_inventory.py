@@ -2,31 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.runs import recorded_run
 from flows.world import open_world
-from tasks.events.registry import find_event
+from tasks.events.registry import find_aoi
 from tasks.imagery.rasters import file_sha256
-from tasks.inventory.importing import read_area_file, read_inventory_file, store_import
+from tasks.inventory.importing import (
+    ImportedPolygons,
+    joined,
+    read_area_file,
+    read_inventory_file,
+    require_in_area,
+    store_import,
+)
 from tasks.inventory.runs import finish_run
 from tasks.inventory.store import StoredInventory, find_inventory
+from tasks.inventory.tables import LandslideKind
 from tasks.types import Provenance
 
 NAME = "import-inventory"
 
 
+@dataclass(frozen=True)
+class PolygonSource:
+    """Where the outlines of an inventory stand, and how to read them.
+
+    Attributes:
+        file: the polygon file.
+        layers: its layers by name, with what their outlines bound; empty: its only layer.
+        kind: what outlines bound where nothing else says so.
+        crs: the CRS the file was drawn in, where it states none or a wrong one.
+        columns: which landslide column is read from which of the file's.
+        kinds: what the file's words for a kind mean.
+        observed_file: file of the ground its author looked at.
+        observed_layer: layer of that file.
+    """
+
+    file: Path
+    layers: Mapping[str, LandslideKind] = field(default_factory=dict)
+    kind: LandslideKind = "landslide"
+    crs: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, LandslideKind] = field(default_factory=dict)
+    observed_file: Path | None = None
+    observed_layer: str | None = None
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The version stored, and the outlines as they were read and mended."""
+
+    inventory: StoredInventory
+    polygons: ImportedPolygons
+
+
 def import_inventory(
     event_id: str,
-    file: Path,
-    layer: str | None = None,
-    observed_file: Path | None = None,
-    observed_layer: str | None = None,
+    source: PolygonSource,
     *,
     licence: str = "",
     attribution: str = "",
     publish: bool = False,
-) -> StoredInventory:
+) -> Imported:
     """Store the polygons of a file as the next inventory version; the same file twice, once.
 
     Raises:
@@ -35,30 +75,63 @@ def import_inventory(
     """
     world = open_world()
     with world.engine.connect() as connection:
-        find_event(connection, event_id)
-    imported = read_inventory_file(file, layer)
-    observed = read_area_file(observed_file, observed_layer) if observed_file else None
-    inputs = {f"file {file.name}": file_sha256(file)}
-    if observed_file:
-        inputs[f"observed {observed_file.name}"] = file_sha256(observed_file)
-    layers = {"layer": layer, "observed_layer": observed_layer, "publish": publish}
+        aoi = find_aoi(connection, event_id)
+    polygons = _read(source)
+    require_in_area(polygons, aoi.geometry)
+    observed = (
+        read_area_file(source.observed_file, source.observed_layer, source.crs)
+        if source.observed_file
+        else None
+    )
     credit = {"licence": licence, "attribution": attribution}
-    provenance = Provenance(event_id, inputs, layers | credit)
+    provenance = _provenance(event_id, source, credit)
     with world.engine.connect() as connection:
         stored = find_inventory(connection, event_id, provenance.digest)
-    if stored:
-        return stored
+    if stored and not (publish and stored.status == "draft"):
+        return Imported(stored, polygons)
     with recorded_run(world.engine, provenance, NAME) as run_id, world.engine.begin() as connection:
         stored = store_import(
             connection,
             event_id=event_id,
             run_id=run_id,
             digest=provenance.digest,
-            imported=imported,
+            imported=polygons,
             observed=observed,
             publish=publish,
             licence=licence,
             attribution=attribution,
         )
         finish_run(connection, run_id, "succeeded")
-    return stored
+    return Imported(stored, polygons)
+
+
+def _read(source: PolygonSource) -> ImportedPolygons:
+    layers: list[tuple[str | None, LandslideKind]] = [*source.layers.items()]
+    return joined(
+        [
+            read_inventory_file(
+                source.file,
+                layer,
+                kind,
+                crs=source.crs,
+                columns=source.columns,
+                kinds=source.kinds,
+            )
+            for layer, kind in layers or [(None, source.kind)]
+        ]
+    )
+
+
+def _provenance(event_id: str, source: PolygonSource, credit: dict[str, str]) -> Provenance:
+    inputs = {f"file {source.file.name}": file_sha256(source.file)}
+    if source.observed_file:
+        inputs[f"observed {source.observed_file.name}"] = file_sha256(source.observed_file)
+    reading = {
+        "layers": dict(source.layers),
+        "kind": source.kind,
+        "crs": source.crs,
+        "columns": dict(source.columns),
+        "kinds": dict(source.kinds),
+        "observed_layer": source.observed_layer,
+    }
+    return Provenance(event_id, inputs, reading | credit)

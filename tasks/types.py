@@ -161,6 +161,7 @@ class Doubt:
         "gsd-outside-training",
         "dem-partial",
         "few-landslides",
+        "outlines-mended",
         "screen-not-run",
     ]
     text: str

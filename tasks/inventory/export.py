@@ -1,9 +1,10 @@
-"""Inventories as files: GeoPackage, GeoParquet and GeoJSON."""
+"""Inventories as files: each with the ground that was seen, the area of interest, and its terms."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import geopandas as gpd
@@ -13,19 +14,72 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from shapely.geometry import MultiPolygon
 
 from tasks.errors import InventoryError, StorageError
-from tasks.publish.products import written_aside
+from tasks.inventory.export_formats import WRITERS
+from tasks.inventory.export_profiles import Profile, in_profile
+from tasks.inventory.store import StoredInventory
+from tasks.publish.products import scratch_beside
+from tasks.types import Event
 
-FORMATS = (".gpkg", ".parquet", ".geojson")
+FORMATS = tuple(WRITERS)
 
 
-def export_inventory(landslides: gpd.GeoDataFrame, observed: MultiPolygon, path: Path) -> Path:
+@dataclass(frozen=True)
+class About:
+    """Whose landslides a file holds: the event and the version of its inventory."""
+
+    event: Event
+    inventory: StoredInventory
+
+    @property
+    def citation(self) -> str:
+        """How to cite the version, in one line."""
+        stored = self.inventory
+        author = stored.attribution or "Scarp"
+        return (
+            f"{author} ({stored.created_at:%Y}): landslides of {self.event.title} "
+            f"({self.event.id}, {self.event.occurred_at:%Y-%m-%d}), inventory version "
+            f"{stored.version}, {stored.method}."
+        )
+
+    @property
+    def text(self) -> str:
+        """Citation, licence and what is not known, for people who get the file alone."""
+        stored = self.inventory
+        lines = [
+            self.citation,
+            f"Licence: {stored.licence or 'not stated'}.",
+            f"{stored.landslide_count} landslides, {stored.area_m2 / 1e6:.4f} km², status "
+            f"{stored.status}, digest {stored.digest}.",
+            f"Only {stored.observed_km2:.4f} km² were looked at (observed_area): outside it "
+            "nothing is known, which is not the same as no landslide.",
+            *(f"Note: {doubt.text}." for doubt in stored.doubts),
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def export_inventory(
+    landslides: gpd.GeoDataFrame,
+    observed: MultiPolygon,
+    path: Path,
+    *,
+    aoi: MultiPolygon | None = None,
+    about: About | None = None,
+    profile: Profile = "scarp",
+) -> Path:
     """Write an inventory to a file that appears whole; the same inventory gives the same bytes.
+
+    A GeoPackage (which also holds QGIS styles, with a QGIS project beside it), a KML and a zip of
+    shapefiles hold the layers `landslides`, `observed_area` and `aoi`. The other formats hold one
+    layer a file: the others stand beside it, as in `iburi_observed_area.parquet`. Citation and
+    licence are inside the GeoPackage and the zip, else in a text beside the file.
 
     Args:
         landslides: EPSG:4326, as `read_landslides` gives them; may be empty.
         observed: ground seen clear, EPSG:4326.
-        path: `.gpkg` (layers `landslides` and `observed_area`), `.parquet` (GeoParquet) or
-            `.geojson`; the last two hold the landslides alone.
+        path: a file with a suffix of `FORMATS`; CSV holds outlines as WKT.
+        aoi: the event's area of interest, EPSG:4326.
+        about: event and version, for citation and licence.
+        profile: whose column names to use; `usgs` and `inspire` need `about`.
 
     Raises:
         InventoryError: the suffix names no format.
@@ -33,27 +87,19 @@ def export_inventory(landslides: gpd.GeoDataFrame, observed: MultiPolygon, path:
     """
     if path.suffix not in FORMATS:
         raise InventoryError(f"{path}: write to one of {', '.join(FORMATS)}")
-    typed = _typed(landslides)
-    with written_aside(path) as aside, _dated_alike():
+    layers = {"landslides": _typed(in_profile(landslides, profile, about))}
+    layers["observed_area"] = gpd.GeoDataFrame(geometry=[observed], crs="EPSG:4326")
+    if aoi is not None:
+        layers["aoi"] = gpd.GeoDataFrame(geometry=[aoi], crs="EPSG:4326")
+    with scratch_beside(path) as folder, _dated_alike():
         try:
-            if path.suffix == ".parquet":
-                typed.to_parquet(aside, index=False)
-            elif path.suffix == ".geojson":
-                # GeoJSON's 7 decimals by default move an outline's area by 1 in 100,000.
-                _write(typed, aside, "landslides", RFC7946="YES", COORDINATE_PRECISION="9")
-            else:
-                area = gpd.GeoDataFrame(geometry=[observed], crs="EPSG:4326")
-                _write(typed, aside, "landslides")
-                _write(area, aside, "observed_area", append=True)
+            WRITERS[path.suffix](folder / path.name, layers, about.text if about else "")
         except (DataSourceError, DataLayerError) as error:
             raise StorageError(f"{path} cannot be written: {error}") from error
+        # The file itself comes last: whoever sees it finds what belongs to it.
+        for made in sorted(folder.iterdir(), key=lambda made: made.name == path.name):
+            made.replace(path.with_name(made.name))
     return path
-
-
-def _write(frame: gpd.GeoDataFrame, path: Path, layer: str, **options: str | bool) -> None:
-    pyogrio.write_dataframe(
-        frame, path, layer=layer, geometry_type="MultiPolygon", promote_to_multi=True, **options
-    )
 
 
 def _typed(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

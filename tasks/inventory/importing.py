@@ -2,73 +2,161 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
 from uuid import UUID
 
 import geopandas as gpd
 import numpy as np
-import pyogrio
+import pandas as pd
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 from shapely.geometry import MultiPolygon
 from sqlalchemy import Connection
 
 from tasks.errors import InventoryError
+from tasks.inventory.polygon_files import Features, read_features
 from tasks.inventory.store import StoredInventory, store_inventory
 from tasks.inventory.tables import LandslideKind
 from tasks.mapping.attributes import measure
 from tasks.types import Doubt
 
 POLYGON, MULTIPOLYGON = 3, 6
+# A square of a centimetre: what is left of a ring that was drawn there and back.
+LEAST_AREA_DEG2 = 1e-14
+NUMBERS = (
+    "confidence",
+    "volume_m3",
+    "elevation_min_m",
+    "elevation_mean_m",
+    "elevation_max_m",
+    "slope_mean_deg",
+    "aspect_deg",
+)
+COLUMNS = ("kind", "acquired_at", "scene_id", *NUMBERS)
+KINDS: Mapping[str, LandslideKind] = MappingProxyType(
+    {"landslide": "landslide", "scar": "scar", "source": "scar", "deposit": "deposit"}
+)
+GIVEN_VOLUME = "as given by the author"
+Done = Literal["repaired", "dropped"]
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Mending:
+    """What was done to one feature, counted from 1 in its layer, and why."""
+
+    layer: str
+    feature: int
+    done: Done
+    why: str
 
 
 @dataclass(frozen=True)
 class ImportedPolygons:
-    """Outlines read from a file: EPSG:4326, valid, 2D, each with an area, and a column `kind`."""
+    """Outlines read from a file: EPSG:4326, valid, 2D, each with an area and a column `kind`.
+
+    The columns of `COLUMNS` that the file was asked for are there as well.
+    """
 
     landslides: gpd.GeoDataFrame
-    repaired: int
-    dropped: int
+    mended: tuple[Mending, ...]
+    name: str
+
+    @property
+    def repaired(self) -> int:
+        """Number of outlines that were invalid and are not any more."""
+        return sum(mending.done == "repaired" for mending in self.mended)
+
+    @property
+    def dropped(self) -> int:
+        """Number of features left out."""
+        return sum(mending.done == "dropped" for mending in self.mended)
 
 
 def read_inventory_file(
-    path: Path, layer: str | None = None, kind: LandslideKind = "landslide"
+    path: Path,
+    layer: str | None = None,
+    kind: LandslideKind = "landslide",
+    *,
+    crs: str | None = None,
+    columns: Mapping[str, str] = _NONE,
+    kinds: Mapping[str, LandslideKind] = _NONE,
 ) -> ImportedPolygons:
-    """Read landslide outlines from GeoPackage, GeoJSON, Shapefile, GeoParquet or what GDAL reads.
+    """Read landslide outlines from any format of `polygon_files`.
 
     Outlines are reprojected to EPSG:4326 and flattened; those that cross themselves are repaired;
-    those that are empty or have no area are dropped. Both are counted.
+    those that are empty, have no area or repeat another are dropped. Each is named with the reason.
 
     Args:
         path: the file.
         layer: which layer, where it has several.
-        kind: what an outline bounds: the whole landslide, its scar or its deposit.
+        kind: what an outline bounds, the whole landslide, its scar or its deposit, where no column
+            says so.
+        crs: the CRS it was drawn in, for a file that states none or a wrong one.
+        columns: which of `COLUMNS` is read from which column of the file.
+        kinds: what the file's words for a kind mean, beside `KINDS`; capitals do not matter.
 
     Raises:
-        InventoryError: the file or layer cannot be read, has no CRS, no polygons, or coordinates
-            that are not on Earth; names file and layer.
+        InventoryError: the file, layer or a column cannot be read, has no CRS, no polygons,
+            coordinates that are not on Earth, or a value that a column cannot hold.
     """
-    frame, name = _read(path, layer)
-    outlines = _on_the_ground(frame, name)
-    broken = ~shapely.is_valid(outlines) & ~shapely.is_missing(outlines)
-    outlines[broken] = [_polygonal(shapely.make_valid(outline)) for outline in outlines[broken]]
-    kept = ~shapely.is_missing(outlines) & (shapely.area(outlines) > 0)
+    for name in columns:
+        if name not in COLUMNS:
+            raise InventoryError(
+                f"{name} is not read from a file; these columns are: {', '.join(COLUMNS)}"
+            )
+    features = read_features(path, layer, crs=crs, columns=tuple(columns.values()))
+    outlines = _on_the_ground(features)
+    known = _attributes(features, columns, kinds)
+    known["kind"] = known.get("kind", kind)
+    outlines, mended, kept = _mend(outlines, known["kind"].to_numpy(), features.layer)
     if not kept.any():
-        raise InventoryError(f"{name} holds no polygon with an area; name a layer of polygons")
-    kinds = {"kind": [kind] * int(kept.sum())}
-    landslides = gpd.GeoDataFrame(kinds, geometry=outlines[kept], crs="EPSG:4326")
-    return ImportedPolygons(landslides, int((broken & kept).sum()), int((~kept).sum()))
+        raise InventoryError(f"{features.name} holds no polygon with an area; name another layer")
+    landslides = gpd.GeoDataFrame(known[kept], geometry=outlines[kept], crs="EPSG:4326")
+    return ImportedPolygons(landslides.reset_index(drop=True), mended, features.name)
 
 
-def read_area_file(path: Path, layer: str | None = None) -> MultiPolygon:
+def joined(parts: Sequence[ImportedPolygons]) -> ImportedPolygons:
+    """Layers of one inventory, such as scars and deposits, as one; features keep their numbers."""
+    landslides = pd.concat([part.landslides for part in parts], ignore_index=True)
+    mended = tuple(mending for part in parts for mending in part.mended)
+    return ImportedPolygons(landslides, mended, " and ".join(part.name for part in parts))
+
+
+def read_area_file(path: Path, layer: str | None = None, crs: str | None = None) -> MultiPolygon:
     """Read the ground that an inventory's author looked at, EPSG:4326; its polygons are merged.
 
     Raises:
         InventoryError: as `read_inventory_file`.
     """
-    return _multi(shapely.union_all(read_inventory_file(path, layer).landslides.geometry))
+    return _multi(shapely.union_all(read_inventory_file(path, layer, crs=crs).landslides.geometry))
+
+
+def require_in_area(imported: ImportedPolygons, aoi: MultiPolygon) -> None:
+    """Refuse outlines none of which lies in an event's area of interest (both EPSG:4326).
+
+    Raises:
+        InventoryError: says where they lie, and whether they would with coordinates swapped.
+    """
+    outlines = imported.landslides.geometry.to_numpy()
+    shapely.prepare(aoi)
+    if shapely.intersects(aoi, outlines).any():
+        return
+    swapped = shapely.transform(outlines, lambda coordinates: coordinates[:, ::-1])
+    if shapely.intersects(aoi, swapped).any():
+        raise InventoryError(
+            f"{imported.name} has longitude and latitude swapped; QGIS mends it: Swap X and Y"
+        )
+    west, south, east, north = imported.landslides.total_bounds
+    raise InventoryError(
+        f"{imported.name} lies at longitude {west:.4g} to {east:.4g}, latitude {south:.4g} to "
+        f"{north:.4g}, outside the event's area of interest; is it this event, and is its CRS "
+        "right (--crs)?"
+    )
 
 
 def store_import(
@@ -101,16 +189,24 @@ def store_import(
     Raises:
         EventError, InventoryError, StoreError: as `store_inventory`.
     """
-    doubts: Sequence[Doubt] = ()
+    doubts = []
     if observed is None:
         observed = _multi(shapely.convex_hull(shapely.union_all(imported.landslides.geometry)))
-        doubts = [
+        doubts.append(
             Doubt(
                 "partial-coverage",
                 "the ground its author looked at is not known; the convex hull of the landslides "
                 "stands for it, so ground in it without a landslide may not have been looked at",
             )
-        ]
+        )
+    if imported.mended:
+        doubts.append(
+            Doubt(
+                "outlines-mended",
+                f"of the outlines as drawn, {imported.repaired} were invalid and were repaired, "
+                f"{imported.dropped} were empty, without area or repeated and were left out",
+            )
+        )
     return store_inventory(
         connection,
         event_id=event_id,
@@ -121,57 +217,117 @@ def store_import(
         minimum_mapping_unit_m2=0.0,
         observed=observed,
         scenes=[],
-        landslides=measure(imported.landslides, None),
+        landslides=_measured(imported.landslides),
         doubts=doubts,
         publish=publish,
-        licence=licence,
-        attribution=attribution,
+        licence=_text(licence, "the licence"),
+        attribution=_text(attribution, "the attribution"),
     )
 
 
-def _read(path: Path, layer: str | None) -> tuple[gpd.GeoDataFrame, str]:
-    """The features of a layer, and how to call file and layer in a sentence."""
-    if not path.exists():
-        raise InventoryError(f"{path} does not exist")
-    if path.suffix == ".parquet":
-        return _read_parquet(path), str(path)
-    try:
-        names = [str(name) for name, geometry in pyogrio.list_layers(path) if geometry]
-        if layer is None and len(names) > 1:
-            raise InventoryError(f"{path} has layers {', '.join(names)}; say which with --layer")
-        if layer is not None and layer not in names:
-            raise InventoryError(
-                f"{path} has no layer {layer}; it has {', '.join(names) or 'none'}"
-            )
-        if not names:
-            raise InventoryError(f"{path} has no layer with geometries")
-        return gpd.read_file(path, layer=layer or names[0]), f"{path}, layer {layer or names[0]},"
-    except (DataSourceError, DataLayerError, ValueError) as error:
-        why = str(error).split(";")[0].rstrip(".")
-        raise InventoryError(f"{path} cannot be read as a polygon file: {why}") from error
+def _measured(landslides: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Measures of the outlines, and what their author knew better."""
+    measured = measure(landslides, None)
+    for name in landslides.columns.intersection(NUMBERS):
+        known = landslides[name].notna()
+        measured.loc[known, name] = landslides.loc[known, name]
+        if name == "volume_m3":
+            measured.loc[known, "volume_relation"] = GIVEN_VOLUME
+    return measured
 
 
-def _read_parquet(path: Path) -> gpd.GeoDataFrame:
-    try:
-        return gpd.read_parquet(path)
-    except (OSError, ValueError, TypeError) as error:
-        raise InventoryError(f"{path} cannot be read as GeoParquet: {error}") from error
-
-
-def _on_the_ground(frame: gpd.GeoDataFrame, name: str) -> np.ndarray:
-    """Flat polygonal outlines in EPSG:4326, None where a feature has none."""
-    if not len(frame):
-        raise InventoryError(f"{name} has no features")
-    if frame.crs is None:
-        raise InventoryError(f"{name} has no CRS; assign the one it was drawn in: ogr2ogr -a_srs")
-    bounds = frame.to_crs("EPSG:4326").total_bounds
+def _on_the_ground(features: Features) -> np.ndarray:
+    """Flat outlines in EPSG:4326, None where a feature has no polygon."""
+    frame = features.frame.to_crs("EPSG:4326")
+    bounds = frame.total_bounds
+    if np.isnan(bounds).all():
+        raise InventoryError(f"{features.name} holds no polygon with an area; name another layer")
     if not np.isfinite(bounds).all() or (np.abs(bounds) > [180, 90, 180, 90]).any():
         raise InventoryError(
-            f"{name} reaches longitude {bounds[2]:.6g} and latitude {bounds[3]:.6g}, which is not "
-            f"on Earth; are longitude and latitude swapped, or is {frame.crs.name} not its CRS?"
+            f"{features.name} reaches longitude {bounds[2]:.6g} and latitude {bounds[3]:.6g}, "
+            "which is not on Earth; are longitude and latitude swapped, or is "
+            f"{features.frame.crs.name} not its CRS (--crs)?"
         )
-    flat = shapely.force_2d(frame.to_crs("EPSG:4326").geometry.to_numpy())
+    flat = shapely.force_2d(frame.geometry.to_numpy())
     return np.array([_polygonal(outline) for outline in flat], dtype=object)
+
+
+def _mend(
+    outlines: np.ndarray, kinds: np.ndarray, layer: str
+) -> tuple[np.ndarray, tuple[Mending, ...], np.ndarray]:
+    """Valid outlines, what was done to which, and which to keep."""
+    valid = outlines.copy()
+    broken = ~shapely.is_valid(outlines) & ~shapely.is_missing(outlines)
+    # Rings are made valid one by one, then joined: overlapping parts merge and never cancel out.
+    repaired = shapely.make_valid(outlines[broken], method="structure", keep_collapsed=False)
+    valid[broken] = [_polygonal(outline) for outline in repaired]
+    bare = ~(shapely.area(valid) > LEAST_AREA_DEG2)
+    first = _first_alike(valid, kinds)
+    again = (first < np.arange(len(valid))) & ~bare
+    mended = []
+    for place in np.flatnonzero(broken | bare | again):
+        if bare[place]:
+            why = "no area" if outlines[place] else "no polygon"
+        elif again[place]:
+            why = f"repeats feature {first[place] + 1}"
+        else:
+            why = str(shapely.is_valid_reason(outlines[place]))
+        done: Done = "dropped" if bare[place] or again[place] else "repaired"
+        mended.append(Mending(layer, int(place) + 1, done, why))
+    return valid, tuple(mended), ~bare & ~again
+
+
+def _first_alike(outlines: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+    """For each outline the place of the first that has the same points and kind."""
+    shapes = shapely.to_wkb(shapely.normalize(outlines))
+    places: dict[Any, int] = {}
+    alike = zip(shapes, kinds, strict=True)
+    return np.array([places.setdefault(key, place) for place, key in enumerate(alike)])
+
+
+def _attributes(
+    features: Features, columns: Mapping[str, str], kinds: Mapping[str, LandslideKind]
+) -> pd.DataFrame:
+    """The landslide columns that the file was asked for, each of its type."""
+    known = pd.DataFrame(index=features.frame.index)
+    for name, column in columns.items():
+        values, place = features.frame[column], f"{features.name} column {column}"
+        if name == "kind":
+            known[name] = _kinds(values, kinds, place)
+        elif name == "acquired_at":
+            known[name] = _converted(values, partial(pd.to_datetime, utc=True), place, "a time")
+        elif name == "scene_id":
+            known[name] = [None if pd.isna(v) else _text(str(v), place) for v in values]
+        else:
+            known[name] = _converted(values, pd.to_numeric, place, "a number").astype(float)
+    return known
+
+
+def _kinds(values: pd.Series, kinds: Mapping[str, LandslideKind], place: str) -> pd.Series:
+    meanings = {**KINDS} | {word.casefold(): kind for word, kind in kinds.items()}
+    words = values.astype("string").str.strip().str.casefold()
+    unknown = sorted({str(word) for word in values[~words.isin(list(meanings)).to_numpy()]})
+    if unknown:
+        raise InventoryError(
+            f"{place} says {', '.join(map(repr, unknown[:10]))}; tell what that means with "
+            f"--kind-word '{unknown[0]}=scar' (landslide, scar or deposit)"
+        )
+    return words.map(meanings)
+
+
+def _converted(values: pd.Series, convert: Any, place: str, kind: str) -> pd.Series:
+    made = convert(values, errors="coerce")
+    wrong = made.isna() & values.notna()
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise InventoryError(f"{place} holds {values.iloc[row]!r} (feature {row + 1}), not {kind}")
+    return made
+
+
+def _text(value: str, place: str) -> str:
+    if "\0" in value:
+        raise InventoryError(f"{place} holds a NUL byte; leave it out")
+    return value
 
 
 def _polygonal(outline: shapely.Geometry | None) -> shapely.Geometry | None:

@@ -11,7 +11,7 @@ import rasterio
 from rio_cogeo import cog_validate
 
 from flows.assess_susceptibility import assess_susceptibility
-from flows.import_inventory import import_inventory
+from flows.import_inventory import PolygonSource, import_inventory
 from flows.map_landslides import map_landslides
 from flows.options import ResponseOptions
 from flows.products import PRODUCTS
@@ -150,7 +150,7 @@ def test_a_dem_of_half_the_area_gives_half_a_map_and_a_doubt(registered, options
         profile = whole.profile | {"driver": "GTiff", "width": 70}
     with rasterio.open(tmp_path / "half.tif", "w", **profile) as raster:
         raster.write(half, 1)
-    import_inventory(EVENT, EXAMPLE / "landslides.gpkg", publish=True)
+    import_inventory(EVENT, PolygonSource(EXAMPLE / "landslides.gpkg"), publish=True)
     assessed = assess_susceptibility(
         EVENT, options.model_copy(update={"dem": tmp_path / "half.tif"})
     )
