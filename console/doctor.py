@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import typer
 
 from console.output import AsJson, print_json, screen, table
 from infra.errors import InfraError
-from infra.settings import Settings
 from models.errors import ModelError
 from tasks.errors import ScarpError
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Finding:
 
 def doctor(as_json: AsJson = False) -> None:
     """Say what is missing and how to mend it. Example: scarp doctor."""
+    from infra.settings import Settings
+
     settings = Settings()
     findings = [
         _python(),
@@ -89,7 +94,8 @@ def _store(settings: Settings) -> str:
 
 
 def _weights() -> str:
-    from models.weights import available, load
+    from models.cards import available
+    from models.weights import load
 
     names = available()
     for name in names:

@@ -16,7 +16,7 @@ app = typer.Typer(help="List weights, read their cards, measure networks.", no_a
 @app.command("list")
 def list_weights(as_json: AsJson = False) -> None:
     """List the weights that come with Scarp. Example: scarp model list."""
-    from models.weights import available, read_card
+    from models.cards import available, read_card
 
     cards = [read_card(path) for path in available().values()]
     if as_json:

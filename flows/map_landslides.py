@@ -20,7 +20,8 @@ from flows.runs import failure_recorded, recorded_run
 from flows.steps import step
 from flows.world import World, open_world
 from models.datasets import REGIONS
-from models.weights import Card, load
+from models.cards import Card
+from models.weights import load
 from tasks.events.registry import find_aoi, find_event
 from tasks.imagery.clouds import judge
 from tasks.imagery.mosaic import prepare_mosaic

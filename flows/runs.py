@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from prefect.context import get_run_context
-from prefect.exceptions import MissingContextError
 from sqlalchemy import Engine
 
 from flows.world import code_version
@@ -44,6 +43,12 @@ def failure_recorded(engine: Engine, provenance: Provenance, flow: str) -> Itera
 
 
 def _flow_run_id() -> str | None:
+    """The Prefect run this is part of; where nobody imported Prefect, nothing runs under it."""
+    if "prefect" not in sys.modules:
+        return None
+    from prefect.context import get_run_context
+    from prefect.exceptions import MissingContextError
+
     try:
         context = get_run_context()
     except MissingContextError:

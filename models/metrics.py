@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
 
 from models.errors import ModelError
 
@@ -125,6 +124,9 @@ def pr_auc(truth: NDArray[Any], score: NDArray[Any], valid: Mask | None = None) 
     Raises:
         ModelError: the shapes differ, `truth` is not 0 and 1, or a valid score is not finite.
     """
+    # Imported where it is used: two inventories are compared without it.
+    from sklearn.metrics import average_precision_score
+
     true, seen_score = _seen(truth, score, valid)
     if not np.isfinite(seen_score).all():
         raise ModelError("score holds NaN or infinity in valid pixels; mark them invalid instead")

@@ -21,12 +21,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.cards import Card, Normalisation
 from models.datasets import REGIONS, Tiles, hold_out, landslide4sense
 from models.errors import ModelError
 from models.ldmnet import LDMNet, ldmnet
 from models.losses import bce, lovasz
 from models.metrics import Confusion, confusion, macro
-from models.weights import Card, Normalisation, load, save
+from models.weights import load, save
 
 NORMALISATION = Normalisation()
 _log = logging.getLogger(__name__)

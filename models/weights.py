@@ -1,4 +1,4 @@
-"""Trained weights: a safetensors file, and beside it a JSON card that says what they are.
+"""Trained weights: a safetensors file with its card beside it, loaded and saved.
 
 Safetensors holds arrays and nothing else; a pickle runs whatever its author wrote, so files of that
 kind are refused before they are opened.
@@ -10,87 +10,20 @@ import difflib
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 from torch import nn
 
+from models.cards import Card, available, read_card
 from models.errors import ModelError
 from models.ldmnet import LDMNet, Options
 
-PRETRAINED = Path(__file__).parent / "pretrained"
 _PICKLES = {".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin"}
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """How pixels become the numbers the network saw in training.
-
-    `scene-standard`: (x - mean) / std per band with the statistics of the scene's valid pixels,
-    clipped. Scene-relative, so that 8-bit pictures and reflectances of any sensor look alike.
-    """
-
-    kind: Literal["scene-standard"] = "scene-standard"
-    clip: float = 5.0
-
-    def apply(
-        self, pixels: NDArray[Any], mean: NDArray[Any], std: NDArray[Any]
-    ) -> NDArray[np.float32]:
-        """Normalise a window.
-
-        Args:
-            pixels: (bands, h, w), any number type; NaN or infinite where invalid.
-            mean: (bands,), of the scene's valid pixels.
-            std: (bands,); a band without contrast, std 0, becomes 0.
-
-        Returns:
-            float32 (bands, h, w) within ±clip, 0 where a pixel is not finite.
-        """
-        scale = np.where(std > 0, std, np.inf)[:, None, None]
-        z = (pixels.astype(np.float32) - mean[:, None, None]) / scale
-        z = np.nan_to_num(z, nan=0.0, posinf=0.0, neginf=0.0)
-        return np.asarray(np.clip(z, -self.clip, self.clip), np.float32)
-
-
-@dataclass(frozen=True)
-class Card:
-    """What one needs to know to use weights, and to judge them.
-
-    Attributes:
-        name: as `load` takes it.
-        architecture: a key of `ARCHITECTURES`.
-        options: of the architecture.
-        bands: common names, in the order the network takes them.
-        normalisation: of the pixels.
-        gsd_range_m: finest and coarsest pixel the network was trained for.
-        training_data: name and source.
-        licence: of the weights, with that of the data.
-        regions: seen in training; a map of one of them is no independent test.
-        threshold: the score from which a pixel is mapped, chosen on tiles held out of training.
-        scores: measured, by data set and measure.
-        recipe: how they were trained.
-        digest: SHA-256 of the safetensors file, hexadecimal; `save` fills it in.
-    """
-
-    name: str
-    architecture: str
-    options: Mapping[str, Any]
-    bands: tuple[str, ...]
-    gsd_range_m: tuple[float, float]
-    training_data: str
-    licence: str
-    regions: tuple[str, ...]
-    threshold: float = 0.5
-    normalisation: Normalisation = Normalisation()
-    scores: Mapping[str, Any] = field(default_factory=dict)
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    digest: str = ""
 
 
 def _ldmnet(options: Mapping[str, Any]) -> nn.Module:
@@ -98,11 +31,6 @@ def _ldmnet(options: Mapping[str, Any]) -> nn.Module:
 
 
 ARCHITECTURES: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {"ldm-net": _ldmnet}
-
-
-def available() -> dict[str, Path]:
-    """The weights that come with Scarp, by name."""
-    return {path.stem: path for path in sorted(PRETRAINED.glob("*.safetensors"))}
 
 
 def load(name_or_path: str | Path) -> tuple[nn.Module, Card]:
@@ -166,33 +94,6 @@ def build(architecture: str, options: Mapping[str, Any], where: str) -> nn.Modul
         return ARCHITECTURES[architecture](options)
     except (TypeError, KeyError) as error:
         raise ModelError(f"{where}: options do not fit {architecture} ({error})") from error
-
-
-def read_card(weights: Path) -> Card:
-    """The card beside a safetensors file.
-
-    Raises:
-        ModelError: the card is missing, is not JSON, or lacks a field.
-    """
-    path = weights.with_suffix(".json")
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        known = {f.name for f in fields(Card)}
-        return Card(
-            **{
-                **{key: value for key, value in raw.items() if key in known},
-                "bands": tuple(raw["bands"]),
-                "regions": tuple(raw["regions"]),
-                "gsd_range_m": tuple(raw["gsd_range_m"]),
-                "normalisation": Normalisation(**raw["normalisation"]),
-            }
-        )
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"{path}: the card of {weights.name} is missing; put it beside it"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: is not a card of weights ({error!r})") from error
 
 
 def digest_of(path: Path) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from torch import Tensor
 
-from models.weights import Card
+from models.cards import Card
 from tasks.mapping.ahead import ahead
 from tasks.mapping.blend import BandScores, ScoredWindow, blend_row
 from tasks.mapping.source import Normaliser, Statistics, open_source

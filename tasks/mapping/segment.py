@@ -16,7 +16,7 @@ import numpy as np
 import rasterio
 import torch
 
-from models.weights import Card
+from models.cards import Card
 from tasks.mapping.blend import BandScores, join, no_carry
 from tasks.mapping.ledger import Ledger, open_ledger
 from tasks.mapping.raw import Grid, raw_view

@@ -17,7 +17,7 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from models.weights import Card
+from models.cards import Card
 from tasks.errors import RasterError
 from tasks.imagery.rasters import open_raster, read_errors
 

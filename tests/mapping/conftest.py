@@ -8,7 +8,7 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
-from models.weights import Card
+from models.cards import Card
 
 
 class RedMinusGreen(torch.nn.Module):

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from models import weights
+from models import cards, weights
+from models.cards import Card, Normalisation
 from models.errors import ModelError
 from models.ldmnet import ldmnet
-from models.weights import Card, Normalisation
 
 
 def card_of(network, name="ours") -> Card:
@@ -50,7 +50,7 @@ def test_what_is_loaded_scores_as_what_was_saved(tmp_path):
     assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".json"}
 
 
-@pytest.mark.parametrize("name", sorted(weights.available()))
+@pytest.mark.parametrize("name", sorted(cards.available()))
 def test_shipped_weights_load_and_are_described(name):
     network, card = weights.load(name)
     assert card.name == name
@@ -59,7 +59,7 @@ def test_shipped_weights_load_and_are_described(name):
     assert card.scores
     assert 0 < card.threshold < 1
     assert card.gsd_range_m[0] < card.gsd_range_m[1]
-    assert weights.available()[name].stat().st_size < 10e6
+    assert cards.available()[name].stat().st_size < 10e6
     with torch.no_grad():
         assert network(torch.zeros(1, len(card.bands), 64, 64)).shape == (1, 1, 64, 64)
 
@@ -127,7 +127,7 @@ def test_a_missing_file_is_named(tmp_path):
         weights.load(tmp_path / "none.safetensors")
 
 
-@pytest.mark.skipif(not weights.available(), reason="no weights are shipped yet")
+@pytest.mark.skipif(not cards.available(), reason="no weights are shipped yet")
 def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(ModelError, match="no weights named 'ldm-net-tinny'; did you mean 'ldm-net"):
         weights.load("ldm-net-tinny")
