@@ -58,6 +58,12 @@ def _lanes(x: Tensor) -> Floats:
     return _rows(torch.nn.functional.pad(x, (0, -x.shape[-1] % LANES)).contiguous())
 
 
+def _rates(a: Tensor) -> Floats:
+    """Decay rates (K, D, N) to base 2, block by block as the states are: (K, blocks, N, LANES)."""
+    padded = torch.nn.functional.pad(a * LOG2E, (0, 0, 0, -a.shape[1] % LANES))
+    return _rows(padded.unflatten(1, (-1, LANES)).transpose(2, 3).contiguous())
+
+
 def _rows(x: Tensor) -> Floats:
     """`x` as an array whose last axis is contiguous, without a copy where it already is.
 
@@ -130,7 +136,7 @@ def _arrays(
         _rows(u),
         _rows(delta),
         _lanes(bias),
-        _lanes(a.transpose(1, 2) * LOG2E),
+        _rates(a),
         _rows(b),
         _rows(c),
         _lanes(d),
@@ -243,7 +249,7 @@ def fused_scan(
     b_in, c_out = low[..., rank : rank + n_states], low[..., rank + n_states :]
     inputs = _rows(u.contiguous())[:, :, None]
     weight, bias_, skip = (_lanes(t) for t in (dt_weight.transpose(1, 2), bias, d))
-    a_ = _lanes(a.transpose(1, 2) * LOG2E)
+    a_ = _rates(a)
     out, order_ = y.numpy()[:, :, None], order.numpy()
     seen = np.empty((0, 0), np.bool_) if keep is None else keep.contiguous().numpy()
     no_states = np.empty(_NOTHING, np.float32)

@@ -7,11 +7,37 @@ at the start of each chunk is kept for the backward pass, which recomputes the r
 
 import numpy as np
 
-from models.lanes import LANES, exp2, fma, kernel, load, sigmoid, softplus, splat, store, total
+from models.lanes import (
+    LANES,
+    exp2,
+    fma,
+    fold,
+    kernel,
+    load,
+    load_quad,
+    repeat,
+    sigmoid,
+    softplus,
+    splat,
+    spread,
+    store,
+    total,
+)
 
 CHUNK = 64
 LOG2E = 1.4426950408889634
 LN2 = np.float32(0.6931471805599453)
+
+
+@kernel
+def _room(shape):
+    """Zeros that start on a cache line: a vector across two of them takes twice the time."""
+    count = 1
+    for side in shape:
+        count *= side
+    floats = np.zeros(count + LANES, np.float32)
+    first = (-(floats.ctypes.data // 4)) % LANES
+    return floats[first : first + count].reshape(shape)
 
 
 @kernel
@@ -48,23 +74,25 @@ def _add(block, steps, into, b, group, first, path, t0, replace):
 @kernel
 def _project(low, b, k, first, path, t0, steps, weight, into):
     """Step sizes of one block from their low-rank form: into[t] = low[b, p, k] @ weight[k]."""
-    last = steps - 1
-    for t in range(0, steps, 4):  # four sums abreast, since one waits four cycles for each term
-        t1, t2, t3 = min(t + 1, last), min(t + 2, last), min(t + 3, last)
-        row0, row1 = low[b, path[t0 + t], k], low[b, path[t0 + t1], k]
-        row2, row3 = low[b, path[t0 + t2], k], low[b, path[t0 + t3], k]
-        sum0, sum1 = splat(np.float32(0.0)), splat(np.float32(0.0))
-        sum2, sum3 = sum0, sum1
+    last, zero = steps - 1, repeat(splat(np.float32(0.0)))
+    for t in range(0, steps, 8):  # eight sums abreast, since one waits four cycles for each term
+        row0, row1, row2, row3 = _rows(low, b, k, path, t0, t, last)
+        row4, row5, row6, row7 = _rows(low, b, k, path, t0, t + 4, last)
+        early, late = zero, zero
         for r in range(weight.shape[1]):
-            column = load(weight[k, r], first)
-            sum0 = fma(splat(row0[r]), column, sum0)
-            sum1 = fma(splat(row1[r]), column, sum1)
-            sum2 = fma(splat(row2[r]), column, sum2)
-            sum3 = fma(splat(row3[r]), column, sum3)
-        store(into[t], 0, sum0)
-        store(into[t1], 0, sum1)
-        store(into[t2], 0, sum2)
-        store(into[t3], 0, sum3)
+            column = repeat(load(weight[k, r], first))
+            early = fma(spread(row0[r], row1[r], row2[r], row3[r]), column, early)
+            late = fma(spread(row4[r], row5[r], row6[r], row7[r]), column, late)
+        store(into[t], 0, early)
+        store(into[t + 4], 0, late)
+
+
+@kernel
+def _rows(low, b, k, path, t0, t, last):
+    """Four pixels' rows of `low`; beyond the last step, the last one's."""
+    t1, t2, t3 = min(t + 1, last), min(t + 2, last), min(t + 3, last)
+    row0, row1 = low[b, path[t0 + min(t, last)], k], low[b, path[t0 + t1], k]
+    return row0, row1, low[b, path[t0 + t2], k], low[b, path[t0 + t3], k]
 
 
 @kernel
@@ -77,12 +105,12 @@ def forward(
     is then compiled once for all its uses.
     """
     length, groups, channels = u.shape[1:]
-    directions, n_states = a.shape[:2]
+    directions, _, n_states = a.shape[:3]
     blocks = -(-channels // LANES)
-    h = np.zeros((blocks, n_states, LANES), np.float32)
-    x = np.zeros((CHUNK, LANES), np.float32)
-    dt = np.zeros((CHUNK, LANES), np.float32)
-    y = np.zeros((CHUNK, LANES), np.float32)
+    h = _room((blocks, n_states, LANES))
+    x = _room((CHUNK, LANES))
+    dt = _room((CHUNK, LANES))
+    y = _room((CHUNK, LANES))
     for b in range(start // blocks, -(-stop // blocks)):
         low, high = max(start - b * blocks, 0), min(stop - b * blocks, blocks)
         for k in range(directions):
@@ -103,7 +131,7 @@ def forward(
                         _load(delta, b, k, first, path, t0, steps, dt)
                     _step_sizes(dt, bias[k], keep, b, first, path, t0, steps)
                     _recur(
-                        x, dt, a[k], b_in, c_out, d_skip[k], b, k, first, path, t0, steps,
+                        x, dt, a[k, block], b_in, c_out, d_skip[k], b, k, first, path, t0, steps,
                         h[block], y,
                     )  # fmt: skip
                     _add(y, steps, out, b, group, first, path, t0, k == 0 or groups > 1)
@@ -115,26 +143,44 @@ def _step_sizes(dt, bias, keep, b, first, path, t0, steps):
 
     Apart from the recurrence, whose loops would not hide its latency.
     """
-    offset = load(bias, first)
-    for t in range(steps):
-        step = softplus(load(dt[t], 0) + offset)
-        if keep.size and not keep[b, path[t0 + t]]:
-            step = splat(np.float32(0.0))
-        store(dt[t], 0, step)
+    offset = repeat(load(bias, first))
+    for t in range(0, steps, 4):
+        store(dt[t], 0, softplus(load_quad(dt[t], 0) + offset))
+    if keep.size:
+        for t in range(steps):
+            if not keep[b, path[t0 + t]]:
+                store(dt[t], 0, splat(np.float32(0.0)))
 
 
 @kernel
 def _recur(x, dt, a, b_in, c_out, d_skip, b, k, first, path, t0, steps, h, y):
-    """Carry the states `h` (N, LANES) over a chunk and write its outputs."""
+    """Carry the states `h` (N, LANES) over a chunk and write its outputs; `a` is laid out alike."""
     skip = load(d_skip, first)
+    n_states = a.shape[0]
+    quads = n_states - n_states % 4
     for t in range(steps):
         p = path[t0 + t]
         input_maps, output_maps = b_in[b, p, k], c_out[b, p, k]
         seen, step = load(x[t], 0), load(dt[t], 0)
         driven = step * seen
         sum_y = skip * seen
-        for n in range(a.shape[0]):
-            decay = exp2(step * load(a[n], first))
+        if quads:
+            steps4, driven4 = repeat(step), repeat(driven)
+            sum4 = repeat(splat(np.float32(0.0)))
+            for n in range(0, quads, 4):
+                decay4 = exp2(steps4, load_quad(a[n], 0))
+                inputs = spread(
+                    input_maps[n], input_maps[n + 1], input_maps[n + 2], input_maps[n + 3]
+                )
+                state4 = fma(decay4, load_quad(h[n], 0), driven4 * inputs)
+                store(h[n], 0, state4)
+                outputs = spread(
+                    output_maps[n], output_maps[n + 1], output_maps[n + 2], output_maps[n + 3]
+                )
+                sum4 = fma(outputs, state4, sum4)
+            sum_y = sum_y + fold(sum4)
+        for n in range(quads, n_states):
+            decay = exp2(step, load(a[n], 0))
             state = fma(decay, load(h[n], 0), driven * splat(input_maps[n]))
             store(h[n], 0, state)
             sum_y = fma(splat(output_maps[n]), state, sum_y)
@@ -153,17 +199,17 @@ def backward(
     channels; the sum over lanes waits until a chunk's blocks are all done, being the dearest part.
     """
     length, groups, channels = u.shape[1:]
-    directions, n_states = a.shape[:2]
+    directions, _, n_states = a.shape[:3]
     blocks = -(-channels // LANES)
-    sum_b = np.zeros((CHUNK, n_states, LANES), np.float32)
-    sum_c = np.zeros((CHUNK, n_states, LANES), np.float32)
-    carried = np.zeros((blocks, n_states, LANES), np.float32)
-    h = np.zeros((CHUNK + 1, n_states, LANES), np.float32)
-    decays = np.zeros((CHUNK, n_states, LANES), np.float32)
-    x = np.zeros((CHUNK, LANES), np.float32)
-    raw = np.zeros((CHUNK, LANES), np.float32)
-    dt = np.zeros((CHUNK, LANES), np.float32)
-    dy = np.zeros((CHUNK, LANES), np.float32)
+    sum_b = _room((CHUNK, n_states, LANES))
+    sum_c = _room((CHUNK, n_states, LANES))
+    carried = _room((blocks, n_states, LANES))
+    h = _room((CHUNK + 1, n_states, LANES))
+    decays = _room((CHUNK, n_states, LANES))
+    x = _room((CHUNK, LANES))
+    raw = _room((CHUNK, LANES))
+    dt = _room((CHUNK, LANES))
+    dy = _room((CHUNK, LANES))
     for b in range(start // blocks, -(-stop // blocks)):
         low, high = max(start - b * blocks, 0), min(stop - b * blocks, blocks)
         for k in range(directions):
@@ -181,10 +227,10 @@ def backward(
                     _load(grad, b, group, first, path, t0, steps, dy)
                     h[0] = states[b, k, block, chunk]
                     _replay(
-                        x, raw, bias[k], a[k], b_in, b, k, first, path, t0, steps, dt, decays, h
+                        x, raw, bias[k], a[k, block], b_in, b, k, first, path, t0, steps, dt, decays, h
                     )
                     _adjoint(
-                        x, raw, dt, dy, decays, h, bias[k], a[k], b_in, c_out, d_skip[k],
+                        x, raw, dt, dy, decays, h, bias[k], a[k, block], b_in, c_out, d_skip[k],
                         b, k, first, path, t0, steps, carried[block], sum_b, sum_c,
                         g_bias[b, k], g_a[b, k], g_d[b, k],
                     )  # fmt: skip
@@ -208,7 +254,7 @@ def _replay(x, raw, bias, a, b_in, b, k, first, path, t0, steps, dt, decays, h):
         step = load(dt[t], 0)
         driven = step * load(x[t], 0)
         for n in range(a.shape[0]):
-            decay = exp2(step * load(a[n], first))
+            decay = exp2(step, load(a[n], 0))
             store(decays[t, n], 0, decay)
             store(h[t + 1, n], 0, fma(decay, load(h[t, n], 0), driven * splat(input_maps[n])))
 
@@ -235,7 +281,7 @@ def _adjoint(
             g = g * load(decays[t, n], 0)
             store(carried[n], 0, g)
             g = g * load(h[t, n], 0)
-            through_a = fma(g, load(a[n], first), through_a)
+            through_a = fma(g, load(a[n], 0), through_a)
             store(g_a[n], first, fma(g, step, load(g_a[n], first)))
         sum_d = fma(pull, seen, sum_d)
         store(dt[t], 0, fma(through_b, seen, through_a * splat(LN2)))
