@@ -2,10 +2,13 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from rasterio.transform import from_origin
+from scipy import ndimage
 from shapely.geometry import box
 
-from tasks.mapping.vectorise import landslide_polygons, write_mask
+from tasks.mapping.vectorise import Outlining, landslide_polygons, write_mask
+from tasks.types import geodesic_area_m2, geodesic_length_m
 
 WEST, NORTH, GSD = 700000, 4912000, 10
 ROWS, COLUMNS = 60, 80
@@ -100,6 +103,72 @@ def test_the_end_of_the_scene_and_a_cloud_are_told_apart(levels, write_score):
         220: (False, False),
         210: (True, False),
     }
+
+
+@pytest.fixture
+def real_like(write_score):
+    """Bodies of all sizes beside clouds that cross every band."""
+    noise = np.random.default_rng(3)
+    score = ndimage.gaussian_filter(noise.standard_normal((ROWS * 3, COLUMNS * 3)), 2)
+    cloud = ndimage.gaussian_filter(noise.standard_normal(score.shape), 12)
+    levels = np.interp(score, (score.min(), score.max()), (1, 255)).astype(np.uint8)
+    return write_score(np.where(cloud > 0.03, 0, levels))
+
+
+def test_the_frame_is_the_same_whatever_bands_it_is_made_from(real_like):
+    whole = landslide_polygons(real_like, 0.55, 300, ground(150, 180), band_rows=1000)
+    assert whole["touches_cloud_edge"].any()
+    assert whole["touches_scene_edge"].any()
+    assert len(whole) > 30
+    for rows in (1, 7, 64):
+        banded = landslide_polygons(real_like, 0.55, 300, ground(150, 180), band_rows=rows)
+        assert banded.equals(whole)
+
+
+def test_areas_and_perimeters_are_geodesic(real_like):
+    found = landslide_polygons(real_like, 0.55, 0, ground(240, 180))
+    np.testing.assert_allclose(found["area_m2"], found.geometry.map(geodesic_area_m2), rtol=1e-9)
+    expected = found.geometry.map(geodesic_length_m)
+    np.testing.assert_allclose(found["perimeter_m"], expected, rtol=1e-9)
+    assert found["area_m2"].is_monotonic_decreasing
+    assert (found["score_max"] >= found["score_mean"]).all()
+
+
+def test_each_body_is_its_own_unless_split(real_like):
+    found = landslide_polygons(real_like, 0.55, 0, ground(240, 180))
+    assert sorted(found["body"]) == list(range(1, len(found) + 1))
+    assert not found["amalgamated"].any()
+
+
+def test_simplified_neighbours_stay_valid_and_apart(real_like):
+    as_mapped = landslide_polygons(real_like, 0.5, 0, ground(240, 180))
+    simple = landslide_polygons(real_like, 0.5, 0, ground(240, 180), Outlining(simplify_m=15))
+    assert len(simple) == len(as_mapped)
+    assert simple.is_valid.all()
+    vertices = [shapely.get_num_coordinates(frame.geometry).sum() for frame in (simple, as_mapped)]
+    assert vertices[0] < vertices[1] / 2
+    assert shapely.area(simple.geometry).sum() == pytest.approx(simple.union_all().area, rel=1e-12)
+    assert simple["area_m2"].sum() == pytest.approx(as_mapped["area_m2"].sum(), rel=0.05)
+
+
+def test_small_holes_are_filled_on_the_ground(levels, write_score):
+    levels[10:20, 10:20] = 255
+    levels[14:16, 14:16] = levels[18, 18] = 20
+    score = write_score(levels)
+    (outline,) = landslide_polygons(score, 0.5, 0, ground(), Outlining(hole_area_m2=300)).geometry
+    assert len(outline.interiors) == 1
+
+
+def test_a_body_as_long_as_a_scene_is_valid_on_the_ground(tmp_path):
+    path = tmp_path / "score.tif"
+    levels = np.full((40, 9000), 250, np.uint8)
+    levels[1, 4500] = levels[-2, 4500] = 20
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "height": 40, "width": 9000}
+    grid = {"crs": "EPSG:32632", "transform": from_origin(460000, 6660000, GSD, GSD), "nodata": 0}
+    with rasterio.open(path, "w", **profile, **grid) as score:
+        score.write(levels, 1)
+    found = landslide_polygons(path, 0.5, 0, box(8, 59, 10, 61))
+    assert found.is_valid.all()
 
 
 def test_a_mask_keeps_unknown_apart_from_stable(levels, write_score, tmp_path):
