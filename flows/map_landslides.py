@@ -31,10 +31,11 @@ from tasks.imagery.sources import find_scenes
 from tasks.inventory.runs import finish_run, record_judgements
 from tasks.inventory.store import StoredInventory, find_inventory, store_inventory
 from tasks.mapping.attributes import measure, with_scenes
+from tasks.mapping.relief import relief_doubts
 from tasks.mapping.segment import segment_scene
 from tasks.mapping.vectorise import landslide_polygons, write_mask
 from tasks.mapping.windows import WindowPlan
-from tasks.susceptibility.factors import check_dem, derive_factors
+from tasks.susceptibility.factors import check_dem
 from tasks.types import AreaOfInterest, Doubt, Event, Mosaic, Provenance, SceneJudgement
 
 NAME = "map-landslides"
@@ -183,11 +184,11 @@ def outline(
     found = landslide_polygons(
         rasters.score, parameters["threshold"], parameters["minimum_mapping_unit_m2"], looked_at
     )
-    terrain = derive_factors(dem, mosaic.observed) if dem and len(found) else None
-    landslides = with_scenes(measure(found, terrain), mosaic)
+    landslides = with_scenes(measure(found, dem), mosaic)
     doubts = [
         *imagery_doubts(judgements, mosaic, aoi, event.occurred_at),
         *_other_doubts(aoi, card, mosaic),
+        *relief_doubts(landslides),
     ]
     with world.engine.begin() as connection:
         inventory = store_inventory(

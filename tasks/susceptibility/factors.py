@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import CRS
-from pyproj.aoi import AreaOfInterest as Bounds
-from pyproj.database import query_utm_crs_info
-from rasterio._err import CPLE_BaseError
-from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.features import geometry_mask
-from rasterio.io import DatasetReader
-from rasterio.vrt import WarpedVRT
-from shapely.geometry import MultiPolygon, box
+from shapely.geometry import MultiPolygon, Point, box
 from shapely.geometry.base import BaseGeometry
 
 from tasks.errors import RasterError
 from tasks.susceptibility import terrain
+from tasks.susceptibility.dem import Dem, open_dem
 
 FACTORS = (
     "elevation",
@@ -52,7 +42,6 @@ _MEASURES = {
     "plan_curvature": terrain.plan_curvature,
     "profile_curvature": terrain.profile_curvature,
 }
-_LOWEST_M, _HIGHEST_M = -500.0, 9000.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +78,8 @@ def derive_factors(dem: Path, aoi: MultiPolygon, resolution_m: float | None = No
     resampling where its grid differs.
 
     Args:
-        dem: elevation raster in metres, any CRS; a geographic one is warped to UTM.
+        dem: elevation raster in metres, any CRS; where that does not measure in metres on the
+            ground it is warped to UTM.
         aoi: area in EPSG:4326.
         resolution_m: side of a cell; by default the DEM's own, doubled as often as needed to hold
             at most `MAX_CELLS` cells.
@@ -101,9 +91,11 @@ def derive_factors(dem: Path, aoi: MultiPolygon, resolution_m: float | None = No
         RasterError: the DEM is missing, unreadable, without CRS, or knows less than
             `LEAST_COVERAGE` of the AOI.
     """
-    with _opened(dem, aoi, resolution_m) as (source, grid, area):
+    with open_dem(dem, _place(aoi)) as opened:
+        area = gpd.GeoSeries([aoi], crs="EPSG:4326").to_crs(opened.crs).iloc[0]
+        grid = _grid(opened, dem, area, resolution_m)
         margin = _cells(MARGIN_M, grid) + 1
-        elevation = _read(source, grid.pad(margin))
+        elevation = opened.read(grid.pad(margin))
     inside = ~geometry_mask([area], grid.shape, grid.transform)
     cropped = elevation[margin:-margin, margin:-margin]
     coverage = _coverage(np.isfinite(cropped) & inside, grid, area)
@@ -123,22 +115,9 @@ def check_dem(dem: Path, aoi: MultiPolygon) -> None:
     Raises:
         RasterError: the DEM is missing, unreadable, without CRS, or lies elsewhere.
     """
-    with _opened(dem, aoi, None):
-        pass
-
-
-@contextmanager
-def _opened(
-    dem: Path, aoi: MultiPolygon, resolution_m: float | None
-) -> Iterator[tuple[DatasetReader, GeoBox, BaseGeometry]]:
-    """A DEM with the grid of its factors and the AOI in the grid's CRS."""
-    try:
-        with rasterio.open(dem) as source:
-            crs = _metric_crs(source, aoi, dem)
-            area = gpd.GeoSeries([aoi], crs="EPSG:4326").to_crs(crs).iloc[0]
-            yield source, _grid(source, crs, area, resolution_m, dem), area
-    except (RasterioError, CPLE_BaseError) as error:
-        raise RasterError(f"DEM {dem} cannot be read, it is missing or damaged: {error}") from error
+    with open_dem(dem, _place(aoi)) as opened:
+        area = gpd.GeoSeries([aoi], crs="EPSG:4326").to_crs(opened.crs).iloc[0]
+        _grid(opened, dem, area, None)
 
 
 def _fill(
@@ -165,66 +144,22 @@ def _fill(
     layers["wetness"][:] = terrain.wetness_index(accumulation, layers["slope"], size)
 
 
-def _metric_crs(source: DatasetReader, aoi: MultiPolygon, dem: Path) -> CRS:
-    if source.crs is None:
-        raise RasterError(f"DEM {dem} has no CRS: assign one, for example with gdal_edit.py -a_srs")
-    crs = CRS.from_user_input(source.crs)
-    if crs.is_projected and all(axis.unit_name == "metre" for axis in crs.axis_info[:2]):
-        return crs
-    # the largest part, since the centre of an AOI that crosses the antimeridian is off the map
-    where = max(aoi.geoms, key=lambda part: part.area).representative_point()
-    zones = query_utm_crs_info(
-        datum_name="WGS 84", area_of_interest=Bounds(where.x, where.y, where.x, where.y)
-    )
-    if not zones:
-        raise RasterError(
-            f"DEM {dem} is not in metres and no UTM zone holds {where.y:.2f}°N {where.x:.2f}°E; "
-            "reproject it to a metric CRS"
-        )
-    return CRS.from_authority(zones[0].auth_name, zones[0].code)
+def _place(aoi: MultiPolygon) -> Point:
+    """A point of the largest part: the centre of an AOI across the antimeridian is off the map."""
+    return max(aoi.geoms, key=lambda part: part.area).representative_point()
 
 
-def _grid(
-    source: DatasetReader, crs: CRS, area: BaseGeometry, resolution_m: float | None, dem: Path
-) -> GeoBox:
-    """The DEM's own grid where it has the right CRS and square cells, else one snapped to cells."""
-    native = WarpedVRT(source, crs=crs.to_wkt())
-    with native:
-        extent = box(*native.bounds).intersection(box(*area.bounds))
-        own = native.transform
+def _grid(dem: Dem, path: Path, area: BaseGeometry, resolution_m: float | None) -> GeoBox:
+    """The part of the area's bounding box that the DEM covers; `area` in the DEM's CRS."""
+    extent = box(*dem.bounds).intersection(box(*area.bounds))
     if extent.area == 0:
-        raise RasterError(f"DEM {dem} does not overlap the area of interest")
-    size = resolution_m or _size_that_fits(min(abs(own.a), abs(own.e)), extent.area)
-    left = own.c + math.floor((extent.bounds[0] - own.c) / size + 1e-6) * size
-    top = own.f - math.floor((own.f - extent.bounds[3]) / size + 1e-6) * size
-    rows = math.ceil((top - extent.bounds[1]) / size - 1e-6)
-    cols = math.ceil((extent.bounds[2] - left) / size - 1e-6)
-    transform = rasterio.Affine(size, 0, left, 0, -size, top)
-    return GeoBox((max(rows, 1), max(cols, 1)), transform, crs.to_wkt())
+        raise RasterError(f"DEM {path} does not overlap the area of interest")
+    return dem.grid(extent.bounds, resolution_m or _size_that_fits(dem.cell_m, extent.area))
 
 
 def _size_that_fits(own_m: float, area_m2: float) -> float:
     doublings = math.ceil(math.log2(max(1.0, area_m2 / own_m**2 / MAX_CELLS)) / 2)
     return float(own_m * 2**doublings)
-
-
-def _read(source: DatasetReader, grid: GeoBox) -> NDArray[np.float32]:
-    rows, cols = grid.shape
-    with WarpedVRT(
-        source,
-        crs=str(grid.crs),
-        transform=grid.transform,
-        width=cols,
-        height=rows,
-        resampling=Resampling.bilinear,
-        dtype="float32",
-        nodata=np.nan,
-    ) as view:
-        elevation: NDArray[np.float32] = view.read(1)
-    # voids are often stored as -32768 without being declared
-    unknown = ~((elevation > _LOWEST_M) & (elevation < _HIGHEST_M))
-    elevation[unknown] = np.nan
-    return elevation
 
 
 def _cells(distance_m: float, grid: GeoBox) -> int:
