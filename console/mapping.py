@@ -11,7 +11,14 @@ from console.output import AsJson, print_json, progress_bars, screen, table
 
 
 def map_image(
-    image: Annotated[Path, typer.Argument(help="A GeoTIFF with red, green and blue bands.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IMAGE...",
+            help="GeoTIFFs with red, green and blue bands, or folders of them; several make one "
+            "mosaic, the first on top.",
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
     weights: Annotated[str, typer.Option(help="Name or path of the weights.")] = "ldm-net-tiny",
     threshold: Annotated[
@@ -19,16 +26,34 @@ def map_image(
     ] = None,
     minimum_mapping_unit_m2: Annotated[float, typer.Option(min=0)] = 300.0,
     window_px: Annotated[int, typer.Option(min=32)] = 512,
+    overlap_px: Annotated[
+        int | None, typer.Option(min=0, help="Default: an eighth of the window.")
+    ] = None,
+    views: Annotated[
+        int, typer.Option(help="1, or 4 or 8 to average over flips and turns of every window.")
+    ] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Windows the network takes at once.")] = 1,
+    disagreement: Annotated[
+        bool, typer.Option(help="Write also where overlapping windows disagree.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Map landslides in one image, with no event and no database.
+    """Map landslides in images, with no event and no database.
+
+    A run that was stopped goes on where it was when the same command is given again.
 
     Example: scarp map scene.tif -o mapped
     """
     from flows.map_image import map_image as run
+    from tasks.mapping.windows import WindowPlan
 
+    overlap = window_px // 8 if overlap_px is None else overlap_px
+    plan = WindowPlan(window_px, overlap, views, batch)
     with progress_bars():
-        result = run(image, out, weights, threshold, minimum_mapping_unit_m2, window_px)
+        result = run(
+            images, out, weights, plan, threshold, minimum_mapping_unit_m2, disagreement, device
+        )
     if as_json:
         print_json(result)
     else:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import shapely
+
+from flows.cluster import scorer
 from flows.progress import report
 from models.weights import load
-from tasks.errors import CatalogError
+from tasks.events.aoi import as_multipolygon
 from tasks.imagery.folder import read_folder
 from tasks.imagery.mosaic import prepare_mosaic
 from tasks.inventory.export import export_inventory
@@ -26,48 +30,66 @@ class MappedImage:
     folder: Path
     score: Path
     mask: Path
+    disagreement: Path | None
     polygons: Path
     landslides: int
     area_m2: float
 
 
 def map_image(
-    image: Path,
+    images: Sequence[Path],
     out: Path,
     weights: str,
+    plan: WindowPlan,
     threshold: float | None = None,
     minimum_mapping_unit_m2: float = 300.0,
-    window_px: int = 512,
+    disagreement: bool = False,
+    device: str = "cpu",
 ) -> MappedImage:
-    """Score an image, threshold it and outline the landslides into `out`.
+    """Score images, threshold the score and outline the landslides into `out`.
+
+    Args:
+        images: GeoTIFFs or folders of them; several make one mosaic, the first on top.
+        out: folder of the results.
+        weights: name or path.
+        plan: how the network is led over the image.
+        threshold: score of a landslide; None for the weights' own.
+        minimum_mapping_unit_m2: smallest landslide kept.
+        disagreement: write also where overlapping windows disagree.
+        device: where the network runs, as torch names it.
 
     Raises:
-        RasterError, CatalogError: the image cannot be used.
+        BadInputError: the device cannot be used.
+        RasterError, CatalogError: an image cannot be used.
         ModelError: the weights cannot be used.
         StorageError: `out` cannot be written.
     """
     network, card = load(weights)
     level = threshold or card.threshold
-    scenes = read_folder(image)
-    if len(scenes) != 1:
-        raise CatalogError(f"{image} holds {len(scenes)} images; name one of them")
-    scene = scenes[0]
-    mosaic = prepare_mosaic([scene], AreaOfInterest(scene.footprint, "given"), out)
-    plan = WindowPlan(window_px, window_px // 8)
-    tags = {"SCARP_WEIGHTS": card.digest, "SCARP_IMAGE": scene.checksum}
-    score = segment_scene(
-        mosaic.path,
-        network,
-        card,
-        out / "score.tif",
-        plan=plan,
-        tags=tags,
-        progress=partial(report, "mapping landslides"),
-    )
+    scenes = [scene for image in images for scene in read_folder(image)]
+    ground = as_multipolygon(shapely.union_all([scene.footprint for scene in scenes]))
+    mosaic = prepare_mosaic(scenes, AreaOfInterest(ground, "given"), out)
+    tags = {
+        "SCARP_WEIGHTS": card.digest,
+        "SCARP_IMAGE": " ".join(scene.checksum for scene in scenes),
+    }
+    unsure = out / "disagreement.tif" if disagreement else None
+    with scorer() as score_bands:
+        score = segment_scene(
+            mosaic.path,
+            network,
+            card,
+            out / "score.tif",
+            plan=plan,
+            tags=tags,
+            progress=partial(report, "mapping landslides"),
+            disagreement=unsure,
+            device=device,
+            scorer=score_bands,
+        )
     mask = write_mask(score, out / "mask.tif", level, tags)
-    found = landslide_polygons(score, level, minimum_mapping_unit_m2, scene.footprint)
+    found = landslide_polygons(score, level, minimum_mapping_unit_m2, ground)
     landslides = with_scenes(measure(found, None), mosaic)
     polygons = export_inventory(landslides, mosaic.observed, out / "landslides.gpkg")
-    return MappedImage(
-        out, score, mask, polygons, len(landslides), float(landslides["area_m2"].sum())
-    )
+    area_m2 = float(landslides["area_m2"].sum())
+    return MappedImage(out, score, mask, unsure, polygons, len(landslides), area_m2)

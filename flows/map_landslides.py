@@ -14,6 +14,7 @@ import torch
 from prefect import flow
 from shapely import box, union_all
 
+from flows.cluster import scorer
 from flows.options import ResponseOptions
 from flows.progress import report
 from flows.runs import failure_recorded, recorded_run
@@ -153,15 +154,17 @@ def make_rasters(
     tags = {"SCARP_EVENT": provenance.event_id, "SCARP_DIGEST": provenance.digest}
     size = provenance.parameters["window_px"]
     if not score.exists():
-        segment_scene(
-            mosaic.path,
-            network,
-            card,
-            score,
-            plan=WindowPlan(size, size // 8),
-            tags=tags,
-            progress=partial(report, "mapping landslides"),
-        )
+        with scorer() as score_bands:
+            segment_scene(
+                mosaic.path,
+                network,
+                card,
+                score,
+                plan=WindowPlan(size, size // 8),
+                tags=tags,
+                progress=partial(report, "mapping landslides"),
+                scorer=score_bands,
+            )
     if not mask.exists():
         write_mask(score, mask, provenance.parameters["threshold"], tags)
     return Rasters(mosaic, score, mask)

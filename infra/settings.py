@@ -16,6 +16,8 @@ class Settings(BaseSettings):
             worlds. Default: the platform's user data folder.
         database_url: a PostGIS server of one's own (`SCARP_DATABASE_URL`); None, or a blank value,
             means the private cluster. Kept out of `repr`, since it may hold a password.
+        dask_address: scheduler of a Dask cluster that scores images (`SCARP_DASK_ADDRESS`), such as
+            `tcp://10.0.0.5:8786`; None, or a blank value, means this process.
     """
 
     model_config = SettingsConfigDict(env_prefix="SCARP_", frozen=True, extra="ignore")
@@ -26,3 +28,4 @@ class Settings(BaseSettings):
     database_url: Annotated[str | None, BeforeValidator(lambda value: value or None)] = Field(
         default=None, repr=False
     )
+    dask_address: Annotated[str | None, BeforeValidator(lambda value: value or None)] = None

@@ -14,6 +14,7 @@ from rasterio.windows import Window
 from torch import Tensor
 
 from models.cards import Card
+from tasks.errors import BadInputError
 from tasks.mapping.ahead import ahead
 from tasks.mapping.blend import BandScores, ScoredWindow, blend_row
 from tasks.mapping.source import Normaliser, Statistics, open_source
@@ -57,7 +58,7 @@ def score_bands(
 
     Args:
         job: what to do.
-        network: on the job's device; (n, bands, h, w) float32 and a (n, 1, h, w) validity mask in,
+        network: (n, bands, h, w) float32 and a (n, 1, h, w) validity mask in,
             logits out.
         bands: the rows wanted, from top to bottom.
         each: called after every window.
@@ -66,6 +67,7 @@ def score_bands(
         The scores of each row, which depend on nothing but the job, the network and the row.
 
     Raises:
+        BadInputError: the device cannot be used.
         RasterError: the image cannot be read.
     """
     with open_source(job.image, job.card) as source:
@@ -107,7 +109,8 @@ def _read(job: Job, bands: Sequence[Band]) -> Generator[_Batch]:
 def _score(
     job: Job, network: torch.nn.Module, batches: Iterable[_Batch]
 ) -> Generator[list[ScoredWindow]]:
-    device = torch.device(job.device)
+    device = device_of(job.device)
+    network = network.to(device)
     with torch.inference_mode(), _precision(device):
         for batch in batches:
             found = dict.fromkeys(batch.columns, (None, None))
@@ -117,6 +120,21 @@ def _score(
                 scores = mean_score(network, pixels, seen, job.plan.views).cpu().numpy()
                 found |= dict(zip(batch.shown, zip(scores, batch.seen, strict=True), strict=True))
             yield [ScoredWindow(column, *found[column]) for column in batch.columns]
+
+
+def device_of(name: str) -> torch.device:
+    """A device by torch's name for it.
+
+    Raises:
+        BadInputError: torch knows no such device, or this machine has none.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInputError(f"device {name!r} cannot be used here ({reason}); use cpu") from error
+    return device
 
 
 def mean_score(network: torch.nn.Module, pixels: Tensor, seen: Tensor, views: int) -> Tensor:

@@ -65,13 +65,14 @@ def segment_scene(
             difference between scores that overlapping windows gave a pixel; nodata where only one
             did.
         device: where the network runs, as torch names it; on a GPU in half precision.
-        scorer: scores rows of windows in order; `tasks.mapping.blocks.on_cluster` makes one that
-            does it elsewhere, with the same result.
+        scorer: scores rows of windows in order; `tasks.mapping.blocks.score_on_cluster` does it
+            elsewhere, with the same result.
 
     Returns:
         `destination`.
 
     Raises:
+        BadInputError: the device cannot be used.
         RasterError: a band is missing, or the image is geographic, rotated, truncated or all
             invalid.
         StorageError: `destination` cannot be written, or another process is writing it.
@@ -88,10 +89,10 @@ def segment_scene(
         "statistics": asdict(job.statistics),
         "plan": asdict(plan),
         "rasters": list(rasters),
-        "device": torch.device(device).type,
+        "device": device.partition(":")[0],
     }
     with open_ledger(destination, tuple(rasters), grid.shape, configuration) as ledger:
-        _score_rows(job, network.to(device), ledger, grid.shape, progress, scorer)
+        _score_rows(job, network, ledger, grid.shape, progress, scorer)
         # The score last: where it is, all is done.
         for raw, (name, path) in reversed([*zip(ledger.files, rasters.items(), strict=True)]):
             with rasterio.Env(GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE="ALL"):

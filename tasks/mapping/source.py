@@ -144,6 +144,8 @@ def open_source(image: str | Path, card: Card) -> Iterator[Source]:
         TransientError: the server that holds it timed out or answered 429 or 5xx.
     """
     name = str(image).removeprefix("/vsicurl/")
+    # Whoever scores a part of it may stand in another folder.
+    name = name if "://" in name else str(Path(name).absolute())
     with open_raster(name, "image") as dataset:
         _check(dataset, name)
         indexes = _band_indexes(dataset, name, card)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.errors import BadInputError
+
 VIEWS = (1, 4, 8)
 
 
@@ -28,14 +30,14 @@ class WindowPlan:
     batch: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse a plan whose windows would never advance."""
+        """Refuse a plan that cannot be followed, such as windows that never advance."""
         if self.size < 32 or not 0 <= self.overlap <= self.size // 2:
-            raise ValueError(
+            raise BadInputError(
                 f"window size {self.size} and overlap {self.overlap}: the size must be at least 32 "
                 "and the overlap between 0 and half the size"
             )
         if self.views not in VIEWS or self.batch < 1:
-            raise ValueError(
+            raise BadInputError(
                 f"views {self.views} and batch {self.batch}: views must be one of {VIEWS} "
                 "and a batch at least 1"
             )

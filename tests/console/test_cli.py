@@ -190,40 +190,73 @@ def test_the_doctor_says_what_is_wrong(scarp, monkeypatch):
     assert "127.0.0.1:9" in store["fix"]
 
 
-def test_an_image_is_mapped_without_event_or_database(scarp, tmp_path, monkeypatch):
-    import geopandas as gpd
-    import rasterio
-
-    monkeypatch.setenv("SCARP_DATABASE_URL", "postgresql://127.0.0.1:9/none")
+@pytest.fixture
+def picture():
+    """Red, green and blue of the example's first clear scene, and its profile."""
     bands = []
     for name in ("B04", "B03", "B02"):
         with rasterio.open(EXAMPLE / "scenes" / "2023-05-23" / f"{name}.tif") as band:
             bands.append(band.read(1))
             profile = band.profile | {"driver": "GTiff", "count": 3}
-    image = tmp_path / "scene.tif"
-    with rasterio.open(image, "w", **profile) as raster:
-        for number, (name, band) in enumerate(zip(("red", "green", "blue"), bands, strict=True), 1):
-            raster.write(band, number)
-            raster.set_band_description(number, name)
-    code, out, error = scarp("map", str(image), "-o", str(tmp_path / "out"), "--json")
+    return np.stack(bands), profile
+
+
+def write_picture(path, pixels, profile):
+    with rasterio.open(path, "w", **profile) as raster:
+        raster.write(pixels)
+        raster.descriptions = ("red", "green", "blue")
+
+
+def test_an_image_is_mapped_without_event_or_database(scarp, tmp_path, monkeypatch, picture):
+    import geopandas as gpd
+
+    monkeypatch.setenv("SCARP_DATABASE_URL", "postgresql://127.0.0.1:9/none")
+    write_picture(tmp_path / "scene.tif", *picture)
+    words = ["map", str(tmp_path / "scene.tif"), "-o", str(tmp_path / "out"), "--json"]
+    code, out, error = scarp(*words, "--window-px", "64", "--views", "4", "--disagreement")
     assert code == 0, error
     result = json.loads(out)
     assert len(gpd.read_file(result["polygons"], layer="landslides")) == result["landslides"] > 0
+    with rasterio.open(result["disagreement"]) as raster:
+        assert 0 < np.mean(raster.read(1) > 0) < 1
 
 
-def test_a_folder_of_several_images_is_refused_by_map(scarp, tmp_path):
+def test_images_side_by_side_are_mapped_as_one(scarp, tmp_path, picture):
+    pixels, profile = picture
+    write_picture(tmp_path / "whole.tif", pixels, profile)
     folder = tmp_path / "images"
     folder.mkdir()
-    with rasterio.open(EXAMPLE / "scenes" / "2023-05-23" / "SCL.tif") as band:
-        picture = np.stack([band.read(1)] * 3)
-        profile = band.profile | {"driver": "GTiff", "count": 3, "photometric": "RGB"}
-    for name in ("a.tif", "b.tif"):
-        with rasterio.open(folder / name, "w", **profile) as raster:
-            raster.write(picture)
-    code, _, error = scarp("map", str(folder), "-o", str(tmp_path / "out"))
+    half = profile["width"] // 2
+    east = profile["transform"] @ rasterio.Affine.translation(half, 0)
+    write_picture(folder / "west.tif", pixels[..., :half], profile | {"width": half})
+    write_picture(
+        folder / "east.tif",
+        pixels[..., half:],
+        profile | {"width": profile["width"] - half, "transform": east},
+    )
+    scores = []
+    for given in (tmp_path / "whole.tif", folder):
+        code, out, error = scarp("map", str(given), "-o", str(tmp_path / given.stem), "--json")
+        assert code == 0, error
+        with rasterio.open(json.loads(out)["score"]) as raster:
+            scores.append(raster.read(1))
+    np.testing.assert_array_equal(*scores)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--views", "3"], "views 3"),
+        (["--overlap-px", "400"], "overlap 400"),
+        (["--device", "abacus"], "abacus"),
+    ],
+)
+def test_a_wrong_option_of_map_is_one_sentence(scarp, tmp_path, picture, words, said):
+    write_picture(tmp_path / "scene.tif", *picture)
+    code, _, error = scarp("map", str(tmp_path / "scene.tif"), "-o", str(tmp_path / "out"), *words)
     assert code == 2
-    assert "2 images" in error
-    assert not (tmp_path / "out").exists()
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
 
 
 def test_weights_are_listed_with_their_card(scarp):

@@ -3,6 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from tasks.errors import BadInputError
 from tasks.mapping.windows import WindowPlan, bands, blend_weights, window_starts
 
 LENGTHS = [1, 63, 64, 65, 100, 112, 128, 129, 1000]
@@ -88,5 +89,5 @@ def test_rows_a_band_alone_sees_are_those_no_other_band_covers(height, overlap):
     ],
 )
 def test_a_plan_that_cannot_be_followed_is_refused(wrong):
-    with pytest.raises(ValueError, match="overlap|views"):
+    with pytest.raises(BadInputError, match="overlap|views"):
         WindowPlan(**wrong)
