@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -64,15 +64,27 @@ def status(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def url() -> None:
+def url(
+    role: Annotated[
+        Literal["owner", "writer", "reader"],
+        typer.Option(help="reader sees the views alone, writer can add to the tables."),
+    ] = "owner",
+) -> None:
     """Print the database's URL, started and migrated, for psql and other programs.
 
     It holds no password: that of Scarp's own database lies in the file it names, that of a server
     of your own belongs into PGPASSWORD or ~/.pgpass.
 
-    Example: psql "$(scarp db url)" -c "select * from scarp.v_landslides limit 5"
+    Example: psql "$(scarp db url --role reader)" -c "select * from scarp.v_landslides limit 5"
     """
-    typer.echo(_open())
+    if role == "owner":
+        typer.echo(_open())
+        return
+    from infra.clients import without_password
+    from infra.roles import role_url
+    from infra.settings import Settings
+
+    typer.echo(without_password(role_url(Settings(), role)))
 
 
 @app.command()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infra.errors import DatabaseError, SchemaError
 from infra.programs import find_binaries
-from infra.schema import known_revisions, parse_url
+from infra.schema import ROLES_SQL, known_revisions, parse_url
 
 LOCK_TIMEOUT = "-c lock_timeout=10s"
 
@@ -76,6 +76,7 @@ def restore(url: str, path: Path) -> None:
                 "--set=ON_ERROR_STOP=1",
                 "--command=SET client_min_messages = warning; DROP SCHEMA IF EXISTS scarp CASCADE",
                 f"--file={script}",
+                f"--file={ROLES_SQL}",
             ],
             environment,
             f"cannot restore {path}, nothing was changed",

@@ -163,8 +163,8 @@ def _create(home: Path, folder: Path) -> None:
         place = _settle(home, folder)
         owner = _server_user(place)
         password = secrets.token_urlsafe(32)
-        _write_private(place / "pgpass", f"*:*:*:{ROLE}:{password}\n", None)
-        _write_private(place / "initial-password", password, owner)
+        write_private(place / "pgpass", f"*:*:*:{ROLE}:{password}\n", None)
+        write_private(place / "initial-password", password, owner)
         new = place / "data.new"
         shutil.rmtree(new, ignore_errors=True)
     except OSError as error:
@@ -361,7 +361,8 @@ def _cannot_write(home: Path, error: OSError) -> str:
     return f"cannot keep a database in {home} ({why}); set SCARP_HOME to a folder you can write"
 
 
-def _write_private(path: Path, text: str, owner: Owner | None) -> None:
+def write_private(path: Path, text: str, owner: Owner | None) -> None:
+    """Write a file that its owner alone can read, in place of the one there."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)

@@ -15,6 +15,7 @@ from infra.errors import DatabaseError, SchemaError
 from infra.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+ROLES_SQL = MIGRATIONS / "roles.sql"
 CONNECT_TIMEOUT_S = 10
 
 
@@ -89,6 +90,7 @@ def migrate(engine: Engine) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('scarp migrations'))"))
         _require_postgis(connection)
         upgrade(connection)
+        grant_roles(connection)
 
 
 def known_revisions() -> list[str]:
@@ -101,6 +103,12 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     from alembic import command
 
     command.upgrade(alembic_config(connection), revision)
+
+
+def grant_roles(connection: Connection) -> None:
+    """Give the roles of `infra.roles` their rights, making them where this user may."""
+    script = ROLES_SQL.read_text()
+    connection.exec_driver_sql(script, execution_options={"no_parameters": True})
 
 
 def alembic_config(connection: Connection, **attributes: Any) -> Any:

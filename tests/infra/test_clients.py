@@ -71,14 +71,16 @@ def test_a_restore_replaces_what_came_after_the_dump(engine, url, tmp_path):
 
 
 def test_a_restored_store_still_guards_and_numbers_its_rows(engine, url, tmp_path):
+    guards = text("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal")
+    with engine.connect() as connection:
+        before = connection.scalar(guards)
     clients.restore(url, clients.dump(url, tmp_path / "scarp.dump"))
     with engine.begin() as connection:
         assert register(connection, STORM, AREA) == "unchanged"
         register(connection, Event(**vars(STORM) | {"title": "Another name"}), AREA)
         history = connection.scalars(text("SELECT id FROM scarp.event_history ORDER BY id")).all()
-        guards = connection.scalar(text("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal"))
+        assert connection.scalar(guards) == before > 0
     assert history == [1, 2]
-    assert guards == 6
 
 
 def test_a_torn_dump_changes_nothing(engine, url, tmp_path):

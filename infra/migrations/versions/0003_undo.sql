@@ -30,3 +30,4 @@ WHERE outcome.current AND outcome.state IN ('confirmed', 'rejected')
 DROP TABLE scarp.review_outcome;
 DROP TABLE scarp.review;
 DROP FUNCTION scarp.guard_reviews();
+DROP FUNCTION scarp.near(geometry, geometry, double precision);
