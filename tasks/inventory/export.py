@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import pandas as pd
@@ -16,9 +17,11 @@ from shapely.geometry import MultiPolygon
 from tasks.errors import InventoryError, StorageError
 from tasks.inventory.export_formats import WRITERS
 from tasks.inventory.export_profiles import Profile, in_profile
-from tasks.inventory.store import StoredInventory
 from tasks.publish.products import scratch_beside
 from tasks.types import Event
+
+if TYPE_CHECKING:
+    from tasks.inventory.store import StoredInventory
 
 FORMATS = tuple(WRITERS)
 
