@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,20 @@ import rasterio.features
 import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_geom
 from rasterio.windows import Window
 from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
+from tasks.errors import RasterError
 from tasks.mapping.bodies import ScoreWindow, connected_bodies, fill_holes
 from tasks.mapping.outlines import Outlines
 from tasks.mapping.segment import threshold_level
+from tasks.mapping.split import ReadElevation, Splitting, split_bodies
 from tasks.publish.products import (
     SCORE_NODATA,
     SCORE_OFFSET,
@@ -48,10 +54,12 @@ class Outlining:
     `hole_area_m2`: holes of a smaller area on the grid are filled, unless something unknown lies in
     or beside them; bodies inside them become part of the body around. `simplify_m`: corners that
     part triangles of less than its square are dropped, and neighbours neither overlap nor part.
+    `split`: when a body is taken apart into several landslides; None never.
     """
 
     hole_area_m2: float = 0.0
     simplify_m: float = 0.0
+    split: Splitting | None = None
 
 
 AS_MAPPED = Outlining()
@@ -84,6 +92,7 @@ def landslide_polygons(
     minimum_mapping_unit_m2: float,
     looked_at: BaseGeometry,
     outlining: Outlining = AS_MAPPED,
+    dem: Path | None = None,
     band_rows: int = BAND_ROWS,
 ) -> gpd.GeoDataFrame:
     """Outline every 4-connected body of pixels whose score reaches the threshold.
@@ -95,6 +104,7 @@ def landslide_polygons(
         looked_at: the ground the scenes cover inside the AOI, EPSG:4326: unknown pixels inside it
             are cloud or shadow, outside it the scene ends.
         outlining: how bodies become polygons.
+        dem: elevations in metres, in any CRS, that guide splitting where they are known.
         band_rows: rows of the raster held at a time; the result does not depend on it.
 
     Returns:
@@ -103,7 +113,8 @@ def landslide_polygons(
         from the threshold towards 1), touches_scene_edge, touches_cloud_edge, body (the connected
         body it belongs to, from 1) and amalgamated (it is one part of several).
     """
-    with rasterio.open(score) as source:
+    with ExitStack() as stack:
+        source = stack.enter_context(rasterio.open(score))
         scene = _Scene(source, threshold_level(threshold), looked_at)
         bodies = connected_bodies(scene.bands(band_rows))
         if outlining.hole_area_m2:
@@ -111,6 +122,11 @@ def landslide_polygons(
         areas, _ = geodesic_measures(scene.on_the_ground(bodies["outline"]))
         bodies = bodies[areas >= minimum_mapping_unit_m2].copy()
         bodies["body"] = np.arange(1, len(bodies) + 1)
+        if outlining.split:
+            elevation = _elevation(stack, dem, source) if dem else None
+            bodies = split_bodies(
+                bodies, scene.read, outlining.split, scene.pixel_m2**0.5, elevation
+            )
         if outlining.simplify_m:
             tolerance = outlining.simplify_m / scene.pixel_m2**0.5
             bodies["outline"] = shapely.coverage_simplify(bodies["outline"].to_numpy(), tolerance)
@@ -179,6 +195,27 @@ class _Scene:
         outlines[large] = shapely.segmentize(outlines[large], _LONGEST_SIDE_PX)
         ground = shapely.transform(outlines, degrees, interleaved=False)
         return np.asarray(shapely.orient_polygons(ground), object)
+
+
+def _elevation(stack: ExitStack, dem: Path, score: DatasetReader) -> ReadElevation:
+    """A reader of elevations on the grid of the score, NaN where the DEM knows none."""
+    try:
+        source = stack.enter_context(rasterio.open(dem))
+    except RasterioIOError as error:
+        raise RasterError(f"{dem}: cannot be read as a DEM ({error})") from error
+    aligned = stack.enter_context(
+        WarpedVRT(
+            source,
+            crs=score.crs,
+            transform=score.transform,
+            width=score.width,
+            height=score.height,
+            resampling=Resampling.bilinear,
+            nodata=np.nan,
+            dtype="float32",
+        )
+    )
+    return lambda place: aligned.read(1, window=Window.from_slices(*place))
 
 
 def _beside(unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
