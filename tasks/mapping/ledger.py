@@ -7,7 +7,6 @@ finished bands. All that a band leaves is on the disk before the ledger names it
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.errors import StorageError
-from tasks.publish.products import storage_error
+from tasks.publish.products import held, storage_error
 
 log = logging.getLogger(__name__)
 
@@ -119,27 +118,15 @@ def open_ledger(
     folder = destination.parent / f".{destination.name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder, destination):
-            plain = json.loads(json.dumps(configuration))
-            yield Ledger(folder, names, shape, plain)
+        with held(folder):
+            yield Ledger(folder, names, shape, json.loads(json.dumps(configuration)))
             shutil.rmtree(folder)
-    except OSError as error:
-        raise storage_error(destination, error) from error
-
-
-@contextmanager
-def _locked(folder: Path, destination: Path) -> Iterator[None]:
-    """Hold the folder; the system lets go when the process ends, however it ends."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
     except BlockingIOError as error:
         raise StorageError(
             f"{destination} is being made by another process; wait for it or choose another folder"
         ) from error
-    finally:
-        os.close(handle)
+    except OSError as error:
+        raise storage_error(destination, error) from error
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -24,11 +27,15 @@ SCORE_SCALE = 1 / 254
 SCORE_OFFSET = -1 / 254
 COG_BLOCK_PX = 512
 FULL_DISK_BYTES = 1 << 20
+SCRATCH = ".part-"
+ABANDONED_S = 60
 
 
 @contextmanager
 def scratch_beside(destination: Path) -> Iterator[Path]:
     """Give a hidden folder beside `destination` for what is needed while making it.
+
+    What killed processes left there is cleared away first.
 
     Args:
         destination: the file to be made; missing parent folders are made.
@@ -41,10 +48,37 @@ def scratch_beside(destination: Path) -> Iterator[Path]:
     """
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".part-") as folder:
+        _clear_abandoned(destination.parent)
+        with (
+            tempfile.TemporaryDirectory(dir=destination.parent, prefix=SCRATCH) as folder,
+            held(Path(folder)),
+        ):
             yield Path(folder)
     except OSError as error:
         raise storage_error(destination, error) from error
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep others from a folder until the block, or the process, ends, however it ends.
+
+    Raises:
+        BlockingIOError: another process, or another block of this one, holds it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _clear_abandoned(parent: Path) -> None:
+    """Remove scratch folders nobody holds, but for new ones, which will be held in a moment."""
+    for folder in parent.glob(f"{SCRATCH}*"):
+        with suppress(BlockingIOError, FileNotFoundError), held(folder):
+            if time.time() - folder.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(folder)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,26 @@ def test_a_full_device_is_named_and_leaves_nothing(tmp_path):
         aside.symlink_to("/dev/full")
         aside.write_bytes(b"x" * 100_000)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_cleared_away_and_what_a_living_one_uses_is_not(tmp_path):
+    script = """
+import os, signal, sys
+from pathlib import Path
+from tasks.publish.products import written_aside
+with written_aside(Path(sys.argv[1]) / "report.html") as aside:
+    aside.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", script, tmp_path], check=False)
+    (left,) = tmp_path.iterdir()
+    with written_aside(tmp_path / "living.html") as living:
+        for folder in (left, living.parent):
+            os.utime(folder, (0, 0))
+        with written_aside(tmp_path / "report.html") as aside:
+            aside.write_text("whole")
+        living.write_text("whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "living.html"}
 
 
 def test_a_cog_cut_short_by_the_disk_is_never_put_in_place(tmp_path):
