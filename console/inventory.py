@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from console import inventory_files
+from console import inventory_files, inventory_quality
 from console.inventory_files import Version, summary
 from console.output import AsJson, print_json, screen, table
 
@@ -15,6 +15,7 @@ LARGEST = 10
 app = typer.Typer(help="List, show, import and export inventories.", no_args_is_help=True)
 app.command("import")(inventory_files.import_file)
 app.command("export")(inventory_files.export)
+app.command("quality")(inventory_quality.quality)
 
 
 @app.command("list")

@@ -15,8 +15,9 @@ from flows.assess_susceptibility import Assessed
 from flows.map_landslides import Mapped
 from flows.progress import report
 from flows.world import open_world
-from tasks.inventory.export import export_inventory
+from tasks.inventory.export import About, export_inventory
 from tasks.inventory.runs import get_run
+from tasks.inventory.sizes import describe_sizes
 from tasks.inventory.store import read_landslides
 from tasks.publish import figures
 from tasks.publish.products import storage_error
@@ -26,7 +27,7 @@ from tasks.susceptibility.predict import classes_path
 from tasks.susceptibility.store import StoredSusceptibility
 from tasks.types import Interval, Provenance
 
-PRODUCTS = (*ASSETS, "item.json")
+PRODUCTS = (*ASSETS, "inventory.qgz", "item.json")
 
 
 def publish_products(mapped: Mapped, assessed: Assessed, folder: Path) -> Path:
@@ -73,8 +74,11 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
             )
     shutil.copyfile(mapped.rasters.score, folder / "score.tif")
     shutil.copyfile(mapped.rasters.mask, folder / "mask.tif")
-    export_inventory(landslides, inventory.observed, folder / "inventory.gpkg")
-    export_inventory(landslides, inventory.observed, folder / "inventory.parquet")
+    about = About(mapped.event, inventory)
+    for name in ("inventory.gpkg", "inventory.parquet"):
+        export_inventory(
+            landslides, inventory.observed, folder / name, aoi=mapped.aoi.geometry, about=about
+        )
     report("writing products", 1, 3)
     _draw(mapped, stored, landslides, folder)
     report("writing products", 2, 3)
@@ -123,9 +127,13 @@ def _draw(
     image = mapped.rasters.mosaic.path
     figures.map_figure(folder / "map.png", image, landslides, aoi, inventory.observed, credit)
     if len(landslides):
-        areas = [float(area) for area in landslides["area_m2"]]
+        areas = landslides["area_m2"].to_numpy(dtype=float)
+        minimum_m2 = inventory.minimum_mapping_unit_m2
         figures.size_figure(
-            folder / "size_distribution.png", areas, inventory.minimum_mapping_unit_m2
+            folder / "size_distribution.png",
+            areas,
+            minimum_m2,
+            describe_sizes(areas, minimum_m2),
         )
     if stored:
         classes = classes_path(stored.path)

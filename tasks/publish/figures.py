@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from shapely.geometry import GeometryCollection, MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from tasks.errors import RasterError
+from tasks.inventory.sizes import Sizes
 from tasks.publish.products import written_aside
 from tasks.types import Interval
 
@@ -180,13 +181,16 @@ def importance_figure(path: Path, importance: Mapping[str, Interval]) -> Path:
     return _save(figure, path)
 
 
-def size_figure(path: Path, areas_m2: Sequence[float], minimum_m2: float = 0.0) -> Path:
+def size_figure(
+    path: Path, areas_m2: ArrayLike, minimum_m2: float = 0.0, sizes: Sizes | None = None
+) -> Path:
     """Draw the frequency density of landslide area on log axes (Malamud et al. 2004).
 
     Args:
         path: PNG to make or replace.
         areas_m2: area of each landslide in m², at least one.
         minimum_m2: the inventory's minimum mapping unit, marked if above 0.
+        sizes: the distributions fitted to the areas, drawn as far as there are any.
 
     Returns:
         `path`.
@@ -212,10 +216,69 @@ def size_figure(path: Path, areas_m2: Sequence[float], minimum_m2: float = 0.0) 
     if minimum_m2 > 0:
         label = f"minimum mapping unit, {minimum_m2:,.0f} m²"
         axes.axvline(minimum_m2, color=ORANGE, linestyle="--", linewidth=1.2, label=label)
+    if sizes:
+        _draw_fits(axes, areas, sizes)
     axes.set_xlabel("landslide area (m²)", **_STYLE)
     axes.set_ylabel("landslides per m² of size (1/m²)", **_STYLE)
     axes.legend(loc="best", fontsize=8, frameon=False)
     return _save(figure, path)
+
+
+def match_figure(
+    path: Path,
+    first: gpd.GeoDataFrame,
+    second: gpd.GeoDataFrame,
+    ground: BaseGeometry,
+    names: tuple[str, str],
+) -> Path:
+    """Draw where two inventories agree and where one alone has a landslide.
+
+    Args:
+        path: PNG to make or replace.
+        first: polygons in EPSG:4326.
+        second: polygons in EPSG:4326.
+        ground: what both looked at, EPSG:4326; nothing outside it is drawn.
+        names: what to call the two.
+
+    Returns:
+        `path`.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
+    crs = CRS.from_user_input(gpd.GeoSeries([ground], crs="EPSG:4326").estimate_utm_crs())
+    inside = _projected(ground, crs)
+    one, other = (frame.geometry.to_crs(crs).union_all() & inside for frame in (first, second))
+    left, bottom, right, top = inside.bounds
+    extent = (left, right, bottom, top)
+    figure, axes = _map_page(extent, crs)
+    axes.add_artist(_patch(inside, facecolor="white", edgecolor=QUIET, linewidth=0.8))
+    keys = []
+    for area, colour, label in (
+        (one & other, INK, "in both"),
+        (one - other, ORANGE, f"{names[0]} alone"),
+        (other - one, BLUE, f"{names[1]} alone"),
+    ):
+        if not area.is_empty:
+            axes.add_artist(_patch(area, facecolor=colour, edgecolor=colour, linewidth=0.3))
+        keys.append(Patch(facecolor=colour, label=label))
+    _furnish(figure, axes, extent, keys, ground, ground, "")
+    return _save(figure, path)
+
+
+def _draw_fits(axes: Axes, areas: NDArray[np.float64], sizes: Sizes) -> None:
+    """The fitted densities, each times the number of landslides it was fitted to."""
+    grid = np.geomspace(areas.min(), areas.max(), 200)
+    if fitted := sizes.distribution:
+        best = fitted.distribution
+        scale = fitted.count / best.exceedance(fitted.minimum_m2)
+        label = f"inverse gamma, ρ = {best.rho:.2f}, most frequent {best.rollover_m2:,.0f} m²"
+        axes.plot(grid, scale * best.density(grid), color=INK, linewidth=1.4, label=label)
+    if tail := sizes.tail:
+        exponent, large = tail.exponent.value, grid[grid >= tail.cutoff_m2]
+        law = tail.count * (exponent - 1) / tail.cutoff_m2 * (large / tail.cutoff_m2) ** -exponent
+        label = f"power law above {tail.cutoff_m2:,.0f} m², exponent −{exponent:.2f}"
+        axes.plot(large, law, color=ORANGE, linewidth=1.8, linestyle="-.", label=label)
 
 
 def frequency_density(
@@ -236,7 +299,7 @@ def frequency_density(
     return centre[held], density[held], count[held]
 
 
-def seen_whole(aoi: MultiPolygon, observed: MultiPolygon) -> bool:
+def seen_whole(aoi: BaseGeometry, observed: BaseGeometry) -> bool:
     """Whether the AOI was seen but for slivers along pixel edges."""
     return bool(aoi.difference(observed).area <= SLIVERS * aoi.area)
 
@@ -309,7 +372,7 @@ def _degrees(axes: Axes, extent: Extent, crs: CRS) -> None:
 def _hatch(axes: Axes, aoi: MultiPolygon, observed: MultiPolygon, crs: CRS) -> None:
     if not seen_whole(aoi, observed):
         unseen = _projected(aoi.difference(observed), crs)
-        axes.add_patch(
+        axes.add_artist(
             _patch(unseen, facecolor="#ffffffb0", edgecolor=QUIET, hatch="////", linewidth=0.0)
         )
 
@@ -322,13 +385,13 @@ def _landslides(
         return
     width = 1.1 if len(landslides) < 500 else 0.5
     outlines = GeometryCollection(list(landslides.geometry.to_crs(crs).explode()))
-    axes.add_patch(_patch(outlines, facecolor="none", edgecolor=casing, linewidth=2.2 * width))
-    axes.add_patch(_patch(outlines, facecolor="none", edgecolor=colour, linewidth=width))
+    axes.add_artist(_patch(outlines, facecolor="none", edgecolor=casing, linewidth=2.2 * width))
+    axes.add_artist(_patch(outlines, facecolor="none", edgecolor=colour, linewidth=width))
 
 
 def _outline(axes: Axes, area: BaseGeometry, crs: CRS, colour: str, width: float) -> None:
     edge = _patch(_projected(area, crs), facecolor="none", edgecolor=colour, linewidth=width)
-    axes.add_patch(edge)
+    axes.add_artist(edge)
 
 
 def _projected(geometry: BaseGeometry, crs: CRS) -> BaseGeometry:
@@ -349,8 +412,8 @@ def _furnish(
     axes: Axes,
     extent: Extent,
     keys: list[Patch],
-    aoi: MultiPolygon,
-    observed: MultiPolygon,
+    aoi: BaseGeometry,
+    observed: BaseGeometry,
     credit: str,
 ) -> None:
     """Add legend, scale bar, north arrow and credit."""
@@ -386,8 +449,8 @@ def _scale_bar(axes: Axes, extent: Extent) -> None:
     plate = Rectangle(
         (x - pad, y - pad), length + 2 * pad, height * 5 + 2 * pad, facecolor="white", alpha=0.85
     )
-    axes.add_patch(plate)
-    axes.add_patch(Rectangle((x, y), length, height, facecolor=INK))
+    axes.add_artist(plate)
+    axes.add_artist(Rectangle((x, y), length, height, facecolor=INK))
     label = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     axes.text(x + length / 2, y + 1.8 * height, label, ha="center", va="bottom", fontsize=8)
 
