@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import numpy as np
@@ -29,7 +29,6 @@ from tasks.errors import RasterError
 from tasks.mapping.bodies import ScoreWindow, connected_bodies, fill_holes
 from tasks.mapping.outlines import Outlines
 from tasks.mapping.segment import threshold_level
-from tasks.mapping.split import ReadElevation, Splitting, split_bodies
 from tasks.publish.products import (
     SCORE_NODATA,
     SCORE_OFFSET,
@@ -39,6 +38,9 @@ from tasks.publish.products import (
     write_cog,
 )
 from tasks.types import geodesic_measures
+
+if TYPE_CHECKING:
+    from tasks.mapping.split import ReadElevation, Splitting
 
 MASK_NODATA = 255
 BAND_ROWS = 512
@@ -123,6 +125,9 @@ def landslide_polygons(
         bodies = bodies[areas >= minimum_mapping_unit_m2].copy()
         bodies["body"] = np.arange(1, len(bodies) + 1)
         if outlining.split:
+            # Imported on request: its image processing takes 0.1 s that few mappings need.
+            from tasks.mapping.split import split_bodies
+
             elevation = _elevation(stack, dem, source) if dem else None
             bodies = split_bodies(
                 bodies, scene.read, outlining.split, scene.pixel_m2**0.5, elevation
