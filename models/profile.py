@@ -113,6 +113,7 @@ def count(network: nn.Module, size: int, bands: int = 3) -> Counts:
     """Count on torch's meta device: any size costs neither memory nor arithmetic.
 
     The encoder is `network.encoder`; networks without that attribute, or with None, have no figure.
+    Counted with gradients enabled, in the modules of the paper: inference may take shorter ways.
 
     Raises:
         ModelError: `size` is below 1.
@@ -121,7 +122,11 @@ def count(network: nn.Module, size: int, bands: int = 3) -> Counts:
     shadow = copy.deepcopy(network).to("meta").eval()
     encoder: nn.Module | None = getattr(shadow, "encoder", None)
     scans = _skip_scans(shadow)
-    with torch.no_grad(), FlopCounterMode(display=False) as products, _Ptflops(encoder) as ptflops:
+    with (
+        torch.enable_grad(),
+        FlopCounterMode(display=False) as products,
+        _Ptflops(encoder) as ptflops,
+    ):
         shadow(torch.zeros(1, bands, size, size, device="meta"))
     return Counts(
         params_m=_params_m(shadow),

@@ -78,6 +78,19 @@ def test_nodata_around_a_picture_changes_nothing_inside_it(compact):
     assert (alone - inside).abs().max() < 1e-4 * alone.abs().max()
 
 
+def test_the_head_of_inference_gives_what_the_papers_modules_give(compact):
+    torch.manual_seed(0)
+    for p in (norm := compact.head.norm).parameters():
+        nn.init.uniform_(p, 0.5, 2)
+    norm.running_mean.normal_()
+    norm.running_var.uniform_(0.5, 2)
+    x, valid = torch.randn(2, 3, 96, 64), torch.rand(2, 1, 96, 64) < 0.99
+    for mask in (None, valid):
+        with torch.no_grad():
+            short = compact(x, mask)
+        assert torch.allclose(short, compact(x, mask), rtol=1e-5, atol=1e-5)
+
+
 def test_what_invalid_pixels_hold_changes_nothing_even_nan(compact):
     x = torch.randn(1, 3, 64, 64)
     valid = torch.rand(1, 1, 64, 64) < 0.6
