@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,13 +11,13 @@ from uuid import UUID, uuid4
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import psycopg
 import shapely
 from geoalchemy2.shape import from_shape, to_shape
 from shapely.geometry import MultiPolygon
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, text, update
 
-from tasks.errors import EventError, InventoryError, StoreError
+from tasks.errors import EventError, InventoryError
+from tasks.inventory.bulk import load_landslides
 from tasks.inventory.tables import event, inventory, landslide, scene
 from tasks.types import (
     Doubt,
@@ -25,7 +25,7 @@ from tasks.types import (
     Scene,
     Screening,
     geodesic_area_m2,
-    geodesic_length_m,
+    geodesic_measures,
 )
 
 # Filled in by the database, or by `store_inventory` itself.
@@ -183,7 +183,7 @@ def store_inventory(
                 attribution=attribution,
             )
         )
-        _copy(connection, inventory_id, rows)
+        load_landslides(connection, inventory_id, rows, [n for n in MEASURES if n in rows])
         stored = _one(connection, inventory_id)
     if publish and stored.status == "draft":
         _publish(connection, stored)
@@ -295,10 +295,9 @@ def _prepare(landslides: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     _refuse(frame, shapely.has_z(outlines), "has heights; flatten it first")
     outside = (np.abs(shapely.bounds(outlines)) > [180, 90, 180, 90]).any(axis=1)
     _refuse(frame, outside, "is not on Earth; are longitude and latitude swapped?")
-    if "area_m2" not in frame:
-        frame["area_m2"] = [geodesic_area_m2(outline) for outline in outlines]
-    if "perimeter_m" not in frame:
-        frame["perimeter_m"] = [geodesic_length_m(outline) for outline in outlines]
+    if "area_m2" not in frame or "perimeter_m" not in frame:
+        area_m2, perimeter_m = geodesic_measures(outlines)
+        frame = frame.assign(**{"area_m2": area_m2, "perimeter_m": perimeter_m} | dict(frame))
     if "kind" not in frame:
         frame["kind"] = "landslide"
     if "review_state" not in frame:
@@ -315,38 +314,3 @@ def _refuse(frame: gpd.GeoDataFrame, bad: np.ndarray, why: str) -> None:
         where = frame.geometry.iloc[first]
         place = f" near {where.bounds[0]:.5f}, {where.bounds[1]:.5f}" if where else ""
         raise InventoryError(f"landslide {first + 1} of {len(frame)}{place} {why}")
-
-
-def _copy(connection: Connection, inventory_id: UUID, rows: gpd.GeoDataFrame) -> None:
-    """Load landslides with COPY, checked by the table's constraints as they come."""
-    names = [name for name in MEASURES if name in rows]
-    columns = ", ".join(["inventory_id", "number", "geom", *names])
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
-    try:
-        # A savepoint: a landslide refused leaves the caller's transaction usable.
-        with (
-            connection.begin_nested(),
-            driver.cursor() as cursor,
-            cursor.copy(f"COPY scarp.landslide ({columns}) FROM STDIN") as copy,
-        ):
-            for row in _copy_rows(inventory_id, rows, names):
-                copy.write_row(row)
-    except (psycopg.DataError, psycopg.IntegrityError) as error:
-        detail = error.diag.message_detail or error.diag.context or ""
-        said = f"{str(error).splitlines()[0]} {detail[:200]}".strip()
-        raise InventoryError(f"a landslide cannot be stored: {said}") from error
-    except psycopg.Error as error:
-        said = str(error).splitlines()[0]
-        raise StoreError(f"the database failed while it stored landslides: {said}") from error
-
-
-def _copy_rows(
-    inventory_id: UUID, rows: gpd.GeoDataFrame, names: Sequence[str]
-) -> Iterator[list[Any]]:
-    parts, owners = shapely.get_parts(rows.geometry.to_numpy(), return_index=True)
-    multi = shapely.multipolygons(parts, indices=owners)
-    wkb = shapely.to_wkb(shapely.set_srid(multi, 4326), hex=True, include_srid=True)
-    known = [rows[name].astype(object).where(rows[name].notna(), None).tolist() for name in names]
-    for number, (outline, *values) in enumerate(zip(wkb, *known, strict=True), start=1):
-        yield [inventory_id, number, outline, *values]

@@ -307,16 +307,17 @@ import sys, uuid
 sys.path[:0] = [{tests!r}, {root!r}]
 from sqlalchemy import create_engine
 import test_store_inventory as test
-import tasks.inventory.store as module
+import tasks.inventory.bulk as module
 
-rows = module._copy_rows
+pieces = module._pieces
+module.PIECE = 2000
 def slowly(*arguments):
-    for number, row in enumerate(rows(*arguments)):
-        if number == 2000:
+    for number, piece in enumerate(pieces(*arguments)):
+        if number == 1:
             print("half way", flush=True)
             sys.stdin.read()
-        yield row
-module._copy_rows = slowly
+        yield piece
+module._pieces = slowly
 with create_engine({url!r}).begin() as connection:
     test.store(connection, uuid.UUID({run_id!r}), landslides=test.slides(4000))
 """

@@ -74,7 +74,7 @@ SELECT landslide.id AS landslide_id, inventory.event_id, landslide.inventory_id,
     inventory.method, ST_X(ST_Centroid(landslide.geom)) AS longitude,
     ST_Y(ST_Centroid(landslide.geom)) AS latitude, landslide.geom, landslide.length_axis,
     landslide.slope_min_deg, landslide.slope_max_deg, landslide.slope_std_deg,
-    landslide.aspect_concentration, landslide.score_max, landslide.body,
+    landslide.aspect_concentration, landslide.relief_share, landslide.score_max, landslide.body,
     coalesce(outcome.state, landslide.review_state) NOT IN ('rejected', 'replaced') AS stands,
     coalesce(outcome.made_from, '{}') AS made_from, outcome.review_id
 FROM scarp.landslide
@@ -91,7 +91,7 @@ SELECT -outcome.id, inventory.event_id, outcome.inventory_id, inventory.version,
     outcome.volume_m3, outcome.volume_relation, NULL, NULL, outcome.scene_id, outcome.acquired_at,
     NULL, NULL, NULL, outcome.state, review.reviewer, review.reviewed_at,
     inventory.method, ST_X(ST_Centroid(outcome.geom)), ST_Y(ST_Centroid(outcome.geom)),
-    outcome.geom, outcome.length_axis, NULL, NULL, NULL, NULL, NULL, NULL,
+    outcome.geom, outcome.length_axis, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
     outcome.state NOT IN ('rejected', 'replaced'), outcome.made_from, outcome.review_id
 FROM scarp.review_outcome AS outcome
 JOIN scarp.review ON review.id = outcome.review_id
