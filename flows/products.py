@@ -27,7 +27,7 @@ from tasks.susceptibility.predict import classes_path
 from tasks.susceptibility.store import StoredSusceptibility
 from tasks.types import Interval, Provenance
 
-PRODUCTS = (*ASSETS, "inventory.qgz", "item.json")
+PRODUCTS = (*ASSETS, "item.json")
 
 
 def publish_products(mapped: Mapped, assessed: Assessed, folder: Path) -> Path:

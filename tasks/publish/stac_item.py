@@ -18,6 +18,7 @@ ASSETS = {
     "score.tif": (_COG, "Landslide score, 0-1", "data"),
     "mask.tif": (_COG, "Landslide mask: 1 landslide, 0 none", "data"),
     "inventory.gpkg": (pystac.MediaType.GEOPACKAGE, "Landslide inventory", "data"),
+    "inventory.qgz": ("application/x-qgis-project", "QGIS project of the inventory", "visual"),
     "inventory.parquet": (pystac.MediaType.PARQUET, "Landslide inventory, GeoParquet", "data"),
     "susceptibility.tif": (_COG, "Landslide susceptibility, 0-1", "data"),
     "susceptibility_classes.tif": (_COG, "Landslide susceptibility, classes 1-5", "data"),
