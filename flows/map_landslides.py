@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
@@ -20,29 +20,46 @@ from flows.progress import report
 from flows.runs import failure_recorded, recorded_run
 from flows.steps import step
 from flows.world import World, open_world
-from models.datasets import REGIONS
 from models.cards import Card
+from models.datasets import REGIONS
 from models.weights import load
 from tasks.events.registry import find_aoi, find_event
 from tasks.imagery.clouds import judge
 from tasks.imagery.mosaic import prepare_mosaic
 from tasks.imagery.rasters import file_sha256
-from tasks.imagery.select import choose_scenes, imagery_doubts
+from tasks.imagery.select import choose_before, choose_scenes, imagery_doubts
 from tasks.imagery.sources import find_scenes
 from tasks.inventory.runs import finish_run, record_judgements
 from tasks.inventory.store import StoredInventory, find_inventory, store_inventory
 from tasks.mapping.attributes import measure, with_scenes
 from tasks.mapping.relief import relief_doubts
+from tasks.mapping.screens import (
+    BareBeforeScreen,
+    Screen,
+    check_screens,
+    parse_screen,
+    screen,
+    screen_doubts,
+)
 from tasks.mapping.segment import segment_scene
-from tasks.mapping.vectorise import landslide_polygons, write_mask
+from tasks.mapping.split import Splitting
+from tasks.mapping.vectorise import Outlining, landslide_polygons, write_mask
 from tasks.mapping.windows import WindowPlan
 from tasks.susceptibility.factors import check_dem
-from tasks.types import AreaOfInterest, Doubt, Event, Mosaic, Provenance, SceneJudgement
+from tasks.types import AreaOfInterest, Doubt, Event, Mosaic, Provenance, Scene, SceneJudgement
 
 NAME = "map-landslides"
 # Raised when a change of code changes what the same inputs give, so that old products are redone.
 METHOD_VERSION = 2
 SEARCH_BEFORE = timedelta(days=365)
+
+
+@dataclass(frozen=True)
+class Imagery:
+    """What was looked at, and the scenes that show the ground before the event, latest first."""
+
+    judgements: tuple[SceneJudgement, ...]
+    before: tuple[Scene, ...]
 
 
 @dataclass(frozen=True)
@@ -82,24 +99,26 @@ def map_landslides(event_id: str, options: ResponseOptions) -> Mapped:
     asked = Provenance(event.id, {"source": options.source}, options.model_dump(mode="json"))
     with failure_recorded(world.engine, asked, NAME):
         network, card = load(options.weights)
+        screens = [parse_screen(text) for text in options.screens]
         if options.dem:
             check_dem(options.dem, aoi.geometry)
-        judgements = tuple(step(look_for_scenes)(event, aoi, options))
-        provenance = mapping_provenance(event, aoi, judgements, card, options)
+        check_screens(screens, aoi.geometry)
+        imagery = step(look_for_scenes)(event, aoi, options)
+        scored = score_provenance(event, aoi, imagery, card, options)
+        provenance = mapping_provenance(scored, imagery, screens, options)
     with world.engine.connect() as connection:
         stored = find_inventory(connection, event.id, provenance.digest)
     known = nullcontext(stored.run_id) if stored else None
     with known or recorded_run(world.engine, provenance, NAME) as run_id:
-        folder = world.work(event.id, provenance.digest)
-        rasters = step(make_rasters)(folder, aoi, judgements, network, card, provenance)
-        mapped = (event, aoi, judgements, card, provenance, rasters)
-        inventory = stored or step(outline)(world, run_id, *mapped, options.dem)
+        folder = world.work(event.id, scored.digest)
+        rasters = step(make_rasters)(folder, aoi, imagery.judgements, network, card, scored)
+        mapped = (event, aoi, imagery.judgements, card, provenance, rasters)
+        screens = step(screens_with_images)(screens, imagery.before, aoi, folder)
+        inventory = stored or step(outline)(world, run_id, *mapped, screens, options)
     return Mapped(*mapped, inventory)
 
 
-def look_for_scenes(
-    event: Event, aoi: AreaOfInterest, options: ResponseOptions
-) -> list[SceneJudgement]:
+def look_for_scenes(event: Event, aoi: AreaOfInterest, options: ResponseOptions) -> Imagery:
     """Search the source, judge what each scene shows of the AOI, and choose.
 
     Raises:
@@ -112,29 +131,43 @@ def look_for_scenes(
     for number, scene in enumerate(scenes, start=1):
         views.append(judge(scene, aoi))
         report("judging scenes", number, len(scenes))
-    return choose_scenes(views, aoi, event.occurred_at, options.minimum_clear)
+    judgements = choose_scenes(views, aoi, event.occurred_at, options.minimum_clear)
+    before = choose_before(views, event.occurred_at, options.minimum_clear)
+    return Imagery(tuple(judgements), tuple(before))
 
 
-def mapping_provenance(
-    event: Event,
-    aoi: AreaOfInterest,
-    judgements: tuple[SceneJudgement, ...],
-    card: Card,
-    options: ResponseOptions,
+def score_provenance(
+    event: Event, aoi: AreaOfInterest, imagery: Imagery, card: Card, options: ResponseOptions
 ) -> Provenance:
-    """Everything that decides an inventory; the order of the scenes used counts too."""
-    used = [judgement.scene for judgement in judgements if judgement.used]
+    """Everything that decides score and mask; the order of the scenes used counts too."""
+    used = [judgement.scene for judgement in imagery.judgements if judgement.used]
     inputs = {"aoi": sha256(aoi.geometry.wkb).hexdigest()}
     inputs |= {f"scene {i} {scene.id}": scene.checksum for i, scene in enumerate(used, start=1)}
-    if options.dem:
-        inputs["dem"] = file_sha256(options.dem)
     parameters = {
         "method_version": METHOD_VERSION,
         "threshold": options.threshold or card.threshold,
-        "minimum_mapping_unit_m2": options.minimum_mapping_unit_m2,
         "window_px": options.window_px,
     }
     return Provenance(event.id, inputs, parameters, card.digest)
+
+
+def mapping_provenance(
+    scored: Provenance, imagery: Imagery, screens: list[Screen], options: ResponseOptions
+) -> Provenance:
+    """Everything that decides an inventory: what decided the score, and how it was outlined."""
+    inputs = {f"screen {one.layer}": file_sha256(one.layer) for one in screens if one.layer}
+    if options.dem:
+        inputs["dem"] = file_sha256(options.dem)
+    if any(isinstance(one, BareBeforeScreen) for one in screens):
+        before = enumerate(imagery.before, start=1)
+        inputs |= {f"before {i} {scene.id}": scene.checksum for i, scene in before}
+    parameters = {
+        "minimum_mapping_unit_m2": options.minimum_mapping_unit_m2,
+        "outlining": asdict(outlining(options)),
+        "volume_relation": options.volume_relation,
+        "screens": [f"{one.name}: {one.asked}" for one in screens],
+    }
+    return replace(scored, inputs=scored.inputs | inputs, parameters=scored.parameters | parameters)
 
 
 def make_rasters(
@@ -170,6 +203,24 @@ def make_rasters(
     return Rasters(mosaic, score, mask)
 
 
+def outlining(options: ResponseOptions) -> Outlining:
+    """How bodies of pixels become polygons, as the operator wants it."""
+    splitting = Splitting() if options.split else None
+    return Outlining(options.hole_area_m2, options.simplify_m, splitting)
+
+
+def screens_with_images(
+    screens: list[Screen], before: tuple[Scene, ...], aoi: AreaOfInterest, folder: Path
+) -> list[Screen]:
+    """Give the screen that looks at the ground before the event its image, if there is one."""
+    if not before or not any(isinstance(one, BareBeforeScreen) for one in screens):
+        return screens
+    image = prepare_mosaic(before, aoi, folder / "before").path
+    return [
+        replace(one, image=image) if isinstance(one, BareBeforeScreen) else one for one in screens
+    ]
+
+
 def outline(
     world: World,
     run_id: UUID,
@@ -179,19 +230,27 @@ def outline(
     card: Card,
     provenance: Provenance,
     rasters: Rasters,
-    dem: Path | None,
+    screens: list[Screen],
+    options: ResponseOptions,
 ) -> StoredInventory:
-    """Outline the landslides, measure them, and publish them with their run in one transaction."""
+    """Outline the landslides, measure and screen them, and publish them in one transaction."""
     mosaic, parameters = rasters.mosaic, provenance.parameters
     looked_at = union_all([scene.footprint for scene in mosaic.scenes]) & aoi.geometry
     found = landslide_polygons(
-        rasters.score, parameters["threshold"], parameters["minimum_mapping_unit_m2"], looked_at
+        rasters.score,
+        parameters["threshold"],
+        parameters["minimum_mapping_unit_m2"],
+        looked_at,
+        outlining(options),
+        options.dem,
     )
-    landslides = with_scenes(measure(found, dem), mosaic)
+    measured = with_scenes(measure(found, options.dem, options.volume_relation), mosaic)
+    landslides, record = screen(measured, screens)
     doubts = [
         *imagery_doubts(judgements, mosaic, aoi, event.occurred_at),
         *_other_doubts(aoi, card, mosaic),
         *relief_doubts(landslides),
+        *screen_doubts(record),
     ]
     with world.engine.begin() as connection:
         inventory = store_inventory(
@@ -207,9 +266,11 @@ def outline(
             landslides=landslides,
             doubts=doubts,
             publish=True,
+            screens=record,
         )
         record_judgements(connection, run_id, judgements)
-        finish_run(connection, run_id, "succeeded" if len(landslides) else "succeeded_empty")
+        found_any = inventory.landslide_count > 0
+        finish_run(connection, run_id, "succeeded" if found_any else "succeeded_empty")
     return inventory
 
 

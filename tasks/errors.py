@@ -6,7 +6,9 @@ ScarpError                      the one base; `scarp` prints its sentence and ex
 │   ├── AreaError               an area of interest is not a valid area on the ground
 │   ├── CatalogError            a STAC catalog or folder does not hold what it must
 │   ├── RasterError             an image or DEM is missing, truncated or not georeferenced
-│   └── InventoryError          a polygon file or an inventory named cannot be used
+│   ├── InventoryError          a polygon file or an inventory named cannot be used
+│   │   └── ReviewConflictError somebody else reviewed the landslide meanwhile
+│   └── ScreenError             a screen is misspelt or its layer cannot be used
 ├── NoImageryError              no usable scene sees the area of interest
 ├── SamplingError               too little ground or too few landslides to fit a model
 ├── StorageError                the disk is full or a folder cannot be written
@@ -47,6 +49,14 @@ class RasterError(BadInputError):
 
 class InventoryError(BadInputError):
     """A polygon file, or an inventory named by event and version, cannot be used."""
+
+
+class ReviewConflictError(InventoryError):
+    """Somebody else reviewed the landslide since the reviewer looked at it."""
+
+
+class ScreenError(BadInputError):
+    """A screen is misspelt, or the layer it names cannot be used."""
 
 
 class NoImageryError(ScarpError):

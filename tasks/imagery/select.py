@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tasks.errors import NoImageryError
 from tasks.imagery.clouds import SceneView
-from tasks.types import AreaOfInterest, Doubt, Mosaic, SceneJudgement, geodesic_area_m2
+from tasks.types import AreaOfInterest, Doubt, Mosaic, Scene, SceneJudgement, geodesic_area_m2
 
 MIN_CLEAR = 0.6
 # A scene of whose clear ground less than this is new is not worth a seam in the mosaic.
@@ -58,6 +58,33 @@ def choose_scenes(
     if not _any_used(judgements):
         raise NoImageryError(_nothing_usable(judgements, aoi, occurred_at, min_clear))
     return judgements
+
+
+def choose_before(
+    views: Sequence[SceneView], occurred_at: datetime, min_clear: float = MIN_CLEAR
+) -> list[Scene]:
+    """Choose scenes that show the ground as it was before the event, the latest first.
+
+    Args:
+        views: what each scene found shows of the area (`tasks.imagery.clouds.judge`).
+        occurred_at: when the event began, with its time zone.
+        min_clear: share of what a scene covers of the area that must be clear, 0-1.
+
+    Returns:
+        Dated scenes with red and near infrared, each with at least 1 % of its clear ground new;
+        none where there are none.
+    """
+    seen = np.zeros_like(views[0].area) if views else np.zeros((1, 1), bool)
+    chosen = []
+    for view in sorted(views, key=_order, reverse=True):
+        taken = view.scene.acquired_at
+        if taken is None or taken >= occurred_at or not {"red", "nir"} <= set(view.scene.bands):
+            continue
+        new = view.clear & ~seen
+        if view.clear_of_covered >= min_clear and new.sum() > MIN_NEW * view.clear.sum():
+            chosen.append(view.scene)
+            seen = seen | view.clear
+    return chosen
 
 
 def imagery_doubts(

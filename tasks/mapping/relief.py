@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Proj
 
-from tasks.mapping.zonal import zones_on
+from tasks.mapping.zonal import BLOCK_CELLS, by_block, zones_on
 from tasks.susceptibility import terrain
 from tasks.susceptibility.dem import Dem, open_dem
 from tasks.types import Doubt
@@ -29,7 +29,6 @@ RELIEF_COLUMNS = (
     "aspect_concentration",
     "relief_share",
 )
-BLOCK_CELLS = 1024
 # Directions that cancel each other to less than this leave rounding errors for an aspect.
 _LEAST_CONCENTRATION = 1e-3
 _WHOLE = 0.99
@@ -60,7 +59,8 @@ def relief(outlines: gpd.GeoSeries, dem: Path) -> pd.DataFrame:
     place = outlines.iloc[0].representative_point()
     with open_dem(dem, place) as opened:
         metric = outlines.to_crs(opened.crs)
-        tables = [_of_block(block, opened) for block in _blocks(metric, opened)]
+        blocks = by_block(metric, BLOCK_CELLS * opened.cell_m)
+        tables = [_of_block(block, opened) for block in blocks]
     return pd.concat(tables).reindex(outlines.index)
 
 
@@ -75,13 +75,6 @@ def relief_doubts(measured: gpd.GeoDataFrame) -> list[Doubt]:
         f"relief is left out, and only a part of {partial}, whose relief is that of the part"
     )
     return [Doubt("dem-partial", text)]
-
-
-def _blocks(metric: gpd.GeoSeries, dem: Dem) -> list[gpd.GeoSeries]:
-    """Outlines by the block of the DEM that their lower left corner lies in."""
-    side = BLOCK_CELLS * dem.cell_m
-    corners = (metric.bounds[["minx", "miny"]] // side).astype(int)
-    return [block for _, block in metric.groupby([corners["minx"], corners["miny"]])]
 
 
 def _of_block(block: gpd.GeoSeries, dem: Dem) -> pd.DataFrame:
@@ -99,7 +92,6 @@ def _of_block(block: gpd.GeoSeries, dem: Dem) -> pd.DataFrame:
     )
     length, width = _extents(block, east, north)
     lowest, highest = zones.least(elevation), zones.greatest(elevation)
-    known_m2 = zones.cells(np.isfinite(elevation)) * dem.cell_m**2
     return pd.DataFrame(
         {
             "elevation_min_m": lowest,
@@ -112,7 +104,7 @@ def _of_block(block: gpd.GeoSeries, dem: Dem) -> pd.DataFrame:
             "slope_std_deg": zones.spread(slope),
             "aspect_deg": _from_true_north(block, east, north, dem.crs),
             "aspect_concentration": concentration,
-            "relief_share": (known_m2 / block.area.to_numpy()).clip(max=1),
+            "relief_share": zones.share_of(np.isfinite(elevation)),
             "length_m": length,
             "width_m": width,
         },

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import rasterio
 import shapely
 from exactextract import exact_extract
 from exactextract.feature import Feature, FeatureSource
@@ -15,6 +19,11 @@ from exactextract.raster import NumPyRasterSource
 from exactextract.writer import Writer
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window, from_bounds
+
+BLOCK_CELLS = 1024
 
 Grid = NDArray[Any]
 Statistic = NDArray[np.float64]
@@ -25,18 +34,23 @@ class Zones:
     """The cells of a grid that outlines cover: parallel arrays, those of one outline together.
 
     `zone` is the outline's place, ascending, `cell` the flat index of the cell, `share` the part
-    of the cell inside, 0-1. Values given to the methods are (rows, cols), NaN where unknown;
-    statistics are (count,), NaN where all of an outline's cells are unknown.
+    of the cell inside, 0-1. `size` is each outline's area in cells, on the grid or off it, shape
+    (n,). Values given to the methods are (rows, cols), NaN where unknown; statistics are (n,), NaN
+    where all of an outline's cells are unknown.
     """
 
-    count: int
+    size: Statistic
     zone: NDArray[np.intp]
     cell: NDArray[np.intp]
     share: NDArray[np.float64]
 
-    def cells(self, wanted: Grid) -> Statistic:
-        """How many cells of each outline are `wanted`, a boolean grid, counting parts as parts."""
-        return self._sum(self.share * wanted.ravel()[self.cell])
+    def share_of(self, wanted: Grid) -> Statistic:
+        """The part of each outline, 0-1, whose cells are `wanted`, a boolean grid.
+
+        Whatever of the outline lies off the grid is not wanted.
+        """
+        cells = self._sum(self.share * wanted.ravel()[self.cell])
+        return np.asarray((cells / self.size).clip(max=1))
 
     def mean(self, values: Grid) -> Statistic:
         """Mean of the known cells."""
@@ -55,7 +69,7 @@ class Zones:
     def least(self, values: Grid) -> Statistic:
         """Least value of the known cells touched."""
         known, inside = self._known(values)
-        least = np.full(self.count, np.inf)
+        least = np.full(len(self.size), np.inf)
         np.minimum.at(least, known.zone, inside)
         return np.where(np.isinf(least), np.nan, least)
 
@@ -64,12 +78,12 @@ class Zones:
         return -self.least(-values)
 
     def _sum(self, parts: Statistic) -> Statistic:
-        return np.bincount(self.zone, parts, minlength=self.count).astype(np.float64)
+        return np.bincount(self.zone, parts, minlength=len(self.size)).astype(np.float64)
 
     def _known(self, values: Grid) -> tuple[Zones, Statistic]:
         inside = values.ravel()[self.cell].astype(np.float64)
         known = np.isfinite(inside)
-        zones = Zones(self.count, self.zone[known], self.cell[known], self.share[known])
+        zones = Zones(self.size, self.zone[known], self.cell[known], self.share[known])
         return zones, inside[known]
 
 
@@ -89,11 +103,50 @@ def zones_on(grid: GeoBox, outlines: gpd.GeoSeries) -> Zones:
     cell = np.concatenate([cells["cell_id"] for cells in found]).astype(np.intp)
     share = np.concatenate([cells["coverage"] for cells in found]).astype(np.float64)
     inside = share > 0
-    return Zones(len(outlines), zone[inside], cell[inside], share[inside])
+    size = shapely.area(outlines.to_numpy()) / abs(grid.transform.determinant)
+    return Zones(size, zone[inside], cell[inside], share[inside])
+
+
+def by_block(outlines: gpd.GeoSeries, side: float) -> list[gpd.GeoSeries]:
+    """Outlines that lie together: by the square, of `side` in their CRS, of their lower left end.
+
+    A raster read over the bounds of one group is no larger than a square and the largest outline.
+    """
+    corners = (outlines.bounds[["minx", "miny"]] // side).astype(int)
+    return [block for _, block in outlines.groupby([corners["minx"], corners["miny"]])]
+
+
+@contextmanager
+def open_north_up(raster: Path) -> Iterator[DatasetReader]:
+    """Open a raster, warped to a north-up grid of its CRS if its own is turned or mirrored."""
+    with rasterio.open(raster) as source:
+        if source.transform.is_rectilinear and source.transform.e < 0 < source.transform.a:
+            yield source
+        else:
+            with WarpedVRT(source) as straight:
+                yield straight
+
+
+def windows_under(
+    source: DatasetReader, outlines: gpd.GeoSeries
+) -> Iterator[tuple[gpd.GeoSeries, Window, GeoBox]]:
+    """Groups of outlines, in the raster's CRS, with the window and grid of the pixels under them.
+
+    Outlines that meet no pixel are left out. Memory is that of `by_block`.
+    """
+    for block in by_block(outlines, BLOCK_CELLS * source.transform.a):
+        near = from_bounds(*block.total_bounds, source.transform)
+        top, left = max(math.floor(near.row_off), 0), max(math.floor(near.col_off), 0)
+        bottom = min(math.ceil(near.row_off + near.height), source.height)
+        right = min(math.ceil(near.col_off + near.width), source.width)
+        if top < bottom and left < right:
+            window = Window(left, top, right - left, bottom - top)
+            corner = source.window_transform(window)
+            yield block, window, GeoBox((bottom - top, right - left), corner, source.crs.to_wkt())
 
 
 def _nan(zones: Zones) -> Statistic:
-    return np.full(zones.count, np.nan)
+    return np.full(len(zones.size), np.nan)
 
 
 # exactextract's own source for GeoDataFrames hands each outline over as JSON, five times as slowly.

@@ -16,7 +16,7 @@ from flows.map_landslides import map_landslides
 from flows.options import ResponseOptions
 from flows.products import PRODUCTS
 from flows.respond import respond
-from tasks.errors import NoImageryError, RasterError
+from tasks.errors import NoImageryError, RasterError, ScreenError
 from tests.conftest import EXAMPLE
 from tests.flows.conftest import EVENT, rows
 
@@ -167,6 +167,58 @@ def test_a_dem_that_is_no_raster_fails_before_any_work(registered, options, tmp_
         respond(EVENT, options.model_copy(update={"dem": tmp_path / "dem.tif"}))
     assert rows(registered, "SELECT count(*) FROM scarp.inventory") == [(0,)]
     assert not (registered.home / "work").exists()
+
+
+def test_what_a_screen_sets_aside_is_counted_apart_and_the_score_is_not_made_again(
+    registered, options
+):
+    plain = map_landslides(EVENT, options)
+    made = plain.rasters.score.stat().st_mtime_ns
+    asked = ("slope=5", "bare-before=0.4", f"water={EXAMPLE / 'landslides.gpkg'}")
+    mapped = map_landslides(EVENT, options.model_copy(update={"screens": asked}))
+    assert mapped.rasters.score.stat().st_mtime_ns == made
+    slope, bare, water = mapped.inventory.screens
+    assert slope.set_aside > 0 and bare.set_aside > 0 and not (slope.not_run or bare.not_run)
+    aside = slope.set_aside + bare.set_aside + water.set_aside
+    assert mapped.inventory.landslide_count == plain.inventory.landslide_count - aside
+    apart = rows(registered, "SELECT screened_by, count(*) FROM scarp.v_screened GROUP BY 1")
+    assert dict(apart) == {
+        one.screen: one.set_aside for one in (slope, bare, water) if one.set_aside
+    }
+    ((inputs, parameters),) = rows(
+        registered,
+        "SELECT inputs, parameters FROM scarp.v_runs JOIN scarp.v_inventories USING (run_id) "
+        "WHERE version = 2",
+    )
+    assert any(name.startswith("before 1") for name in inputs)
+    assert any("landslides.gpkg" in name for name in inputs)
+    assert parameters["screens"][0] == "slope: mean slope below 5°"
+
+
+def test_a_screen_that_needs_an_earlier_scene_is_not_run_without_one_and_says_so(
+    registered, options, tmp_path
+):
+    after = json.loads((EXAMPLE / "catalog.json").read_text())
+    after["links"] = [
+        link | {"href": str((EXAMPLE / link["href"]).resolve())}
+        for link in after["links"]
+        if link["rel"] == "item" and "20230523" in link["href"]
+    ]
+    (tmp_path / "catalog.json").write_text(json.dumps(after))
+    update = {"source": str(tmp_path / "catalog.json"), "screens": ("bare-before=0.4",)}
+    inventory = map_landslides(EVENT, options.model_copy(update=update)).inventory
+    assert inventory.screens[0].set_aside == 0 and inventory.screens[0].not_run
+    assert "screen-not-run" in [doubt.code for doubt in inventory.doubts]
+    assert inventory.landslide_count > 0
+
+
+def test_a_screen_whose_layer_is_missing_fails_before_any_work(registered, options):
+    screens = ("water=nowhere.gpkg",)
+    with pytest.raises(ScreenError, match=r"nowhere\.gpkg does not exist"):
+        respond(EVENT, options.model_copy(update={"screens": screens}))
+    assert not (registered.home / "work").exists()
+    with pytest.raises(ScreenError, match="needs the elevation: add --dem"):
+        ResponseOptions(source="x", screens=("slope=5",))
 
 
 def test_options_are_checked_before_any_work():
