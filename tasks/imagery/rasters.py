@@ -33,12 +33,13 @@ from tasks.types import Scene
 
 REMOTE_SCHEMES = ("http", "https")
 # A deadline for every read over the network; small files beside a COG are not looked for. The
-# block cache is small so that memory does not grow with the scene.
+# block cache is small so that memory does not grow with the scene; rasterio takes it in bytes,
+# whatever GDAL's documentation says of small numbers.
 GDAL_OPTIONS: dict[str, Any] = {
     "GDAL_HTTP_TIMEOUT": 60,
     "GDAL_HTTP_CONNECTTIMEOUT": 10,
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_CACHEMAX": 128,
+    "GDAL_CACHEMAX": 64 << 20,
 }
 # A straight side in degrees bends in a projection; by under 2 cm over this.
 _SEGMENT_DEG = 0.01
