@@ -9,13 +9,12 @@ that can hold its input; `using` overrides that for a block of code.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +24,8 @@ from models import scan_cpu
 from models.errors import ModelError
 
 Backend = Literal["reference", "cpu", "mamba"]
+
+MAMBA_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 _forced: ContextVar[Backend | None] = ContextVar("scan_backend", default=None)
 _log = logging.getLogger(__name__)
@@ -85,11 +86,8 @@ def choose(x: Tensor, backend: Backend | None = None) -> Backend:
         raise ModelError(f"no scan backend {backend!r}; use one of {', '.join(get_args(Backend))}")
     if backend == "cpu" and (x.device.type not in ("cpu", "meta") or x.dtype != torch.float32):
         raise ModelError(f"scan backend cpu takes float32 on a CPU, not {x.dtype} on {x.device}")
-    if backend == "mamba" and not (x.device.type == "cuda" and _has_mamba()):
-        raise ModelError(
-            f"scan backend mamba needs a CUDA tensor and mamba-ssm (pip install 'scarp[mamba]'); "
-            f"the input is on {x.device}"
-        )
+    if backend == "mamba":
+        _require_mamba(x)
     return backend
 
 
@@ -104,19 +102,45 @@ def using(backend: Backend) -> Iterator[None]:
 
 
 def _fastest(device: str, dtype: torch.dtype) -> Backend:
-    if device == "cuda" and _has_mamba():
+    if device == "cuda" and dtype in MAMBA_DTYPES and not _mamba_missing():
         return "mamba"
     return "cpu" if device in ("cpu", "meta") and dtype == torch.float32 else "reference"
 
 
+def _require_mamba(x: Tensor) -> None:
+    if x.device.type != "cuda" or x.dtype not in MAMBA_DTYPES:
+        raise ModelError(
+            "scan backend mamba takes float32, float16 or bfloat16 on CUDA, "
+            f"not {x.dtype} on {x.device}"
+        )
+    if reason := _mamba_missing():
+        raise ModelError(
+            f"scan backend mamba: mamba-ssm does not import ({reason}); pip install "
+            "--no-build-isolation 'scarp[mamba]' beside a CUDA compiler of torch's version"
+        )
+
+
 @lru_cache
-def _has_mamba() -> bool:
-    return importlib.util.find_spec("mamba_ssm") is not None
+def _mamba_missing() -> str:
+    """Why mamba-ssm cannot be used, empty if it can; a build for another CUDA fails on import."""
+    try:
+        _mamba_scan()
+    except (ImportError, OSError, RuntimeError) as error:
+        return " ".join(str(error).split())[:300] or type(error).__name__
+    return ""
+
+
+def _mamba_scan() -> Callable[..., Any]:
+    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+
+    return selective_scan_fn  # type: ignore[no-any-return]
 
 
 @lru_cache
 def _say_once(backend: Backend, device: str) -> None:
     _log.info("selective scan on %s: %s backend", device, backend)
+    if device == "cuda" and (reason := _mamba_missing()):
+        _log.warning("mamba-ssm does not import (%s): scans on CUDA are slow without it", reason)
 
 
 def _reference(
@@ -157,13 +181,12 @@ def _cpu(
 def _mamba(
     u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, delta_bias: Tensor
 ) -> Tensor:
-    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
-
-    y: Tensor = selective_scan_fn(
-        u, delta.to(u.dtype), a.float(), b.to(u.dtype), c.to(u.dtype), d.float(), None,
-        delta_bias.float(), True,
-    )  # fmt: skip
-    return y
+    """mamba-ssm's kernel on float32 alone: its half-precision outputs overflow (mamba issue 6)."""
+    u_, delta_, a_, b_, c_, d_, bias_ = (t.float() for t in (u, delta, a, b, c, d, delta_bias))
+    scanned: Tensor = _mamba_scan()(
+        u_, delta_, a_, b_, c_, D=d_, z=None, delta_bias=bias_.contiguous(), delta_softplus=True
+    )
+    return scanned.to(u.dtype)
 
 
 def _check(

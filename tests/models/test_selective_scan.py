@@ -1,11 +1,14 @@
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from models import scan_cpu
+from models import selective_scan as scans
 from models.errors import ModelError
 from models.selective_scan import choose, selective_scan, using
 
@@ -159,7 +162,73 @@ def test_one_input_of_another_precision_is_refused_rather_than_misread():
         selective_scan(u, delta.double(), *rest, backend="cpu")
 
 
-@pytest.mark.parametrize(("backend", "sentence"), [("mamba", "mamba-ssm"), ("gpu", "no scan")])
+@pytest.mark.parametrize(("backend", "sentence"), [("mamba", "on CUDA"), ("gpu", "no scan")])
 def test_a_backend_that_is_not_there_is_refused(backend, sentence):
     with pytest.raises(ModelError, match=sentence):
         selective_scan(*inputs(1, 1, 16, 1, 4), backend=backend)
+
+
+STAND_IN = """
+import torch
+from models.selective_scan import selective_scan
+
+def selective_scan_fn(
+    u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False,
+    return_last_state=False, cu_seqlens=None,
+):
+    assert {t.dtype for t in (u, delta, A, B, C, D, delta_bias)} == {torch.float32}
+    assert B.shape[:2] == C.shape[:2] == (u.shape[0], A.shape[0] // (A.shape[0] // B.shape[1]))
+    assert delta_bias.stride(-1) == 1 and z is None and delta_softplus
+    return selective_scan(u, delta, A, B, C, D, delta_bias, backend="reference")
+"""
+
+
+@pytest.fixture
+def mamba_ssm(tmp_path, monkeypatch):
+    """Install a package of that name: a stand-in that refuses what the CUDA extension refuses.
+
+    No CUDA compiler is here; the arithmetic is the reference's.
+    """
+
+    def install(interface: str) -> None:
+        folder = tmp_path / "mamba_ssm" / "ops"
+        folder.mkdir(parents=True)
+        (folder / "selective_scan_interface.py").write_text(interface)
+
+    monkeypatch.syspath_prepend(tmp_path)
+    scans._mamba_missing.cache_clear()
+    scans._say_once.cache_clear()
+    yield install
+    scans._mamba_missing.cache_clear()
+    scans._say_once.cache_clear()
+    for name in [name for name in sys.modules if name.split(".")[0] == "mamba_ssm"]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_mamba_is_called_by_its_contract_and_answers_in_the_type_of_the_input(mamba_ssm, dtype):
+    mamba_ssm(STAND_IN)
+    given = inputs(2, 4, 8, 3, 20)
+    wanted = selective_scan(*given, backend="reference")
+    strided = torch.stack([given[-1], given[-1]], 1)[:, 0]
+    y = scans._mamba(*(t.to(dtype) for t in given[:-1]), strided)
+    assert y.dtype == dtype
+    assert furthest(y, wanted) < (1e-6 if dtype == torch.float32 else 0.1)
+
+
+def test_a_cuda_tensor_takes_mamba_where_it_imports_and_the_reference_for_float64(mamba_ssm):
+    mamba_ssm(STAND_IN)
+    with FakeTensorMode():
+        assert choose(torch.empty(1, device="cuda")) == "mamba"
+        assert choose(torch.empty(1, device="cuda", dtype=torch.float64)) == "reference"
+        with pytest.raises(ModelError, match="not torch.float64 on cuda"):
+            choose(torch.empty(1, device="cuda", dtype=torch.float64), "mamba")
+
+
+def test_a_mamba_built_for_another_cuda_is_passed_over_with_its_reason(mamba_ssm, caplog):
+    mamba_ssm("raise ImportError('libcudart.so.11.0: cannot open shared object file')")
+    with FakeTensorMode():
+        assert choose(torch.empty(1, device="cuda")) == "reference"
+        assert "libcudart.so.11.0" in caplog.text
+        with pytest.raises(ModelError, match=r"libcudart.*--no-build-isolation 'scarp\[mamba\]'"):
+            choose(torch.empty(1, device="cuda"), "mamba")
