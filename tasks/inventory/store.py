@@ -14,7 +14,21 @@ import pandas as pd
 import shapely
 from geoalchemy2.shape import from_shape, to_shape
 from shapely.geometry import MultiPolygon
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, text, update
+from shapely.geometry.base import BaseGeometry
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    column,
+    func,
+    insert,
+    select,
+    table,
+    text,
+    update,
+)
 
 from tasks.errors import EventError, InventoryError
 from tasks.inventory.bulk import load_landslides
@@ -38,6 +52,12 @@ _REQUIRED = tuple(
 )
 _TIMES = ("acquired_at", "reviewed_at")
 _SCREENED = ("screened_by", "screen_reason")
+_as_reviewed = table(
+    "v_landslides_all",
+    *(column(kept.name, kept.type) for kept in landslide.columns if kept.name not in _SCREENED),
+    column("stands", Boolean()),
+    schema="scarp",
+)
 
 
 @dataclass(frozen=True)
@@ -153,7 +173,7 @@ def store_inventory(
         InventoryError: the frame or a landslide in it cannot be stored; names which and why.
         StoreError: the database failed while it stored them.
     """
-    rows = _prepare(landslides)
+    rows = checked_landslides(landslides)
     if not observed.is_valid:
         raise InventoryError(f"the observed area is not valid: {shapely.is_valid_reason(observed)}")
     key = {"key": f"scarp inventory {event_id}"}
@@ -206,27 +226,48 @@ def read_screened(connection: Connection, inventory_id: UUID) -> gpd.GeoDataFram
     return _outlines(connection, inventory_id, MEASURES, landslide.c.screened_by.is_not(None))
 
 
-def _outlines(
-    connection: Connection, inventory_id: UUID, names: Sequence[str], which: ColumnElement[bool]
+def read_reviewed(
+    connection: Connection, inventory_id: UUID, near: BaseGeometry | None = None
 ) -> gpd.GeoDataFrame:
-    columns = [landslide.c[name] for name in names]
+    """The landslides of an inventory that stand after its reviews; else as `read_landslides`.
+
+    Args:
+        connection: the store.
+        inventory_id: the inventory.
+        near: read only those whose boxes meet this geometry's, EPSG:4326.
+    """
+    names = [name for name in MEASURES if name not in _SCREENED]
+    which: ColumnElement[bool] = _as_reviewed.c.stands
+    if near is not None:
+        which &= _as_reviewed.c.geom.op("&&")(from_shape(near, srid=4326))
+    return _outlines(connection, inventory_id, names, which, _as_reviewed)
+
+
+def _outlines(
+    connection: Connection,
+    inventory_id: UUID,
+    names: Sequence[str],
+    which: ColumnElement[bool],
+    source: FromClause = landslide,
+) -> gpd.GeoDataFrame:
+    columns = [source.c[name] for name in names]
     query = (
-        select(landslide.c.number, *columns, func.ST_AsBinary(landslide.c.geom).label("geometry"))
-        .where(landslide.c.inventory_id == inventory_id, which)
-        .order_by(landslide.c.number)
+        select(source.c.number, *columns, func.ST_AsBinary(source.c.geom).label("geometry"))
+        .where(source.c.inventory_id == inventory_id, which)
+        .order_by(source.c.number)
     )
     result = connection.execute(query)
     frame = pd.DataFrame(result.all(), columns=list(result.keys()))
     outlines = shapely.from_wkb(frame.pop("geometry").to_numpy(dtype=object))
     single = shapely.get_num_geometries(outlines) == 1
     outlines[single] = shapely.get_geometry(outlines[single], 0)
-    for column in columns:
-        if column.type.python_type is float:
-            frame[column.name] = frame[column.name].astype(float)
-        elif column.type.python_type is bool:
-            frame[column.name] = frame[column.name].astype("boolean")
-        elif column.name in _TIMES:
-            frame[column.name] = pd.to_datetime(frame[column.name], utc=True)
+    for kept in columns:
+        if kept.type.python_type is float:
+            frame[kept.name] = frame[kept.name].astype(float)
+        elif kept.type.python_type is bool:
+            frame[kept.name] = frame[kept.name].astype("boolean")
+        elif kept.name in _TIMES:
+            frame[kept.name] = pd.to_datetime(frame[kept.name], utc=True)
     return gpd.GeoDataFrame(frame, geometry=outlines, crs="EPSG:4326")
 
 
@@ -283,8 +324,12 @@ def _read(row: Row[Any]) -> StoredInventory:
     )
 
 
-def _prepare(landslides: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """The frame with what every landslide needs, or the reason why it cannot be stored."""
+def checked_landslides(landslides: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """The frame with what every landslide needs, numbered from 0.
+
+    Raises:
+        InventoryError: a landslide cannot be stored; names the first, and why.
+    """
     frame = landslides.reset_index(drop=True)
     if len(frame) and (frame.crs is None or frame.crs.to_epsg() != 4326):
         raise InventoryError(f"landslides are in {frame.crs or 'no CRS'}; reproject to EPSG:4326")

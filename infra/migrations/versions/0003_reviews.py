@@ -67,7 +67,9 @@ def _create_review() -> None:
             comment="Landslides it changed or is about, new ones last.",
         ),
         sa.Column("reviewer", sa.Text(), nullable=False, comment="Who did it."),
-        sa.Column("comment", sa.Text(), comment="What the reviewer had to say."),
+        sa.Column(
+            "comment", sa.Text(), nullable=False, comment="What the reviewer said; may be empty."
+        ),
         sa.Column("undoes", sa.BigInteger(), comment="The review that it undid."),
         sa.Column(
             "reviewed_at",
@@ -125,6 +127,12 @@ def _create_review_outcome() -> None:
             "current", sa.Boolean(), nullable=False, comment="Newest outcome for its landslide."
         ),
         sa.Column(
+            "given_by",
+            sa.BigInteger(),
+            comment="Review that gave this outcome first, which an undo brings back; NULL as "
+            "stored.",
+        ),
+        sa.Column(
             "kind",
             sa.Text(),
             comment="landslide (whole), scar (source) or deposit; NULL if not drawn.",
@@ -171,6 +179,12 @@ def _create_review_outcome() -> None:
             ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
+            ["given_by"],
+            ["scarp.review.id"],
+            name=op.f("review_outcome_given_by_fkey"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
             ["inventory_id"],
             ["scarp.inventory.id"],
             name=op.f("review_outcome_inventory_id_fkey"),
@@ -179,6 +193,12 @@ def _create_review_outcome() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("review_outcome_pkey")),
         sa.UniqueConstraint(
             "review_id", "number", name=op.f("review_outcome_review_id_number_key")
+        ),
+        sa.UniqueConstraint(
+            "inventory_id",
+            "number",
+            "review_id",
+            name=op.f("review_outcome_inventory_id_number_review_id_key"),
         ),
         schema="scarp",
         comment="What became of each landslide by each review.",
