@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 
 from tasks.publish.products import SCORE_NODATA, SCORE_OFFSET, SCORE_SCALE
+
+SMALLEST_OVERVIEW_PX = 512
+STRIP_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,53 @@ class Grid:
 
 
 def raw_view(path: Path, grid: Grid, description: str) -> Path:
-    """Write a VRT beside `path` that reads it as levels of a score; returns the VRT's path."""
+    """Write overviews and a VRT beside `path` that reads it as levels of a score.
+
+    Overviews are made here because GDAL takes three times as long over them as over all else.
+
+    Returns:
+        The VRT's path.
+
+    Raises:
+        OSError: there is no room for the overviews.
+    """
+    shape, overviews = grid.shape, ""
+    finer = path
+    while max(shape) > SMALLEST_OVERVIEW_PX:
+        finer, shape = _halved(finer, shape)
+        view = _view(finer, Grid(shape, grid.crs, grid.transform), description)
+        name = f"<SourceFilename>{escape(str(view.resolve()))}</SourceFilename>"
+        overviews += f"<Overview>{name}<SourceBand>1</SourceBand></Overview>"
+    return _view(path, grid, description, overviews)
+
+
+def _halved(path: Path, shape: tuple[int, int]) -> tuple[Path, tuple[int, int]]:
+    """Mean of the known levels of every 2 × 2 pixels, as a raw file beside `path`."""
+    rows, columns = shape
+    half = (rows + 1) // 2, (columns + 1) // 2
+    coarser = path.with_name(f"{path.stem}-{half[1]}.raw")
+    with path.open("rb") as source, coarser.open("wb") as target:
+        for row in range(0, rows, STRIP_ROWS):
+            strip = np.fromfile(source, np.uint8, min(STRIP_ROWS, rows - row) * columns)
+            target.write(_mean_of_known(strip.reshape(-1, columns)).data)
+    return coarser, half
+
+
+def _mean_of_known(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    levels = np.pad(levels, [(0, side % 2) for side in levels.shape])
+    total = np.zeros((levels.shape[0] // 2, levels.shape[1] // 2), np.uint16)
+    known = np.zeros_like(total)
+    for row in (0, 1):
+        for column in (0, 1):
+            part = levels[row::2, column::2]
+            total += part
+            known += part != SCORE_NODATA
+    np.maximum(known, 1, out=known)
+    mean: NDArray[np.uint8] = ((total + known // 2) // known).astype(np.uint8)
+    return mean
+
+
+def _view(path: Path, grid: Grid, description: str, overviews: str = "") -> Path:
     rows, columns = grid.shape
     view = path.with_suffix(".vrt")
     view.write_text(
@@ -37,6 +88,7 @@ def raw_view(path: Path, grid: Grid, description: str) -> Path:
     <ImageOffset>0</ImageOffset>
     <PixelOffset>1</PixelOffset>
     <LineOffset>{columns}</LineOffset>
+    {overviews}
   </VRTRasterBand>
 </VRTDataset>
 """,

@@ -158,13 +158,13 @@ def _flips(view: int) -> list[int]:
 
 
 def _turned(x: Tensor, view: int) -> Tensor:
-    x = x.flip(_flips(view))
+    x = x.flip(_flips(view)) if view & 3 else x
     return x.transpose(-1, -2).contiguous() if view & 4 else x
 
 
 def _turned_back(x: Tensor, view: int) -> Tensor:
     x = x.transpose(-1, -2) if view & 4 else x
-    return x.flip(_flips(view))
+    return x.flip(_flips(view)) if view & 3 else x
 
 
 def _precision(device: torch.device) -> AbstractContextManager[object]:

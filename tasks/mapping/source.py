@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from tasks.errors import RasterError
 from tasks.imagery.rasters import open_raster, read_errors
 
 _STATISTICS_PX = 1024
+_THINNEST = 4
+_SQUARE_PX = 512
 _CHECKSUM_BYTES = 1 << 24
 
 
@@ -42,39 +45,41 @@ class Source:
     dataset: DatasetReader
     indexes: tuple[int, ...]
 
-    def read(
-        self, window: Window | None = None, shape: tuple[int, int] | None = None
-    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Stored numbers (bands, rows, cols) and where somebody looked (rows, cols).
-
-        Args:
-            window: part of the grid; all of it if None.
-            shape: rows and columns to thin it out to by nearest neighbours.
 
         Raises:
             RasterError: the file is truncated.
             TransientError: the server that holds it timed out or answered 429 or 5xx.
         """
-        bands = (len(self.indexes), *shape) if shape else None
         with read_errors("image", self.image):
-            pixels = self.dataset.read(self.indexes, window=window, out_shape=bands)
-            seen = self.dataset.dataset_mask(window=window, out_shape=shape) > 0
+            pixels = self.dataset.read(self.indexes, window=window)
+            seen = self.dataset.dataset_mask(window=window) > 0
         if np.issubdtype(pixels.dtype, np.floating):
             seen &= np.isfinite(pixels).all(axis=0)
         return pixels, seen
 
     def statistics(self) -> Statistics:
-        """Of at most 1024 by 1024 pixels spread over the scene, whatever the windows.
+        """Of about a million pixels spread over the scene, whatever the windows.
+
+        All pixels of a small scene; of a large one thinned-out squares, taken here and there until
+        a million valid pixels are found.
 
         Raises:
             RasterError: no pixel is valid.
         """
         height, width = self.dataset.shape
-        shrink = max(1.0, max(height, width) / _STATISTICS_PX)
-        pixels, seen = self.read(shape=(max(1, int(height / shrink)), max(1, int(width / shrink))))
-        if not seen.any():
+        thin = min(_THINNEST, -(-max(height, width) // _STATISTICS_PX))
+        found: list[NDArray[np.float32]] = []
+        for square in _spread_out(height, width):
+            pixels, seen = self.read(square)
+            part = pixels[:, ::thin, ::thin]
+            found.append(part[:, seen[::thin, ::thin]].astype(np.float32))
+            if sum(values.shape[1] for values in found) >= _STATISTICS_PX**2:
+                break
+        values = np.concatenate(found, axis=1)
+        if not values.size:
             raise RasterError(f"{self.image}: no pixel is valid, so there is nothing to map")
-        values = pixels[:, seen].astype(np.float32)
         return Statistics(
             tuple(values.mean(axis=1).tolist()), tuple(values.std(axis=1).clip(1e-6).tolist())
         )
@@ -194,6 +199,23 @@ def _working_grid(dataset: DatasetReader, card: Card) -> Iterator[DatasetReader]
         add_alpha=True,
     ) as view:
         yield view
+
+
+def _spread_out(height: int, width: int) -> Iterator[Window]:
+    """The squares that tile a scene, in an order that is soon everywhere.
+
+    Steps of the golden ratio round all of them (Weyl's sequence), next to which none is missed.
+    """
+    rows, columns = -(-height // _SQUARE_PX), -(-width // _SQUARE_PX)
+    squares = rows * columns
+    step = round(squares * (5**0.5 - 1) / 2)
+    while math.gcd(step, squares) != 1:
+        step += 1
+    for i in range(squares):
+        row, column = divmod(i * step % squares, columns)
+        yield Window(column * _SQUARE_PX, row * _SQUARE_PX, _SQUARE_PX, _SQUARE_PX).intersection(
+            Window(0, 0, width, height)
+        )
 
 
 def _crc32(path: Path) -> int:

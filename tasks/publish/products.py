@@ -102,8 +102,12 @@ def written_aside(destination: Path) -> Iterator[Path]:
 
 def quantise(score: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Scores 0-1 as uint8 1-255 (`SCORE_SCALE`, `SCORE_OFFSET`), NaN as `SCORE_NODATA`."""
-    levels = np.rint(np.clip(score, 0, 1) * 254) + 1
-    return np.where(np.isnan(levels), SCORE_NODATA, levels).astype(np.uint8)
+    levels: NDArray[np.floating] = np.clip(score, 0, 1)
+    levels *= 254
+    levels += 1
+    np.rint(levels, out=levels)
+    np.nan_to_num(levels, copy=False, nan=SCORE_NODATA)
+    return levels.astype(np.uint8)
 
 
 @contextmanager

@@ -1,0 +1,26 @@
+import numpy as np
+import pytest
+
+from tasks.mapping.source import open_source
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (1500, 1200)])
+def test_statistics_are_the_scenes_own(shape, card, write_image):
+    pixels = np.random.default_rng(1).integers(0, 255, (3, *shape)).astype(np.uint8)
+    pixels[0, : shape[0] // 2] //= 4
+    valid = np.ones(shape, bool)
+    valid[:, :50] = False
+    with open_source(write_image(pixels, valid), card) as source:
+        found = source.statistics()
+    values = pixels[:, valid].astype(float)
+    tolerance = 1e-5 if max(shape) <= 1024 else 0.01
+    np.testing.assert_allclose(found.mean, values.mean(axis=1), rtol=tolerance)
+    np.testing.assert_allclose(found.std, values.std(axis=1), rtol=tolerance)
+
+
+def test_a_little_ground_in_a_large_scene_is_found(card, write_image):
+    pixels = np.full((3, 2100, 1700), 7, np.uint8)
+    valid = np.zeros((2100, 1700), bool)
+    valid[1000:1010, 1690:] = True
+    with open_source(write_image(pixels, valid), card) as source:
+        assert source.statistics().mean == (7, 7, 7)
