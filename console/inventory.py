@@ -8,9 +8,10 @@ import typer
 
 from console import inventory_files, inventory_quality
 from console.inventory_files import Version, summary
-from console.output import AsJson, print_json, screen, table
+from console.output import AsJson, print_json, say_screens, screen, table
 
 LARGEST = 10
+DECIMALS = {"area_m2": 0, "length_m": 0, "width_m": 0, "drop_m": 0, "score_mean": 2}
 
 app = typer.Typer(help="List, show, import and export inventories.", no_args_is_help=True)
 app.command("import")(inventory_files.import_file)
@@ -53,13 +54,15 @@ def show(event_id: str, version: Version = None, as_json: AsJson = False) -> Non
         inventory = get_inventory(connection, event_id, version)
         landslides = read_landslides(connection, inventory.id)
     if as_json:
-        print_json(summary(inventory) | {"landslides": landslides.to_geo_dict()})
+        found = {"screens": inventory.screens, "landslides": landslides.to_geo_dict()}
+        print_json(summary(inventory) | found)
         return
     fields = [{"field": name, "value": value} for name, value in summary(inventory).items()]
     screen.print(table(f"Inventory {event_id} version {inventory.version}", fields))
     shown = ["number", "area_m2", "length_m", "width_m", "drop_m", "score_mean", "acquired_at"]
-    largest = landslides.nlargest(LARGEST, "area_m2")[shown].round(2).to_dict("records")
+    largest = landslides.nlargest(LARGEST, "area_m2")[shown].round(DECIMALS).to_dict("records")
     if largest:
         screen.print(table(f"The {len(largest)} largest landslides", largest))
+    say_screens(inventory.screens)
     for doubt in inventory.doubts:
         screen.print(f"[yellow]note:[/] {doubt.text}", highlight=False)

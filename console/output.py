@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
@@ -23,6 +23,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from tasks.types import Screening
 
 screen = Console()
 messages = Console(stderr=True)
@@ -48,6 +51,13 @@ def table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in rows:
         drawn.add_row(*("–" if value is None else str(value) for value in row.values()))
     return drawn
+
+
+def say_screens(screens: Sequence[Screening]) -> None:
+    """Tell a person what each screen was asked, and what it set aside."""
+    for one in screens:
+        result = f"not run: {one.not_run}" if one.not_run else f"{one.set_aside} set aside"
+        screen.print(f"screen {one.screen} ({one.asked}): {result}", highlight=False, markup=False)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console.output import AsJson, print_json, progress_bars, screen, table
+from console.output import AsJson, print_json, progress_bars, say_screens, screen, table
 
 if TYPE_CHECKING:
     from flows.options import ResponseOptions
@@ -33,6 +33,23 @@ def respond(
     minimum_mapping_unit_m2: Annotated[
         float, typer.Option(help="Smallest landslide kept, in m².")
     ] = 300.0,
+    hole_area_m2: Annotated[float, typer.Option(help="Holes of a smaller area are filled.")] = 0.0,
+    simplify_m: Annotated[
+        float, typer.Option(help="How far corners may move; 0 keeps them all.")
+    ] = 0.0,
+    split: Annotated[
+        bool, typer.Option("--split", help="Take bodies of several landslides apart.")
+    ] = False,
+    volume_relation: Annotated[
+        str, typer.Option(help="guzzetti2009, larsen2010-soil or larsen2010-bedrock.")
+    ] = "guzzetti2009",
+    screens: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--screen",
+            help="Set aside: slope=5 (degrees), bare-before=0.4 (NDVI), water=FILE, built=FILE.",
+        ),
+    ] = None,
     minimum_clear: Annotated[
         float, typer.Option(help="Least clear share of what a scene covers of the AOI.")
     ] = 0.6,
@@ -51,6 +68,11 @@ def respond(
         weights=weights,
         threshold=threshold,
         minimum_mapping_unit_m2=minimum_mapping_unit_m2,
+        hole_area_m2=hole_area_m2,
+        simplify_m=simplify_m,
+        split=split,
+        volume_relation=volume_relation,
+        screens=tuple(screens or ()),
         minimum_clear=minimum_clear,
         window_px=window_px,
         out=out,
@@ -119,6 +141,7 @@ def _show(response: Response, as_json: bool) -> None:
         return
     rows = [{"": name.replace("_", " "), "result": value} for name, value in summary.items()]
     screen.print(table(response.mapped.event.title, rows))
+    say_screens(response.mapped.inventory.screens)
     for doubt in response.mapped.inventory.doubts:
         screen.print(f"note: {doubt.text}", highlight=False, markup=False)
 
@@ -136,6 +159,7 @@ def _summary(response: Response) -> dict[str, Any]:
         "aoi_km2": round(mapped.aoi.area_km2, 3),
         "landslides": inventory.landslide_count,
         "landslide_area_km2": round(inventory.area_m2 / 1e6, 4),
+        "screened": sum(one.set_aside for one in inventory.screens),
         "auc_spatial": round(model.auc_spatial.value, 3) if model else None,
         "auc_random": round(model.auc_random.value, 3) if model else None,
         "susceptibility_skipped": response.assessed.skipped or None,

@@ -18,7 +18,7 @@ from flows.world import open_world
 from tasks.inventory.export import About, export_inventory
 from tasks.inventory.runs import get_run
 from tasks.inventory.sizes import describe_sizes
-from tasks.inventory.store import read_landslides
+from tasks.inventory.store import read_landslides, read_screened
 from tasks.publish import figures
 from tasks.publish.products import storage_error
 from tasks.publish.report import Making, Report, SusceptibilityResult, write_report
@@ -60,6 +60,7 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
     inventory, stored = mapped.inventory, assessed.susceptibility
     with open_world().engine.connect() as connection:
         landslides = read_landslides(connection, inventory.id)
+        screened = read_screened(connection, inventory.id)
         making = [
             _making(
                 connection,
@@ -75,9 +76,14 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
     shutil.copyfile(mapped.rasters.score, folder / "score.tif")
     shutil.copyfile(mapped.rasters.mask, folder / "mask.tif")
     about = About(mapped.event, inventory)
-    for name in ("inventory.gpkg", "inventory.parquet"):
+    for name, aside in (("inventory.gpkg", screened), ("inventory.parquet", None)):
         export_inventory(
-            landslides, inventory.observed, folder / name, aoi=mapped.aoi.geometry, about=about
+            landslides,
+            inventory.observed,
+            folder / name,
+            aoi=mapped.aoi.geometry,
+            screened=aside,
+            about=about,
         )
     report("writing products", 1, 3)
     _draw(mapped, stored, landslides, folder)
@@ -95,6 +101,7 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
             method=inventory.method,
             threshold=inventory.threshold,
             minimum_mapping_unit_m2=inventory.minimum_mapping_unit_m2,
+            screens=inventory.screens,
             susceptibility=_result(stored, folder) if stored else None,
             susceptibility_skipped=assessed.skipped,
             doubts=[*inventory.doubts, *(stored.doubts if stored else ())],

@@ -66,6 +66,7 @@ def export_inventory(
     path: Path,
     *,
     aoi: MultiPolygon | None = None,
+    screened: gpd.GeoDataFrame | None = None,
     about: About | None = None,
     profile: Profile = "scarp",
 ) -> Path:
@@ -81,6 +82,7 @@ def export_inventory(
         observed: ground seen clear, EPSG:4326.
         path: a file with a suffix of `FORMATS`; CSV holds outlines as WKT.
         aoi: the event's area of interest, EPSG:4326.
+        screened: what screens set aside, as `read_screened` gives it; a layer `screened` if any.
         about: event and version, for citation and licence.
         profile: whose column names to use; `usgs` and `inspire` need `about`.
 
@@ -94,6 +96,8 @@ def export_inventory(
     layers["observed_area"] = gpd.GeoDataFrame(geometry=[observed], crs="EPSG:4326")
     if aoi is not None:
         layers["aoi"] = gpd.GeoDataFrame(geometry=[aoi], crs="EPSG:4326")
+    if screened is not None and len(screened):
+        layers["screened"] = _typed(screened)
     with scratch_beside(path) as folder, _dated_alike():
         try:
             WRITERS[path.suffix](folder / path.name, layers, about.text if about else "")

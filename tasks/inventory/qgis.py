@@ -13,6 +13,7 @@ TITLES = {
     "landslides": "Landslides",
     "observed_area": "Nobody looked here (hatched)",
     "aoi": "Area of interest",
+    "screened": "Set aside by a screen",
 }
 WGS84 = "EPSG:4326"
 # QGIS asks for the time of a style; the same inventory gives the same file at any time.

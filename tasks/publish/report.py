@@ -15,7 +15,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tasks.errors import StorageError
 from tasks.publish.figures import SLIVERS
 from tasks.publish.products import written_aside
-from tasks.types import AreaOfInterest, Doubt, Event, Interval, Provenance, SceneJudgement
+from tasks.types import (
+    AreaOfInterest,
+    Doubt,
+    Event,
+    Interval,
+    Provenance,
+    SceneJudgement,
+    Screening,
+)
 
 USEFUL_AUC = 0.7
 WIDE_GAP = 0.05
@@ -64,6 +72,7 @@ class Report:
         method: what mapped it.
         threshold: score from which a pixel is a landslide, or None for an imported inventory.
         minimum_mapping_unit_m2: smallest landslide kept.
+        screens: what was screened, and how many each screen set aside.
         susceptibility: the map, or None.
         susceptibility_skipped: why there is none.
         doubts: reservations about all products.
@@ -83,6 +92,7 @@ class Report:
     method: str
     threshold: float | None = None
     minimum_mapping_unit_m2: float = 0.0
+    screens: Sequence[Screening] = ()
     susceptibility: SusceptibilityResult | None = None
     susceptibility_skipped: str = ""
     doubts: Sequence[Doubt] = ()

@@ -111,6 +111,10 @@ def test_an_event_without_inventory_says_how_to_make_one(registered):
         (["--threshold", "1.5"], "--threshold"),
         (["--until", "2023-05-19T00:00:00"], "--until"),
         (["--window-px", "8"], "--window-px"),
+        (["--volume-relation", "V=A"], "--volume-relation"),
+        (["--screen", "watr=rivers.gpkg"], "water=FILE"),
+        (["--screen", "slope=5"], "--dem"),
+        (["--screen", "water=nowhere.gpkg"], "nowhere.gpkg does not exist"),
     ],
 )
 def test_a_wrong_option_is_named_before_any_work(registered, words, said):

@@ -11,7 +11,7 @@ import pytest
 from tasks.errors import StorageError
 from tasks.publish.figures import size_figure
 from tasks.publish.report import Making, Report, SusceptibilityResult, write_report
-from tasks.types import Doubt, Interval, Provenance, SceneJudgement
+from tasks.types import Doubt, Interval, Provenance, SceneJudgement, Screening
 
 
 class Page(HTMLParser):
@@ -203,3 +203,23 @@ def test_a_figure_that_is_missing_is_named_and_the_old_report_stays(report, tmp_
 def test_shares_near_the_ends_keep_their_decimals(report, tmp_path, seen, said):
     text = written(replace(report, observed_km2=seen * report.aoi.area_km2), tmp_path).text
     assert f"Seen clear {said}" in text
+
+
+def test_what_screens_set_aside_is_told_with_what_they_were_asked(report, tmp_path):
+    screens = (
+        Screening("slope", "mean slope below 5°", 12),
+        Screening("bare-before", "mean NDVI before the event below 0.4", 0, "no scene from before"),
+    )
+    page = Page(write_report(tmp_path / "report.html", replace(report, screens=screens)))
+    assert "slope mean slope below 5° 12" in page.text
+    assert "not run: no scene from before –" in page.text
+    assert "Set aside" not in Page(write_report(tmp_path / "report.html", report)).text
+
+
+def test_where_screens_left_nothing_the_report_does_not_say_that_nothing_was_found(
+    report, tmp_path
+):
+    screens = (Screening("slope", "mean slope below 90°", 3),)
+    empty = replace(report, landslide_areas_m2=(), screens=screens, size_figure=None)
+    page = Page(write_report(tmp_path / "report.html", empty))
+    assert "nothing that the screens below let stand reached" in page.text
