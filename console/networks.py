@@ -14,8 +14,16 @@ app = typer.Typer(help="List weights, read their cards, measure networks.", no_a
 
 
 @app.command("list")
-def list_weights(as_json: AsJson = False) -> None:
+def list_weights(
+    networks: Annotated[
+        bool, typer.Option("--networks", help="List what can be built and trained instead.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """List the weights that come with Scarp. Example: scarp model list."""
+    if networks:
+        _list_networks(as_json)
+        return
     from models.cards import available, read_card
 
     cards = [read_card(path) for path in available().values()]
@@ -33,6 +41,27 @@ def list_weights(as_json: AsJson = False) -> None:
         for card in cards
     ]
     screen.print(table("Weights", rows))
+
+
+def _list_networks(as_json: bool) -> None:
+    """The networks by name, and where each comes from."""
+    from importlib.util import find_spec
+
+    from models.registry import library_of, names
+
+    rows = []
+    for name in names():
+        library, extra = library_of(name)
+        here = not library or find_spec(library) is not None
+        rows.append({"name": name, "library": library, "extra": extra, "installed": here})
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        row["library"] = row["library"] or "Scarp"
+        row["extra"] = row["extra"] or None
+        row["installed"] = "yes" if row["installed"] else "no"
+    screen.print(table("Networks", rows))
 
 
 @app.command("info")

@@ -66,7 +66,7 @@ def segformer(bands: int, variant: int, head: int = 0) -> Baseline:
 
     LDM-Net's Table 4 (63.99 M) is B4 with the head of 768.
     """
-    library = _library("transformers", "baselines")
+    library = _library("transformers")
     depths = [(2, 2, 2, 2), (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 18, 3), (3, 8, 27, 3), (3, 6, 40, 3)]
     config = library.SegformerConfig(
         num_channels=bands,
@@ -81,7 +81,7 @@ def segformer(bands: int, variant: int, head: int = 0) -> Baseline:
 
 def upernet(bands: int, backbone: str, size: str) -> Baseline:
     """UperNet (Xiao et al. 2018) on a Swin or ConvNeXt backbone of size tiny, small or base."""
-    library = _library("transformers", "baselines")
+    library = _library("transformers")
     width = 128 if size == "base" else 96
     config = library.UperNetConfig(
         backbone_config=_swin(library, bands, size)
@@ -101,7 +101,7 @@ def upernet(bands: int, backbone: str, size: str) -> Baseline:
 
 def maskformer(bands: int, size: str = "base") -> Baseline:
     """MaskFormer (Cheng et al. 2021) on Swin; the paper's ViT-B (86.5 M) has no such pyramid."""
-    library = _library("transformers", "baselines")
+    library = _library("transformers")
     config = library.MaskFormerConfig(backbone_config=_swin(library, bands, size), num_labels=2)
     network = library.MaskFormerForInstanceSegmentation(config)
     return Baseline(network, bands, 32, _read_queries, "model.pixel_level_module.encoder")
@@ -109,7 +109,7 @@ def maskformer(bands: int, size: str = "base") -> Baseline:
 
 def monai_net(bands: int, kind: str) -> Baseline:
     """A U-Net of MONAI; widths 64-1024 as in Ronneberger et al. 2015 where the kind has widths."""
-    nets = _library("monai.networks.nets", "baselines")
+    nets = _library("monai.networks.nets")
     widths, image = (64, 128, 256, 512, 1024), {"in_channels": bands, "out_channels": 1}
     coarser = {"channels": widths, "strides": (2, 2, 2, 2)}
     network: nn.Module = {
@@ -124,7 +124,7 @@ def monai_net(bands: int, kind: str) -> Baseline:
 
 def smp_net(bands: int, kind: str, backbone: str = "resnet101") -> Baseline:
     """A network of segmentation-models-pytorch on one of its encoders, without its weights."""
-    library = _library("segmentation_models_pytorch", "smp")
+    library = _library("segmentation_models_pytorch")
     network = getattr(library, kind)(
         encoder_name=backbone, encoder_weights=None, in_channels=bands, classes=1
     )
@@ -163,6 +163,21 @@ FACTORIES: dict[str, Factory] = {
 }
 
 _STAGES = ["stage1", "stage2", "stage3", "stage4"]
+_EXTRAS = {"transformers": "baselines", "monai": "baselines", "segmentation_models_pytorch": "smp"}
+_LIBRARIES: dict[Factory, str] = {
+    segformer: "transformers",
+    upernet: "transformers",
+    maskformer: "transformers",
+    monai_net: "monai",
+    smp_net: "segmentation_models_pytorch",
+}
+
+
+def library_of(name: str) -> tuple[str, str]:
+    """The library that a baseline comes from and the extra that brings it; empty for our own."""
+    factory = FACTORIES[name]
+    library = _LIBRARIES.get(getattr(factory, "func", factory), "")
+    return library, _EXTRAS.get(library, "")
 
 
 def _swin(library: ModuleType, bands: int, size: str) -> Any:
@@ -176,7 +191,7 @@ def _swin(library: ModuleType, bands: int, size: str) -> Any:
     )
 
 
-def _library(module: str, extra: str) -> ModuleType:
+def _library(module: str) -> ModuleType:
     """Import an optional library, or say how to get it.
 
     A torchvision that does not match torch fails with RuntimeError or OSError, not ImportError.
@@ -184,6 +199,7 @@ def _library(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except (ImportError, RuntimeError, OSError) as error:
+        extra = _EXTRAS[module.partition(".")[0]]
         fix = f"`pip install 'scarp[{extra}]'`"
         if extra == "smp":
             fix += f" with the torchvision built for torch {torch.__version__}"

@@ -33,6 +33,11 @@ def names() -> tuple[str, ...]:
     return tuple(_FACTORIES)
 
 
+def library_of(name: str) -> tuple[str, str]:
+    """The optional library a network of `names` comes from, and its extra; both empty for ours."""
+    return baselines.library_of(name) if name in baselines.FACTORIES else ("", "")
+
+
 def build(name: str, bands: int = 3, **options: Any) -> nn.Module:
     """A network with fresh weights, in training mode.
 

@@ -24,11 +24,13 @@ def prepare(
         The tiles, and their validity, which stays None when nothing was filled up either.
 
     Raises:
-        ModelError: the tiles are empty, have other bands, do not fit `valid`, are float16 on a CPU,
-            or hold NaN or infinity in a valid pixel.
+        ModelError: the tiles are empty, have other bands, do not fit `valid`, are integers or
+            float16 on a CPU, or hold NaN or infinity in a valid pixel.
     """
     if x.ndim != 4 or 0 in x.shape or x.shape[1] != bands:
         raise ModelError(f"tiles are {tuple(x.shape)}; give (n, {bands}, h, w), none of them 0")
+    if not x.is_floating_point():
+        raise ModelError(f"tiles are {x.dtype}; give standardised pixels as float32")
     if x.dtype == torch.float16 and x.device.type == "cpu":
         raise ModelError("tiles are float16 on a CPU, which overflows; convert them to float32")
     if valid is not None:

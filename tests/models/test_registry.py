@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 
@@ -34,6 +36,7 @@ def test_networks_share_one_interface(name):
         (torch.full((1, 3, 64, 64), torch.nan), None),
         (torch.full((1, 3, 64, 64), torch.inf), torch.ones(1, 1, 64, 64, dtype=torch.bool)),
         (torch.zeros(1, 3, 64, 64, dtype=torch.float16), None),
+        (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), None),
         (torch.zeros(1, 3, 64, 64), torch.ones(1, 1, 64, 63, dtype=torch.bool)),
         (torch.zeros(1, 3, 64, 64), torch.ones(1, 1, 64, 64)),
     ],
@@ -57,6 +60,20 @@ def test_networks_refuse_what_they_cannot_score(name, tiles, valid):
 def test_bad_names_and_options_are_named(name, options, says):
     with pytest.raises(ModelError, match=says.replace("?", r"\?")):
         registry.build(name, **options)
+
+
+def test_a_network_names_the_extra_it_needs_and_the_others_need_none(monkeypatch):
+    for library in ("transformers", "monai", "segmentation_models_pytorch"):
+        for module in [library, *(m for m in sys.modules if m.startswith(f"{library}."))]:
+            monkeypatch.setitem(sys.modules, module, None)
+    for name in registry.names():
+        library, extra = registry.library_of(name)
+        with torch.device("meta"):
+            if library:
+                with pytest.raises(ModelError, match=rf"{library}.*scarp\[{extra}\]"):
+                    registry.build(name)
+            else:
+                registry.build(name)
 
 
 def test_options_reach_the_network():
