@@ -209,7 +209,7 @@ class GFFN(nn.Module):
         pixels = x.flatten(1, 2).float()
         if valid is not None:
             pixels = pixels * valid.flatten(1, 2)
-        g: Tensor = torch.linalg.vector_norm(pixels, dim=1)
+        g = pixels.square().sum(1).sqrt()  # torch's own norm takes four times as long along dim 1
         if not self.tile_invariant:
             return g
         if valid is None:

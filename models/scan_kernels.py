@@ -227,8 +227,9 @@ def backward(
                     _load(grad, b, group, first, path, t0, steps, dy)
                     h[0] = states[b, k, block, chunk]
                     _replay(
-                        x, raw, bias[k], a[k, block], b_in, b, k, first, path, t0, steps, dt, decays, h
-                    )
+                        x, raw, bias[k], a[k, block], b_in, b, k, first, path, t0, steps,
+                        dt, decays, h,
+                    )  # fmt: skip
                     _adjoint(
                         x, raw, dt, dy, decays, h, bias[k], a[k, block], b_in, c_out, d_skip[k],
                         b, k, first, path, t0, steps, carried[block], sum_b, sum_c,

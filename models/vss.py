@@ -73,14 +73,18 @@ class SS2D(nn.Module):
         return out
 
     def scan(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        """The four scans of (batch, h, w, D), added at each pixel."""
+        """The four scans of (batch, h, w, D), added at each pixel: float32, also under autocast.
+
+        In half precision the states of a long scan overflow or stop moving.
+        """
         batch, height, width, inner = x.shape
-        pixels = x.reshape(batch, height * width, inner)
+        pixels = x.reshape(batch, height * width, inner).float()
         keep = None if valid is None else valid.reshape(batch, height * width)
-        projected = (pixels @ self.x_proj.flatten(0, 1).T).unflatten(-1, (DIRECTIONS, -1))
+        projected = (pixels @ self.x_proj.flatten(0, 1).T).float()
+        projected = projected.unflatten(-1, (DIRECTIONS, -1))
         rates = -torch.exp(self.a_log.float())
         order = scan_order(height, width)
-        if choose(x) != "cpu":
+        if choose(pixels) != "cpu":
             y = self._plain(pixels, projected, rates, order.to(x.device), keep)
         elif torch.is_grad_enabled():
             y = self._differentiable(pixels, projected, rates, order, keep)
@@ -93,7 +97,7 @@ class SS2D(nn.Module):
     def _steps(self, projected: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Raw steps (batch, L, K, D), B and C (batch, L, K, N)."""
         low, b, c = projected.split([self.rank, self.n_states, self.n_states], -1)
-        steps = torch.einsum("blkr,kdr->blkd", low, self.dt_weight)
+        steps = torch.einsum("blkr,kdr->blkd", low, self.dt_weight).float()
         if keep is not None:
             steps = steps.masked_fill(~keep[..., None, None], _NO_STEP)
         return steps, b, c

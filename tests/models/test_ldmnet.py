@@ -91,6 +91,16 @@ def test_the_head_of_inference_gives_what_the_papers_modules_give(compact):
         assert torch.allclose(short, compact(x, mask), rtol=1e-5, atol=1e-5)
 
 
+def test_autocast_reaches_the_products_but_not_the_scan(compact):
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        wanted = compact(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = compact(x)
+    assert not torch.equal(found, wanted)
+    assert (found - wanted).abs().max() < 0.05 * wanted.abs().max()
+
+
 def test_what_invalid_pixels_hold_changes_nothing_even_nan(compact):
     x = torch.randn(1, 3, 64, 64)
     valid = torch.rand(1, 1, 64, 64) < 0.6
