@@ -122,7 +122,7 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     about = record.machine() | {"threads": THREADS, "torch": torch.__version__}
     sizes, drawn = (QUICK, QUICK) if quick else (SIZES, DRAWN_SIZES)
-    results = {
+    results: dict[str, Any] = {
         "machine": about,
         "compare": compare(64 if quick else 512, rounds=2 if quick else 7),
         "growth": growth("ldm-net", sizes),
