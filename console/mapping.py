@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from console.output import AsJson, print_json, progress_bars, screen, table
+from console.output import AsJson, print_json, progress_bars, say_screens, screen, table
 
 
 def map_image(
@@ -37,6 +37,11 @@ def map_image(
         bool, typer.Option(help="Write also where overlapping windows disagree.")
     ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+    dem: Annotated[Path | None, typer.Option(help="Elevation in metres, for relief.")] = None,
+    screens: Annotated[
+        list[str] | None,
+        typer.Option("--screen", help="Set aside: slope=5 (degrees), water=FILE, built=FILE."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Map landslides in images, with no event and no database.
@@ -52,7 +57,16 @@ def map_image(
     plan = WindowPlan(window_px, overlap, views, batch)
     with progress_bars():
         result = run(
-            images, out, weights, plan, threshold, minimum_mapping_unit_m2, disagreement, device
+            images,
+            out,
+            weights,
+            plan,
+            threshold,
+            minimum_mapping_unit_m2,
+            disagreement,
+            device,
+            dem,
+            screens or (),
         )
     if as_json:
         print_json(result)
@@ -61,6 +75,7 @@ def map_image(
             f"{result.landslides} landslides, {result.area_m2 / 1e6:.2f} km², in {result.folder}",
             highlight=False,
         )
+        say_screens(result.screens)
 
 
 def evaluate(

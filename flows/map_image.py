@@ -17,10 +17,12 @@ from tasks.imagery.folder import read_folder
 from tasks.imagery.mosaic import prepare_mosaic
 from tasks.inventory.export import export_inventory
 from tasks.mapping.attributes import measure, with_scenes
+from tasks.mapping.screens import check_screens, parse_screens, screen
 from tasks.mapping.segment import segment_scene
 from tasks.mapping.vectorise import landslide_polygons, write_mask
 from tasks.mapping.windows import WindowPlan
-from tasks.types import AreaOfInterest
+from tasks.susceptibility.factors import check_dem
+from tasks.types import AreaOfInterest, Screening
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class MappedImage:
     polygons: Path
     landslides: int
     area_m2: float
+    screens: tuple[Screening, ...]
 
 
 def map_image(
@@ -45,6 +48,8 @@ def map_image(
     minimum_mapping_unit_m2: float = 300.0,
     disagreement: bool = False,
     device: str = "cpu",
+    dem: Path | None = None,
+    screens: Sequence[str] = (),
 ) -> MappedImage:
     """Score images, threshold the score and outline the landslides into `out`.
 
@@ -57,17 +62,24 @@ def map_image(
         minimum_mapping_unit_m2: smallest landslide kept.
         disagreement: write also where overlapping windows disagree.
         device: where the network runs, as torch names it.
+        dem: elevation raster in metres, for relief and the slope screen.
+        screens: what may set an outline aside, as `tasks.mapping.screens.parse_screen` reads it.
 
     Raises:
         BadInputError: the device cannot be used.
-        RasterError, CatalogError: an image cannot be used.
+        RasterError, CatalogError: an image or the DEM cannot be used.
+        ScreenError: a screen is misspelt or its layer cannot be used.
         ModelError: the weights cannot be used.
         StorageError: `out` cannot be written.
     """
+    asked = parse_screens(screens, dem)
     network, card = load(weights)
     level = threshold or card.threshold
     scenes = [scene for image in images for scene in read_folder(image)]
     ground = as_multipolygon(shapely.union_all([scene.footprint for scene in scenes]))
+    check_screens(asked, ground)
+    if dem:
+        check_dem(dem, ground)
     mosaic = prepare_mosaic(scenes, AreaOfInterest(ground, "given"), out)
     tags = {
         "SCARP_WEIGHTS": card.digest,
@@ -89,7 +101,11 @@ def map_image(
         )
     mask = write_mask(score, out / "mask.tif", level, tags)
     found = landslide_polygons(score, level, minimum_mapping_unit_m2, ground)
-    landslides = with_scenes(measure(found, None), mosaic)
-    polygons = export_inventory(landslides, mosaic.observed, out / "landslides.gpkg")
+    judged, record = screen(with_scenes(measure(found, dem), mosaic), asked)
+    standing = judged["screened_by"].isna()
+    landslides = judged[standing].drop(columns=["screened_by", "screen_reason"])
+    polygons = export_inventory(
+        landslides, mosaic.observed, out / "landslides.gpkg", screened=judged[~standing]
+    )
     area_m2 = float(landslides["area_m2"].sum())
-    return MappedImage(out, score, mask, unsure, polygons, len(landslides), area_m2)
+    return MappedImage(out, score, mask, unsure, polygons, len(landslides), area_m2, record)

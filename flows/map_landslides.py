@@ -37,7 +37,7 @@ from tasks.mapping.screens import (
     BareBeforeScreen,
     Screen,
     check_screens,
-    parse_screen,
+    parse_screens,
     screen,
     screen_doubts,
 )
@@ -99,7 +99,7 @@ def map_landslides(event_id: str, options: ResponseOptions) -> Mapped:
     asked = Provenance(event.id, {"source": options.source}, options.model_dump(mode="json"))
     with failure_recorded(world.engine, asked, NAME):
         network, card = load(options.weights)
-        screens = [parse_screen(text) for text in options.screens]
+        screens = parse_screens(options.screens, options.dem)
         if options.dem:
             check_dem(options.dem, aoi.geometry)
         check_screens(screens, aoi.geometry)

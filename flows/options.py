@@ -6,8 +6,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from tasks.errors import ScreenError
-from tasks.mapping.screens import SlopeScreen, parse_screen
+from tasks.mapping.screens import parse_screens
 from tasks.mapping.volume import VolumeRelation
 
 
@@ -42,8 +41,5 @@ class ResponseOptions(BaseModel):
 
     @model_validator(mode="after")
     def _screens_can_be_asked(self) -> ResponseOptions:
-        for text in self.screens:
-            screen = parse_screen(text)
-            if isinstance(screen, SlopeScreen) and self.dem is None:
-                raise ScreenError(f"screen {text!r} needs the elevation: add --dem FILE")
+        parse_screens(self.screens, self.dem)
         return self

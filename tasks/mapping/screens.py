@@ -142,6 +142,19 @@ class BareBeforeScreen:
         ]
 
 
+def parse_screens(texts: Sequence[str], dem: Path | None) -> list[Screen]:
+    """Read the screens an operator asks for, in order.
+
+    Raises:
+        ScreenError: one is misspelt, or asks for the slope where there is no DEM.
+    """
+    screens = [parse_screen(text) for text in texts]
+    for text, one in zip(texts, screens, strict=True):
+        if isinstance(one, SlopeScreen) and dem is None:
+            raise ScreenError(f"screen {text!r} needs the elevation: add --dem FILE")
+    return screens
+
+
 def parse_screen(text: str) -> Screen:
     """Read a screen as an operator writes it: `slope=5`, `water=rivers.gpkg`, `bare-before=0.3`.
 

@@ -225,6 +225,25 @@ def test_an_image_is_mapped_without_event_or_database(scarp, tmp_path, monkeypat
         assert 0 < np.mean(raster.read(1) > 0) < 1
 
 
+def test_an_image_is_mapped_with_relief_and_screened(scarp, tmp_path, picture):
+    import geopandas as gpd
+
+    write_picture(tmp_path / "scene.tif", *picture)
+    words = ["map", str(tmp_path / "scene.tif"), "-o", str(tmp_path / "out"), "--json"]
+    dem = str(EXAMPLE / "dem.tif")
+    code, out, error = scarp(
+        *words, "--dem", dem, "--screen", "slope=8", "--screen", "bare-before=0.4"
+    )
+    assert code == 0, error
+    result = json.loads(out)
+    slope, bare = result["screens"]
+    landslides = gpd.read_file(result["polygons"], layer="landslides")
+    aside = gpd.read_file(result["polygons"], layer="screened")
+    assert len(aside) == slope["set_aside"] > 0 and len(landslides) == result["landslides"]
+    assert (aside["slope_mean_deg"] < 8).all() and (landslides["slope_mean_deg"] >= 8).all()
+    assert "no scene from before" in bare["not_run"]
+
+
 def test_images_side_by_side_are_mapped_as_one(scarp, tmp_path, picture):
     pixels, profile = picture
     write_picture(tmp_path / "whole.tif", pixels, profile)
@@ -253,6 +272,8 @@ def test_images_side_by_side_are_mapped_as_one(scarp, tmp_path, picture):
         (["--views", "3"], "views 3"),
         (["--overlap-px", "400"], "overlap 400"),
         (["--device", "abacus"], "abacus"),
+        (["--screen", "slope=5"], "--dem"),
+        (["--dem", "nowhere.tif"], "nowhere.tif"),
     ],
 )
 def test_a_wrong_option_of_map_is_one_sentence(scarp, tmp_path, picture, words, said):
