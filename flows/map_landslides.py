@@ -155,7 +155,11 @@ def mapping_provenance(
     scored: Provenance, imagery: Imagery, screens: list[Screen], options: ResponseOptions
 ) -> Provenance:
     """Everything that decides an inventory: what decided the score, and how it was outlined."""
-    inputs = {f"screen {one.layer}": file_sha256(one.layer) for one in screens if one.layer}
+    inputs = {
+        f"screen {i} {one.layer.name}": file_sha256(one.layer)
+        for i, one in enumerate(screens, start=1)
+        if one.layer
+    }
     if options.dem:
         inputs["dem"] = file_sha256(options.dem)
     if any(isinstance(one, BareBeforeScreen) for one in screens):

@@ -121,7 +121,9 @@ class _Vector(_Placed):
 
     def shares(self, outlines: gpd.GeoSeries) -> NDArray[np.float64]:
         near = gpd.GeoSeries([box(*outlines.total_bounds)], crs=outlines.crs).to_crs(self.crs)
-        features = gpd.read_file(self.path, layer=self.part, bbox=tuple(near.total_bounds))
+        features = gpd.read_file(
+            self.path, layer=self.part, bbox=tuple(near.total_bounds), columns=[]
+        )
         metric = outlines.estimate_utm_crs()
         grounds = features.geometry.to_crs(metric).dropna().make_valid().to_numpy()
         thin = shapely.get_dimensions(grounds) < AREAL

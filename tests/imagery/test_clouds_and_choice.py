@@ -10,7 +10,7 @@ from shapely.geometry import MultiPolygon, box
 from tasks.errors import NoImageryError, RasterError
 from tasks.imagery.clouds import clear_mask, judge, judging_grid
 from tasks.imagery.folder import read_folder
-from tasks.imagery.select import choose_scenes, imagery_doubts
+from tasks.imagery.select import choose_before, choose_scenes, imagery_doubts
 from tasks.imagery.stac import search_stac
 from tasks.types import AreaOfInterest, Mosaic
 
@@ -167,3 +167,26 @@ def test_doubts_tell_of_partial_undated_and_late_scenes(views, aoi, event, tmp_p
     doubts = imagery_doubts(judgements, mosaic, aoi, event.occurred_at)
     assert [doubt.code for doubt in doubts] == ["partial-coverage", "old-scene", "undated-scene"]
     assert doubts[0].text.startswith("50 % of the area")
+
+
+def test_the_ground_before_is_shown_by_the_latest_clear_scenes_before_the_event(views, event):
+    assert [f"{scene.acquired_at:%m-%d}" for scene in choose_before(views, event.occurred_at)] == [
+        "04-28"
+    ]
+    clear = by_day(views, "2023-04-28")
+    west, east, all_ = (
+        sight(clear, (0, 0.5)),
+        sight(clear, (0.5, 1), -20),
+        sight(clear, (0, 1), -40),
+    )
+    chosen = choose_before([east, all_, west], event.occurred_at)
+    assert chosen == [west.scene, east.scene]
+
+
+def test_the_ground_before_needs_a_date_and_near_infrared(views, event):
+    clear = by_day(views, "2023-04-28")
+    undated = replace(clear, scene=replace(clear.scene, acquired_at=None))
+    colour = replace(clear, scene=replace(clear.scene, bands=("red", "green", "blue")))
+    after = by_day(views, "2023-05-23")
+    assert choose_before([undated, colour, after], event.occurred_at) == []
+    assert choose_before([], event.occurred_at) == []
