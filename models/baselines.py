@@ -4,7 +4,7 @@ From kept libraries, built from their configuration, never downloaded: SegFormer
 UperNet (transformers) and the U-Net family (MONAI) with the extra `[baselines]`; FPN, PSPNet,
 DeepLabV3+, LinkNet and UperNet on CNN encoders (segmentation-models-pytorch) with the extra
 `[smp]`, which needs a torchvision built for the torch at hand. What no kept library holds is in
-`resnet_heads` and `unets`.
+`resnet_heads`, `segnext` and `unets`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from models.errors import ModelError
-from models.resnet_heads import FCN, CCNet, DANet
+from models.resnet_heads import FCN, CCNet, DANet, GCNet
+from models.segnext import SIZES, SegNeXt
 from models.tiles import prepare
 from models.unets import DenseUNet, TransUNet, UNet3Plus
 
@@ -132,7 +133,7 @@ def smp_net(bands: int, kind: str, backbone: str = "resnet101") -> Baseline:
 
 
 def own(bands: int, kind: Callable[[int], nn.Module], encoder: str = "") -> Baseline:
-    """A network of `resnet_heads` or `unets`."""
+    """A network of `resnet_heads`, `segnext` or `unets`."""
     return Baseline(kind(bands), bands, 32, _read_tensor, encoder)
 
 
@@ -157,6 +158,11 @@ FACTORIES: dict[str, Factory] = {
     "fcn": partial(own, kind=FCN, encoder="encoder"),
     "ccnet": partial(own, kind=CCNet, encoder="encoder"),
     "danet": partial(own, kind=DANet, encoder="encoder"),
+    "gcnet": partial(own, kind=GCNet, encoder="encoder"),
+    **{
+        f"segnext-{size}": partial(own, kind=partial(SegNeXt, size=size), encoder="encoder")
+        for size in SIZES
+    },
     "dense-unet": partial(own, kind=DenseUNet),
     "unet+++": partial(own, kind=UNet3Plus),
     "transunet": partial(own, kind=TransUNet, encoder="encoder"),

@@ -1,4 +1,4 @@
-"""FCN, CCNet and DANet on a dilated ResNet: baselines that no kept library holds.
+"""FCN, CCNet, DANet and GCNet on a dilated ResNet: baselines that no kept library holds.
 
 All map (n, bands, h, w) to logits (n, 1, h / 8, w / 8); `models.baselines` enlarges them.
 """
@@ -14,10 +14,16 @@ class ResNet(nn.Module):
     """ResNet (He et al. 2016) without its classifier, dilated to an output stride of 8.
 
     Maps (n, bands, h, w) to (n, 2048, h / 8, w / 8). Depths (3, 4, 6, 3) make ResNet-50, and
-    (3, 4, 23, 3) ResNet-101.
+    (3, 4, 23, 3) ResNet-101. With `context`, each block from the second stage on sees the whole
+    image before its shortcut is added.
     """
 
-    def __init__(self, bands: int, depths: tuple[int, int, int, int] = (3, 4, 6, 3)) -> None:
+    def __init__(
+        self,
+        bands: int,
+        depths: tuple[int, int, int, int] = (3, 4, 6, 3),
+        context: bool = False,
+    ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(bands, 64, 7, stride=2, padding=3, bias=False),
@@ -29,8 +35,11 @@ class ResNet(nn.Module):
         shapes = ((64, 1, 1), (128, 2, 1), (256, 1, 2), (512, 1, 4))
         for depth, (width, stride, dilation) in zip(depths, shapes, strict=True):
             for index in range(depth):
-                blocks.append(_Bottleneck(inputs, width, 1 if index else stride, dilation))
+                block = _Bottleneck(inputs, width, 1 if index else stride, dilation)
                 inputs = width * 4
+                if context and width > 64:
+                    block.body.append(GlobalContext(inputs))
+                blocks.append(block)
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,6 +96,40 @@ class DANet(nn.Module):
         features = self.encoder(x)
         logits: Tensor = self.head(self.position(features) + self.channel(features))
         return logits
+
+
+class GCNet(nn.Module):
+    """Global context blocks throughout ResNet-50 (Cao et al. 2019), with the head of FCN."""
+
+    def __init__(self, bands: int) -> None:
+        super().__init__()
+        self.encoder = ResNet(bands, context=True)
+        self.head = nn.Sequential(_conv(2048, 512), nn.Dropout(0.1), nn.Conv2d(512, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits at an eighth of the size."""
+        logits: Tensor = self.head(self.encoder(x))
+        return logits
+
+
+class GlobalContext(nn.Module):
+    """One weighted mean of all pixels, transformed and added to each (Cao et al. 2019)."""
+
+    def __init__(self, width: int, ratio: int = 16) -> None:
+        super().__init__()
+        self.weigh = nn.Conv2d(width, 1, 1, bias=False)  # the softmax would cancel a bias
+        self.transform = nn.Sequential(
+            nn.Linear(width, width // ratio),
+            nn.LayerNorm(width // ratio),
+            nn.ReLU(inplace=True),
+            nn.Linear(width // ratio, width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape (n, c, h, w), the context added."""
+        weight = softmax(self.weigh(x).flatten(1), dim=1)
+        context: Tensor = self.transform(torch.einsum("ncp,np->nc", x.flatten(2), weight))
+        return x + context[:, :, None, None]
 
 
 class CrissCrossAttention(nn.Module):

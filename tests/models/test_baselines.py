@@ -11,13 +11,25 @@ from models.resnet_heads import (
     ChannelAttention,
     CrissCrossAttention,
     DANet,
+    GCNet,
+    GlobalContext,
     PositionAttention,
     ResNet,
 )
+from models.segnext import Factorisation, SegNeXt
 from models.unets import DenseUNet, TransUNet, UNet3Plus
 
 SMP = ("fpn", "pspnet", "deeplabv3+", "linknet", "upernet-resnet", "upernet-hrnet")
-LARGER = ("-b1", "-b2", "-b3", "-b4", "-b5", "-small", "-base")  # of a kind tested in its smallest
+LARGER = (
+    "-b1",
+    "-b2",
+    "-b3",
+    "-b4",
+    "-b5",
+    "-small",
+    "-base",
+    "-large",
+)  # of a kind tested in its smallest
 KINDS = [name for name in FACTORIES if name not in SMP and not name.endswith(LARGER)]
 
 
@@ -53,6 +65,20 @@ def test_parameters_are_the_published_ones(name, total, encoder):
 
 def test_unet_plus_plus_plus_has_the_published_parameters():
     assert millions(meta("unet+++")) == 26.97  # Huang et al. 2020, Table 1
+
+
+@pytest.mark.parametrize(
+    ("size", "total"), [("tiny", 4.3), ("small", 13.9), ("base", 27.6), ("large", 48.9)]
+)
+def test_segnext_has_the_published_parameters_over_ade20ks_150_classes(size, total):
+    with torch.device("meta"):  # Guo et al. 2022
+        assert round(millions(SegNeXt(3, size, classes=150)), 1) == total
+
+
+def test_global_context_adds_to_resnet_50_what_its_paper_says():
+    with torch.device("meta"):
+        added = millions(ResNet(3, context=True)) - millions(ResNet(3))
+    assert round(added, 2) == 2.52  # Cao et al. 2019: 28.08 after 25.56
 
 
 def test_resnet_101_is_the_encoder_of_the_papers_linknet():
@@ -93,6 +119,22 @@ def test_channel_attention_prefers_the_channel_least_alike():
     torch.testing.assert_close(attention(x)[0, 0].flatten(), torch.tensor([9.0, 1.0]))
 
 
+def test_global_context_is_one_weighted_mean_for_all_pixels():
+    torch.manual_seed(0)
+    block, x = GlobalContext(32).eval(), torch.randn(2, 32, 3, 4)
+    weight = block.weigh(x).flatten(2).softmax(2)
+    mean = (x.flatten(2) * weight).sum(2)
+    torch.testing.assert_close(block(x), x + block.transform(mean)[:, :, None, None])
+
+
+def test_a_matrix_of_low_rank_is_factorised_into_itself():
+    torch.manual_seed(0)
+    x = (torch.rand(1, 48, 2) @ torch.rand(1, 2, 64)).view(1, 48, 8, 8)
+    few, many = Factorisation(48)(x), Factorisation(48, rounds=60)(x)
+    assert few.min() >= 0
+    assert (many - x).norm() < 0.05 * x.norm() < (few - x).norm() < 0.3 * x.norm()
+
+
 def test_what_nobody_saw_is_read_as_zero_even_where_it_is_nan():
     torch.manual_seed(0)
     network = FACTORIES["dense-unet"](3).eval()
@@ -108,6 +150,7 @@ def test_what_nobody_saw_is_read_as_zero_even_where_it_is_nan():
     [
         partial(CCNet, 3),
         partial(DANet, 3),
+        partial(GCNet, 3),
         partial(DenseUNet, 3, width=16),
         partial(UNet3Plus, 3, widths=(8, 8, 16, 16, 32)),
         partial(TransUNet, 3, width=96, layers=1, heads=4),
