@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from console import db, doctor, events, inventory, mapping, networks, response
+from console import db, doctor, events, inventory, mapping, networks, response, serve
 from console.output import say
 from infra.errors import InfraError
 from models.errors import ModelError
@@ -30,6 +30,7 @@ app.add_typer(inventory.app, name="inventory")
 app.command()(mapping.evaluate)
 app.add_typer(networks.app, name="model")
 app.add_typer(db.app, name="db")
+app.command()(serve.serve)
 app.command()(doctor.doctor)
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -54,13 +55,18 @@ def cluster_home() -> Iterator[Path]:
 @pytest.fixture
 def settings(cluster_home: Path, tmp_path: Path) -> Iterator[Settings]:
     """Settings of a world of one's own: an empty home and a freshly migrated database."""
+    with new_world(cluster_home, tmp_path / "home") as settings:
+        yield settings
+
+
+@contextmanager
+def new_world(cluster_home: Path, home: Path) -> Iterator[Settings]:
+    """A database of one's own in the tests' cluster, for as long as the block runs."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     admin = make_url(postgres.start(cluster_home)).set(database="postgres")
     with psycopg.connect(admin.render_as_string(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE scarp")
-        yield Settings(
-            home=tmp_path / "home", database_url=admin.set(database=name).render_as_string()
-        )
+        yield Settings(home=home, database_url=admin.set(database=name).render_as_string())
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 

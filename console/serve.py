@@ -1,0 +1,38 @@
+"""`scarp serve`: inventories and maps for QGIS, web maps and scripts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from console.output import say
+
+CONCURRENT = 64
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Where to listen; only this machine by default.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8085,
+    origin: Annotated[
+        list[str] | None, typer.Option(help="Web page that may ask from a browser; again for more.")
+    ] = None,
+) -> None:
+    """Serve the views as OGC API Features and vector tiles, and the products as raster tiles.
+
+    Nothing can be written through it. Example: scarp serve --port 8085
+    """
+    import uvicorn
+
+    from console.service.app import create_app
+    from flows.world import open_world
+    from infra.roles import role_url
+    from infra.settings import Settings
+
+    world = open_world()
+    app = create_app(role_url(Settings(), "reader"), world.products, origins=origin or ())
+    say(f"serving http://{host}:{port} (QGIS: WFS / OGC API Features); Ctrl-C ends it")
+    quiet: dict[str, Any] = {"log_level": "warning", "access_log": False}
+    uvicorn.run(app, host=host, port=port, limit_concurrency=CONCURRENT, **quiet)

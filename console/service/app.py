@@ -1,0 +1,108 @@
+"""The service: analysts' views as OGC API Features and vector tiles, products as raster tiles.
+
+    /                        landing page, /conformance, /collections, /api
+    /collections/{view}      items (GeoJSON, CSV, bbox, CQL2 filters) and tiles, by tipg
+    /products/{event}/{name} tiles of a product's COG, by titiler
+
+Everything is read as the database role `scarp_reader`, which sees the views and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import asyncpg
+from cql2 import Expr
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.middleware.gzip import GZipMiddleware
+from fastapi.responses import JSONResponse
+from tipg.database import close_db_connection, connect_to_db
+from tipg.errors import DEFAULT_STATUS_CODES as FEATURE_ERRORS
+from tipg.errors import add_exception_handlers
+from tipg.factory import Endpoints
+from tipg.openapi import _update_openapi
+from tipg.settings import PostgresSettings
+from titiler.core.errors import DEFAULT_STATUS_CODES as RASTER_ERRORS
+
+from console.service.collections import register_views
+from console.service.etags import conditional
+from console.service.products import product_tiles
+
+CONNECTIONS = 8
+# A question that takes longer is too wide to be asked of a service that others use as well.
+QUESTION_MS = 10_000
+SESSION = {"statement_timeout": str(QUESTION_MS), "application_name": "scarp serve"}
+COMPRESSED_FROM_BYTES = 1000
+
+
+def create_app(
+    database_url: str,
+    products: Callable[[str], Path],
+    *,
+    title: str = "Scarp",
+    origins: Sequence[str] = (),
+) -> FastAPI:
+    """The service as one application; its database connections open when it starts.
+
+    Args:
+        database_url: URL that connects as `scarp_reader`.
+        products: folder of an event's products.
+        title: name of the service.
+        origins: web pages that may ask from a browser, such as https://maps.example.org.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await connect_to_db(
+            app,
+            schemas=["scarp"],
+            settings=PostgresSettings(
+                database_url=database_url,  # type: ignore[arg-type]  # it reads a text
+                db_min_conn_size=1,
+                db_max_conn_size=CONNECTIONS,
+            ),
+            setup=_read_only,
+            server_settings=SESSION,
+        )
+        await register_views(app)
+        yield
+        await close_db_connection(app)
+
+    pages: dict[str, Any] = {"openapi_url": "/api", "docs_url": "/api.html", "redoc_url": None}
+    app = FastAPI(title=title, lifespan=lifespan, **pages)
+    _update_openapi(app)
+    views = Endpoints(title=title, with_tiles_viewer=False)
+    app.include_router(views.router, dependencies=[Depends(_well_asked)])
+    app.include_router(product_tiles(products))
+    app.add_exception_handler(asyncpg.QueryCanceledError, _too_wide)
+    add_exception_handlers(app, RASTER_ERRORS | FEATURE_ERRORS)
+    app.middleware("http")(conditional)
+    app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_FROM_BYTES, compresslevel=4)
+    if origins:
+        app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET"])
+    return app
+
+
+async def _read_only(connection: asyncpg.Connection[Any]) -> None:
+    """Refuse writes whatever the role may do; tipg's own functions are made before this."""
+    await connection.execute("SET default_transaction_read_only = on")
+
+
+def _well_asked(
+    bbox: str | None = None, question: Annotated[str | None, Query(alias="filter")] = None
+) -> None:
+    """Tell who asks what cannot be read; tipg takes it for a fault of its own."""
+    try:
+        [float(side) for side in bbox.split(",")] if bbox else []
+        Expr(question) if question else None
+    except Exception as error:
+        raise HTTPException(400, f"this question cannot be read: {error}") from error
+
+
+def _too_wide(_: Request, __: Exception) -> JSONResponse:
+    detail = f"this takes longer than {QUESTION_MS / 1000:.0f} s; ask for a smaller area"
+    return JSONResponse({"detail": detail}, status_code=503)

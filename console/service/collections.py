@@ -1,0 +1,128 @@
+"""The views as collections: which column identifies a row, where it lies, and how tiles show it.
+
+A tile of `v_landslides` stays small and quick at every zoom. From `OUTLINES_FROM` on it holds
+outlines, the largest first; from `CELLS_FROM` on, squares with the number and area of the
+landslides in them; below, a box for each inventory with its number of landslides.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asyncpg import Connection
+from fastapi import FastAPI
+from morecantile import Tile, TileMatrixSet
+from pydantic import ConfigDict, Field
+from tipg.collections import Catalog, Collection, PgCollection, register_collection_catalog
+from tipg.settings import DatabaseSettings
+
+from console.service.overview import CELLS_ACROSS, Overview
+
+OUTLINES_FROM = 12
+CELLS_FROM = 8
+TILE_UNITS = 4096
+OUTLINES_AT_MOST = 4000
+TILED_COLUMNS = [
+    "landslide_id",
+    "event_id",
+    "version",
+    "number",
+    "kind",
+    "area_m2",
+    "score_mean",
+    "review_state",
+]
+KEYS = {
+    "v_events": "event_id",
+    "v_inventories": "inventory_id",
+    "v_landslides": "landslide_id",
+    "v_landslides_all": "landslide_id",
+    "v_observed_area": "inventory_id",
+    "v_runs": "run_id",
+    "v_screened": "landslide_id",
+    "v_susceptibility": "susceptibility_id",
+    "v_reviews": "review_id",
+}
+FILTERS = ("ids_filter", "bbox_filter", "datetime_filter", "properties_filter", "cql_filter")
+SHOWN = "geom"
+
+_CELLS = """
+WITH cells AS (
+    SELECT ST_MakeEnvelope(place % {across} * {size}, place / {across} * {size},
+            (place % {across} + 1) * {size}, (place / {across} + 1) * {size}) AS geom,
+        landslides, round(area_m2)::bigint AS area_m2
+    FROM unnest($1::bigint[], $2::bigint[], $3::float8[]) AS held (place, landslides, area_m2)
+)
+SELECT ST_AsMVT(cells.*, 'default', {units}) FROM cells
+""".format(across=CELLS_ACROSS, size=TILE_UNITS // CELLS_ACROSS, units=TILE_UNITS)
+
+_BOXES = """
+WITH boxes AS (
+    SELECT event_id, version, landslide_count AS landslides, inventory.area_m2,
+        ST_AsMVTGeom(ST_Transform(ST_Envelope(geom), 3857), ST_TileEnvelope($1, $2, $3)) AS geom
+    FROM scarp.v_observed_area AS observed
+    JOIN scarp.v_inventories AS inventory USING (inventory_id, event_id, version)
+    WHERE inventory.status = 'published'
+        AND geom && ST_Transform(ST_TileEnvelope($1, $2, $3), 4326)
+)
+SELECT ST_AsMVT(boxes.*, 'default') FROM boxes
+"""
+
+
+class PublishedLandslides(PgCollection):
+    """The view `v_landslides`, whose tiles are generalised where outlines could not be seen.
+
+    A tile that is asked for with a filter holds outlines at every zoom: what was asked for is few.
+    """
+
+    overview: Overview = Field(default_factory=Overview, exclude=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    async def get_tile(
+        self, conn: Connection[Any], *, tms: TileMatrixSet, tile: Tile, **asked: Any
+    ) -> bytes:
+        """A vector tile of the layer `default`."""
+        whole = tms.id == "WebMercatorQuad" and not any(asked.get(name) for name in FILTERS)
+        if whole and tile.z < CELLS_FROM:
+            return bytes(await conn.fetchval(_BOXES, tile.z, tile.x, tile.y))
+        if whole and tile.z < OUTLINES_FROM:
+            await self.overview.refresh(conn)
+            return bytes(await conn.fetchval(_CELLS, *self.overview.cells(tile)))
+        asked["properties"] = asked.get("properties") or TILED_COLUMNS
+        asked["sortby"] = asked.get("sortby") or "-area_m2"
+        asked["limit"] = min(asked.get("limit") or OUTLINES_AT_MOST, OUTLINES_AT_MOST)
+        return bytes(await super().get_tile(conn, tms=tms, tile=tile, **asked))
+
+
+async def register_views(app: FastAPI) -> None:
+    """Make the views of the schema the collections of the service."""
+    settings = DatabaseSettings(
+        schemas=["scarp"],
+        functions=[],
+        only_spatial_tables=False,
+        spatial_extent=False,
+        datetime_extent=False,
+    )
+    await register_collection_catalog(app, db_settings=settings)
+    async with app.state.pool.acquire() as connection:
+        extent = await connection.fetchrow(
+            "SELECT ST_XMin(box), ST_YMin(box), ST_XMax(box), ST_YMax(box) "
+            "FROM (SELECT ST_Extent(geom) AS box FROM scarp.v_observed_area) AS observed"
+        )
+    bounds = [float(side) for side in extent] if extent[0] is not None else None
+    found = app.state.collection_catalog
+    views = [_described(one, bounds) for one in found["collections"].values() if one.table in KEYS]
+    app.state.collection_catalog = Catalog(
+        collections={one.id: one for one in views}, last_updated=found["last_updated"]
+    )
+
+
+def _described(found: Collection, bounds: list[float] | None) -> Collection:
+    """A collection with its key, its geometry and where it lies."""
+    kind = PublishedLandslides if found.table == "v_landslides" else PgCollection
+    view = kind.model_validate(found.model_dump(by_alias=True))
+    view.id_column = view.get_column(KEYS[view.table])
+    view.geometry_column = next((c for c in view.geometry_columns if c.name == SHOWN), None)
+    for column in view.geometry_columns:
+        column.bounds = bounds or [-180.0, -90.0, 180.0, 90.0]
+    return view

@@ -1,0 +1,242 @@
+"""The service over a true server on loopback: read, tiled, cached, and never written to."""
+
+import socket
+import threading
+import time
+
+import httpx
+import numpy as np
+import psycopg
+import pytest
+import rasterio
+import uvicorn
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
+
+from tests.conftest import EXAMPLE, new_world
+
+EVENT = "emilia-romagna-2023"
+LANDSLIDES = "/collections/scarp.v_landslides"
+TILES = f"{LANDSLIDES}/tiles/WebMercatorQuad"
+ORIGIN = "https://maps.example.org"
+
+
+@pytest.fixture(scope="module")
+def settings(cluster_home, tmp_path_factory):
+    """A world with the example's reference inventory, published."""
+    import flows.world
+    from flows.import_inventory import PolygonSource, import_inventory
+    from flows.register import register_event
+    from tasks.events.request import read_event
+
+    home = tmp_path_factory.mktemp("serve")
+    with pytest.MonkeyPatch.context() as patch, new_world(cluster_home, home) as settings:
+        patch.setenv("SCARP_HOME", str(settings.home))
+        patch.setenv("SCARP_DATABASE_URL", settings.database_url)
+        register_event(read_event(EXAMPLE / "event.json"), EXAMPLE / "aoi.geojson")
+        import_inventory(EVENT, PolygonSource(EXAMPLE / "landslides.gpkg"), publish=True)
+        yield settings
+        flows.world.open_world().engine.dispose()
+        flows.world._open.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def service(settings):
+    """A running service; gives a client of it."""
+    from console.service.app import create_app
+    from infra.roles import role_url
+
+    app = create_app(
+        role_url(settings, "reader"),
+        lambda event_id: settings.home / "products" / event_id,
+        origins=[ORIGIN],
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.05)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        yield client
+    server.should_exit = True
+    thread.join()
+
+
+def decoded(answer):
+    """The features of a vector tile, as GDAL reads them: coordinates of the tile, 0 to 4096."""
+    import pyogrio
+
+    answer.raise_for_status()
+    assert answer.headers["content-type"] == "application/vnd.mapbox-vector-tile"
+    return pyogrio.read_dataframe(answer.content, layer="default")
+
+
+def tile_of(service, zoom):
+    from morecantile import tms
+
+    box = service.get(f"{LANDSLIDES}/items", params={"limit": 1, "sortby": "-area_m2"})
+    point = box.json()["features"][0]["properties"]
+    tile = tms.get("WebMercatorQuad").tile(point["longitude"], point["latitude"], zoom)
+    return f"{zoom}/{tile.x}/{tile.y}"
+
+
+def test_the_views_are_collections_and_nothing_else_is(service):
+    listed = service.get("/collections").json()["collections"]
+    names = {collection["id"] for collection in listed}
+    assert {"scarp.v_landslides", "scarp.v_events", "scarp.v_observed_area"} <= names
+    assert all(name.startswith("scarp.v_") for name in names)
+    (landslides,) = [one for one in listed if one["id"] == "scarp.v_landslides"]
+    west, south, east, north = landslides["extent"]["spatial"]["bbox"][0]
+    assert 11 < west < east < 13 and 43 < south < north < 45
+    assert service.get("/collections/scarp.landslide/items").status_code == 404
+
+
+def test_it_says_what_it_conforms_to(service):
+    said = service.get("/conformance").json()["conformsTo"]
+    for part in ("features-1/1.0/conf/core", "features-1/1.0/conf/geojson", "tiles-1/1.0/conf/mvt"):
+        assert any(one.endswith(part) for one in said), part
+    links = {link["rel"] for link in service.get("/").json()["links"]}
+    assert {"self", "conformance", "data", "service-desc"} <= links
+
+
+def test_landslides_are_found_by_place_and_by_their_measures(service):
+    every = service.get(f"{LANDSLIDES}/items", params={"limit": 100}).json()
+    assert every["numberMatched"] == len(every["features"]) == 30
+    largest = max(every["features"], key=lambda found: found["properties"]["area_m2"])
+    place = largest["properties"]
+    east, north = place["longitude"], place["latitude"]
+    box = f"{east - 1e-5},{north - 1e-5},{east + 1e-5},{north + 1e-5}"
+    found = service.get(f"{LANDSLIDES}/items", params={"bbox": box}).json()["features"]
+    assert largest["id"] in {one["id"] for one in found}
+    assert len(found) < 30
+    question = {"filter": f"area_m2 >= {place['area_m2']}", "filter-lang": "cql2-text"}
+    found = service.get(f"{LANDSLIDES}/items", params=question).json()["features"]
+    assert [one["id"] for one in found] == [largest["id"]]
+    alone = service.get(f"{LANDSLIDES}/items/{largest['id']}").json()
+    assert alone["properties"]["number"] == place["number"]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        {"filter": "area_m2 > 0; DROP VIEW scarp.v_landslides", "filter-lang": "cql2-text"},
+        {"filter": "kind = 'x'' OR pg_sleep(9) IS NULL --'", "filter-lang": "cql2-text"},
+        {"kind": "'; DROP VIEW scarp.v_landslides; --"},
+        {"sortby": "area_m2; DROP VIEW scarp.v_landslides"},
+        {"bbox": "1,2,3,x"},
+        {"limit": "1000000"},
+        {"filter": "nonsense(", "filter-lang": "cql2-text"},
+    ],
+)
+def test_a_question_that_is_none_does_no_harm(service, question):
+    answer = service.get(f"{LANDSLIDES}/items", params=question)
+    assert answer.status_code < 500
+    assert answer.status_code >= 400 or answer.json()["numberMatched"] == 0
+    assert service.get(f"{LANDSLIDES}/items").json()["numberMatched"] == 30
+
+
+def test_a_near_tile_holds_outlines(service):
+    outlines = decoded(service.get(f"{TILES}/{tile_of(service, 14)}"))
+    assert {"landslide_id", "area_m2", "kind", "review_state"} <= set(outlines.columns)
+    assert outlines.geometry.area.max() > 100
+    assert outlines["event_id"].eq(EVENT).all()
+
+
+def test_a_far_tile_holds_squares_that_count_every_landslide_once(service):
+    cells = decoded(service.get(f"{TILES}/{tile_of(service, 9)}"))
+    assert cells["landslides"].sum() == 30
+    listed = service.get(f"{LANDSLIDES}/items", params={"limit": 100}).json()["features"]
+    total = sum(one["properties"]["area_m2"] for one in listed)
+    assert cells["area_m2"].sum() == pytest.approx(total, rel=1e-3)
+    assert cells.geometry.area.eq(64 * 64).all()
+
+
+def test_a_far_tile_that_was_asked_for_in_part_holds_that_part(service):
+    params = {"filter": "number <= 12", "filter-lang": "cql2-text"}
+    outlines = decoded(service.get(f"{TILES}/{tile_of(service, 9)}", params=params))
+    assert sorted(outlines["number"]) == list(range(1, 13))
+
+
+def test_the_world_holds_a_box_for_each_inventory(service):
+    boxes = decoded(service.get(f"{TILES}/4/8/5"))
+    assert list(boxes["landslides"]) == [30]
+    assert list(boxes["event_id"]) == [EVENT]
+
+
+def test_what_is_known_already_is_not_sent_again(service):
+    first = service.get(f"{TILES}/{tile_of(service, 14)}")
+    again = service.get(first.url, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    other = service.get(first.url, headers={"If-None-Match": 'W/"other"'})
+    assert (other.status_code, other.content) == (200, first.content)
+
+
+def test_pages_named_may_ask_and_no_others(service):
+    allowed = service.get("/collections", headers={"Origin": ORIGIN})
+    assert allowed.headers["access-control-allow-origin"] == ORIGIN
+    other = service.get("/collections", headers={"Origin": "https://elsewhere.example"})
+    assert "access-control-allow-origin" not in other.headers
+
+
+@pytest.fixture(scope="module")
+def score(settings):
+    """A score raster where the service looks for one."""
+    with rasterio.open(EXAMPLE / "dem.tif") as dem:
+        profile = dem.profile | {"dtype": "uint8", "nodata": 0, "count": 1, "driver": "GTiff"}
+        pixels = np.full(dem.shape, 200, np.uint8)
+    folder = settings.home / "products" / EVENT
+    folder.mkdir(parents=True)
+    with rasterio.open(folder / "score.tif", "w", **profile) as raster:
+        raster.write(pixels, 1)
+    (settings.home / "products" / "secret.tif").write_bytes((folder / "score.tif").read_bytes())
+    return folder / "score.tif"
+
+
+def test_a_product_is_tiled(service, score):
+    described = service.get(f"/products/{EVENT}/score/WebMercatorQuad/tilejson.json").json()
+    assert described["tiles"][0].startswith(str(service.base_url))
+    tile = service.get(f"/products/{EVENT}/score/tiles/WebMercatorQuad/{tile_of(service, 13)}.png")
+    with (
+        pytest.warns(NotGeoreferencedWarning),
+        MemoryFile(tile.raise_for_status().content) as file,
+        file.open() as picture,
+    ):
+        assert picture.read(1).max() == 200
+        assert picture.read(2).max() == 255
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/products/{EVENT}/mask/info",
+        "/products/nothing/score/info",
+        "/products/..%2F/secret/info",
+        f"/products/{EVENT}/..%2F..%2Fsecret/info",
+        f"/products/{EVENT}/score/info?url=/etc/passwd&src_path=/etc/passwd&tilesize=4",
+        f"/products/{EVENT}/score/tiles/WebMercatorQuad/13/0/0?tilesize=100000",
+    ],
+)
+def test_no_other_file_is_read(service, score, path):
+    answer = service.get(path)
+    expected = 200 if "url=" in path else range(400, 500)
+    assert answer.status_code in (expected if isinstance(expected, range) else [expected])
+    assert b"root:" not in answer.content
+
+
+@pytest.mark.parametrize("verb", ["POST", "PUT", "PATCH", "DELETE"])
+def test_nothing_is_written_through_it(service, verb):
+    for path in ("/collections", f"{LANDSLIDES}/items", f"{LANDSLIDES}/items/1"):
+        assert service.request(verb, path).status_code in (404, 405)
+
+
+def test_its_connections_could_not_write_if_they_would(service, settings):
+    from infra.roles import role_url
+
+    with psycopg.connect(role_url(settings, "reader")) as connection:
+        for statement in ("DELETE FROM scarp.landslide", "SELECT * FROM scarp.landslide LIMIT 1"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                connection.execute(statement)
