@@ -22,7 +22,7 @@ def slides():
 def test_statistics_are_those_of_exactextract(slides):
     with rasterio.open(KAGHAN / "AW3D30.tif") as source:
         values = source.read(1, masked=True).filled(np.nan)
-            values[:, 300:] = np.nan
+        values[:, 300:] = np.nan
         grid = GeoBox(source.shape, source.transform, source.crs.to_wkt())
         west, south, east, north = source.bounds
     raster = NumPyRasterSource(
@@ -38,7 +38,7 @@ def test_statistics_are_those_of_exactextract(slides):
         "min": zones.least(values),
         "max": zones.greatest(values),
     }
-    assert theirs["mean"].isna().any() and theirs["mean"].notna().sum() > 100
+    assert theirs["mean"].isna().any() and theirs["mean"].notna().sum() > 50
     for name, found in ours.items():
         np.testing.assert_allclose(found, theirs[name].astype(float), rtol=1e-6, atol=1e-6)
 
