@@ -6,17 +6,22 @@ from typing import Annotated
 
 import typer
 
-from console import inventory_files, inventory_quality
+from console import inventory_diff, inventory_files, inventory_quality, inventory_review
 from console.inventory_files import Version, summary
 from console.output import AsJson, print_json, say_screens, screen, table
 
 LARGEST = 10
 DECIMALS = {"area_m2": 0, "length_m": 0, "width_m": 0, "drop_m": 0, "score_mean": 2}
 
-app = typer.Typer(help="List, show, import and export inventories.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, show, import, export, review and compare inventories.", no_args_is_help=True
+)
 app.command("import")(inventory_files.import_file)
 app.command("export")(inventory_files.export)
 app.command("quality")(inventory_quality.quality)
+app.command("review")(inventory_review.review)
+app.command("diff")(inventory_diff.diff)
+app.command("lineage")(inventory_diff.lineage)
 
 
 @app.command("list")

@@ -71,7 +71,7 @@ class Difference:
     """
 
     changes: gpd.GeoDataFrame
-    tallies: dict[Change, Tally]
+    tallies: dict[str, Tally]
     not_comparable: Tally
     ground: MultiPolygon
     ground_km2: float

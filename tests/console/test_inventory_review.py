@@ -1,0 +1,133 @@
+"""`scarp inventory review`, `diff` and `lineage` on a database of their own."""
+
+import json
+from datetime import UTC, datetime
+
+import geopandas as gpd
+import pytest
+from shapely.geometry import MultiPolygon, box
+from sqlalchemy import text
+from typer.testing import CliRunner
+
+from console.inventory import app
+from flows import world
+from tasks.errors import InventoryError, ReviewConflictError
+from tasks.events.registry import register
+from tasks.inventory.runs import start_run
+from tasks.inventory.store import store_inventory
+from tasks.types import AreaOfInterest, Event, Provenance
+
+STORM = Event("storm", "rainfall", "A storm", datetime(2023, 5, 17, tzinfo=UTC), 11.9, 44.2)
+AREA = MultiPolygon([box(11.8, 44.1, 12.0, 44.3)])
+
+
+def slide(x, width=0.0008):
+    return box(11.9 + x / 1000, 44.2, 11.9 + x / 1000 + width, 44.2005)
+
+
+@pytest.fixture
+def scarp_inventory(settings, engine, monkeypatch):
+    """Run a command on a store with two versions of a storm's inventory."""
+    monkeypatch.setenv("SCARP_HOME", str(settings.home))
+    monkeypatch.setenv("SCARP_DATABASE_URL", settings.database_url)
+    with engine.begin() as connection:
+        register(connection, STORM, AreaOfInterest(AREA, "given"))
+        run_id = start_run(connection, Provenance(STORM.id, {}), "test", None, "c0ffee")
+        for digest, xs in (("one", [0, 1, 2]), ("two", [0, 1, 6])):
+            store_inventory(
+                connection,
+                event_id=STORM.id,
+                run_id=run_id,
+                digest=digest,
+                method="manual",
+                threshold=None,
+                minimum_mapping_unit_m2=0,
+                observed=AREA,
+                scenes=[],
+                landslides=gpd.GeoDataFrame(geometry=[slide(x) for x in xs], crs=4326),
+                doubts=[],
+                publish=True,
+            )
+
+    def run(*words):
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    yield run
+    world.open_world().engine.dispose()
+
+
+def drawn(path, *outlines):
+    gpd.GeoDataFrame(geometry=list(outlines), crs=4326).to_file(path)
+    return path
+
+
+def test_a_review_from_confirming_to_undoing(scarp_inventory, engine, tmp_path):
+    by = ("--by", "ann", "--json")
+    scarp_inventory("review", "storm", "--confirm", "1-2", "--reject", "3", *by)
+    scarp_inventory(
+        "review", "storm", "--edit", 1, drawn(tmp_path / "a.gpkg", slide(0, 0.001)), *by
+    )
+    scarp_inventory("review", "storm", "--add", drawn(tmp_path / "b.geojson", slide(8)), *by)
+    halves = drawn(tmp_path / "c.gpkg", slide(8, 0.0004), slide(8.4, 0.0004))
+    scarp_inventory("review", "storm", "--split", 4, halves, *by)
+    said = json.loads(scarp_inventory("review", "storm", "--merge", "5,6", *by))
+    assert said["reviews"][0]["numbers"] == [5, 6, 7]
+    assert said["progress"] == {
+        "unreviewed": 0,
+        "confirmed": 1,
+        "edited": 2,
+        "rejected": 1,
+        "replaced": 3,
+        "newest": 6,
+    }
+    scarp_inventory("review", "storm", "--undo", 6, *by)
+    with engine.connect() as connection:
+        numbers = connection.scalars(text("SELECT number FROM scarp.v_landslides"))
+        assert sorted(numbers) == [1, 2, 5, 6]
+    assert "undo 6" in scarp_inventory("review", "storm", "--log")
+    assert "100% reviewed: 1 confirmed" in scarp_inventory("review", "storm", "--progress")
+
+
+def test_a_review_is_stored_whole_or_not_at_all(scarp_inventory):
+    with pytest.raises(InventoryError, match="no landslide 9"):
+        scarp_inventory("review", "storm", "--confirm", "1", "--reject", "9", "--by", "ann")
+    assert "0% reviewed" in scarp_inventory("review", "storm")
+
+
+def test_the_second_reviewer_is_told_and_can_go_on(scarp_inventory):
+    scarp_inventory("review", "storm", "--confirm", "1", "--by", "ann")
+    with pytest.raises(ReviewConflictError, match="by ann at .* --seen 1"):
+        scarp_inventory("review", "storm", "--reject", "1", "--by", "bob")
+    scarp_inventory("review", "storm", "--reject", "1", "--by", "bob", "--seen", 1)
+
+
+@pytest.mark.parametrize("numbers", ["one", "1-", "-3", "1,,2", "1-10000000"])
+def test_numbers_that_cannot_be_read_say_how_to_write_them(scarp_inventory, numbers):
+    with pytest.raises(InventoryError, match="names"):
+        scarp_inventory("review", "storm", f"--confirm={numbers}", "--by", "ann")
+
+
+def test_an_edit_needs_one_outline(scarp_inventory, tmp_path):
+    two = drawn(tmp_path / "two.gpkg", slide(0), slide(1))
+    with pytest.raises(InventoryError, match=r"two\.gpkg holds 2 outlines"):
+        scarp_inventory("review", "storm", "--edit", 1, two, "--by", "ann")
+
+
+def test_a_diff_tells_what_changed_and_draws_it(scarp_inventory, tmp_path):
+    told = json.loads(scarp_inventory("diff", "storm", 1, 2, "-o", tmp_path / "map.gpkg", "--json"))
+    assert told["tallies"]["appeared"]["after"] == told["tallies"]["vanished"]["before"] == 1
+    assert {"change": "unchanged", "before": [1], "after": [1]}.items() <= told["changes"][
+        0
+    ].items()
+    assert len(gpd.read_file(tmp_path / "map.gpkg", layer="changes")) == 4
+    assert "appeared" in scarp_inventory("diff", "storm", 1, 2)
+
+
+def test_a_lineage_names_the_landslide_in_every_version(scarp_inventory):
+    steps = json.loads(scarp_inventory("lineage", "storm", 2, "--json"))
+    assert [(step["version"], step["numbers"]) for step in steps] == [(1, [2]), (2, [2])]
+    assert "unchanged" in scarp_inventory("lineage", "storm", 2)
