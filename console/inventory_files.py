@@ -39,11 +39,11 @@ def export(
     from flows.world import open_world
     from tasks.events.registry import find_aoi, find_event
     from tasks.inventory.export import About, export_inventory
-    from tasks.inventory.store import get_inventory, read_landslides
+    from tasks.inventory.store import get_inventory, read_reviewed
 
     with open_world().engine.connect() as connection:
         inventory = get_inventory(connection, event_id, version)
-        landslides = read_landslides(connection, inventory.id)
+        landslides = read_reviewed(connection, inventory.id)
         about = About(find_event(connection, event_id), inventory)
         aoi = find_aoi(connection, event_id).geometry
     export_inventory(landslides, inventory.observed, out, aoi=aoi, about=about, profile=profile)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flows.world import open_world
 from tasks.inventory.quality import AreaMatch, Quality, describe, match_areas
-from tasks.inventory.store import finest_gsd_m, get_inventory, read_landslides
+from tasks.inventory.store import finest_gsd_m, get_inventory, read_reviewed
 from tasks.publish.figures import match_figure, size_figure
 
 
@@ -39,9 +39,9 @@ def describe_inventory(
     """
     with open_world().engine.connect() as connection:
         inventory = get_inventory(connection, event_id, version)
-        landslides = read_landslides(connection, inventory.id)
+        landslides = read_reviewed(connection, inventory.id)
         other = get_inventory(connection, event_id, against) if against is not None else None
-        others = read_landslides(connection, other.id) if other else None
+        others = read_reviewed(connection, other.id) if other else None
         gsd_m = finest_gsd_m(connection, inventory)
     error_m = gsd_m / 2 if outline_error_m is None and gsd_m else outline_error_m
     minimum_m2 = inventory.minimum_mapping_unit_m2

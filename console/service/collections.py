@@ -107,7 +107,8 @@ async def register_views(app: FastAPI) -> None:
     async with app.state.pool.acquire() as connection:
         extent = await connection.fetchrow(
             "SELECT ST_XMin(box), ST_YMin(box), ST_XMax(box), ST_YMax(box) "
-            "FROM (SELECT ST_Extent(geom) AS box FROM scarp.v_observed_area) AS observed"
+            "FROM (SELECT ST_Extent(place) AS box FROM (SELECT aoi FROM scarp.v_events "
+            "UNION ALL SELECT geom FROM scarp.v_observed_area) AS every (place)) AS extent"
         )
     bounds = [float(side) for side in extent] if extent[0] is not None else None
     found = app.state.collection_catalog

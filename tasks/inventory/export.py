@@ -44,14 +44,13 @@ class About:
             f"{stored.version}, {stored.method}."
         )
 
-    @property
-    def text(self) -> str:
+    def text(self, landslides: gpd.GeoDataFrame) -> str:
         """Citation, licence and what is not known, for people who get the file alone."""
         stored = self.inventory
         lines = [
             self.citation,
             f"Licence: {stored.licence or 'not stated'}.",
-            f"{stored.landslide_count} landslides, {stored.area_m2 / 1e6:.4f} km², status "
+            f"{len(landslides)} landslides, {landslides['area_m2'].sum() / 1e6:.4f} km², status "
             f"{stored.status}, digest {stored.digest}.",
             f"Only {stored.observed_km2:.4f} km² were looked at (observed_area): outside it "
             "nothing is known, which is not the same as no landslide.",
@@ -78,7 +77,7 @@ def export_inventory(
     licence are inside the GeoPackage and the zip, else in a text beside the file.
 
     Args:
-        landslides: EPSG:4326, as `read_landslides` gives them; may be empty.
+        landslides: EPSG:4326, as `read_reviewed` gives them; may be empty.
         observed: ground seen clear, EPSG:4326.
         path: a file with a suffix of `FORMATS`; CSV holds outlines as WKT.
         aoi: the event's area of interest, EPSG:4326.
@@ -100,7 +99,8 @@ def export_inventory(
         layers["screened"] = _typed(screened)
     with scratch_beside(path) as folder, _dated_alike():
         try:
-            WRITERS[path.suffix](folder / path.name, layers, about.text if about else "")
+            text = about.text(landslides) if about else ""
+            WRITERS[path.suffix](folder / path.name, layers, text)
         except (DataSourceError, DataLayerError) as error:
             raise StorageError(f"{path} cannot be written: {error}") from error
         # The file itself comes last: whoever sees it finds what belongs to it.

@@ -132,7 +132,7 @@ def test_licence_and_citation_are_inside_or_beside(tmp_path, landslides, name):
         text = zipfile.ZipFile(path).read("landslides.txt").decode()
     else:
         text = path.with_suffix(".txt").read_text()
-    assert text == ABOUT.text
+    assert text == ABOUT.text(landslides)
     assert "K. Kita & <others> (2026): landslides of M 6.6 - Hokkaido Eastern Iburi" in text
     assert "Licence: CC BY 4.0." in text
     assert "outside it nothing is known" in text
