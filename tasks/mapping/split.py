@@ -16,9 +16,11 @@ import numpy as np
 import pandas as pd
 import rasterio.features
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.cluster.hierarchy import DisjointSet
+from shapely import Polygon
 from skimage.morphology import local_maxima
 from skimage.segmentation import watershed
 
@@ -67,39 +69,41 @@ def split_bodies(
         One row a part, with the body's other columns; where a body is not split it is its only
         part. The outlines of a body's parts share every vertex and their union is the body's.
     """
-    parts = [
-        _parts(body, read, splitting, pixel_m, elevation) for body in bodies.to_dict("records")
-    ]
-    return pd.concat([bodies.iloc[:0], *parts], ignore_index=True)
-
-
-def _parts(
-    body: dict[str, Any],
-    read: Callable[[Place], ScoreWindow],
-    splitting: Splitting,
-    pixel_m: float,
-    elevation: ReadElevation | None,
-) -> pd.DataFrame:
-    whole = pd.DataFrame([body])
     smallest_px = splitting.smallest_part_m2 / pixel_m**2
-    west, north, east, south = map(int, body["outline"].bounds)
-    shape = (south - north, east - west)
-    if body["outline"].area < 2 * smallest_px or shape[0] * shape[1] > LARGEST_WINDOW_PX:
-        return whole
-    here = shapely.affinity.translate(body["outline"], -west, -north)
-    mask = rasterio.features.rasterize([here], shape).astype(bool)
-    place = slice(north, south), slice(west, east)
-    ground = elevation(place) if elevation else np.full(shape, np.nan)
-    guide = read_ground(mask, ground, pixel_m, splitting.ridge_deg)
-    lobes = split_mask(mask, splitting.waist, smallest_px, guide)
+    outlines = bodies["outline"].to_numpy()
+    west, north, east, south = shapely.bounds(outlines).T
+    fits = (east - west) * (south - north) <= LARGEST_WINDOW_PX
+    split, parts = [], []
+    for index in np.flatnonzero(fits & (shapely.area(outlines) >= 2 * smallest_px)):
+        place = (
+            slice(int(north[index]), int(south[index])),
+            slice(int(west[index]), int(east[index])),
+        )
+        mask = _rasterised(outlines[index], place)
+        ground = elevation(place) if elevation else None
+        guide = None if ground is None else read_ground(mask, ground, pixel_m, splitting.ridge_deg)
+        lobes = split_mask(mask, splitting.waist, smallest_px, guide)
+        if lobes.max() > 1:
+            split.append(index)
+            parts.append(_parts(bodies.iloc[[index]], read(place), lobes))
+    return pd.concat([bodies.drop(bodies.index[split]), *parts], ignore_index=True)
+
+
+def _rasterised(outline: Polygon, place: Place) -> Bools:
+    rows, columns = place
+    shape = (rows.stop - rows.start, columns.stop - columns.start)
+    corner = Affine.translation(columns.start, rows.start)
+    return np.asarray(rasterio.features.rasterize([outline], shape, transform=corner) > 0)
+
+
+def _parts(body: pd.DataFrame, window: ScoreWindow, lobes: Integers) -> pd.DataFrame:
+    """One row a lobe, from the one row of their body."""
     count = lobes.max()
-    if count == 1:
-        return whole
-    window = read(place)
-    parts = whole.iloc[np.zeros(count, int)].reset_index(drop=True)
+    parts = body.iloc[np.zeros(count, int)].reset_index(drop=True)
     held = tally(window, np.where(window.positive, lobes, 0), count)
     parts[held.columns] = held
-    parts["outline"] = shapely.transform(_outlines(lobes), lambda xy: xy + (west, north))
+    corner = (window.column, window.row)
+    parts["outline"] = shapely.transform(_outlines(lobes), lambda xy: xy + corner)
     return parts
 
 
@@ -134,6 +138,8 @@ def split_mask(
     width = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
     middles, _ = ndimage.label(local_maxima(np.pad(width, 1))[1:-1, 1:-1], np.ones((3, 3)))
     lobes = watershed(-width, middles, mask=mask)
+    if lobes.max() == 1:
+        return np.asarray(lobes)
     borders = _borders(lobes, width, guide)
     groups = DisjointSet(range(lobes.max() + 1))
     _join_wide(groups, borders, ndimage.maximum(width, lobes, list(groups)), waist)

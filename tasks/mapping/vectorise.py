@@ -30,6 +30,7 @@ from tasks.mapping.bodies import ScoreWindow, connected_bodies, fill_holes
 from tasks.mapping.outlines import Outlines
 from tasks.mapping.segment import threshold_level
 from tasks.publish.products import (
+    COG_CACHE_BYTES,
     SCORE_NODATA,
     SCORE_OFFSET,
     SCORE_SCALE,
@@ -76,7 +77,7 @@ def write_mask(score: Path, destination: Path, threshold: float, tags: dict[str,
         StorageError: `destination` cannot be written.
     """
     level = threshold_level(threshold)
-    with rasterio.open(score) as source:
+    with rasterio.Env(GDAL_CACHEMAX=COG_CACHE_BYTES), rasterio.open(score) as source:
         profile = source.profile | {"driver": "GTiff", "nodata": MASK_NODATA, "BIGTIFF": "IF_SAFER"}
         with scratch_beside(destination) as scratch, room_for(destination):
             partial = scratch / "blocks.tif"
@@ -115,7 +116,7 @@ def landslide_polygons(
         from the threshold towards 1), touches_scene_edge, touches_cloud_edge, body (the connected
         body it belongs to, from 1) and amalgamated (it is one part of several).
     """
-    with ExitStack() as stack:
+    with rasterio.Env(GDAL_CACHEMAX=COG_CACHE_BYTES), ExitStack() as stack:
         source = stack.enter_context(rasterio.open(score))
         scene = _Scene(source, threshold_level(threshold), looked_at)
         bodies = connected_bodies(scene.bands(band_rows))
@@ -197,7 +198,10 @@ class _Scene:
         outlines = np.array(outlines, object)
         west, north, east, south = shapely.bounds(outlines).T
         large = np.maximum(east - west, south - north) > _LONGEST_SIDE_PX
-        outlines[large] = shapely.segmentize(outlines[large], _LONGEST_SIDE_PX)
+        # Rounded, since a side halved from its other end by the neighbour may differ in a last bit.
+        outlines[large] = shapely.transform(
+            shapely.segmentize(outlines[large], _LONGEST_SIDE_PX), lambda xy: np.round(xy, 6)
+        )
         ground = shapely.transform(outlines, degrees, interleaved=False)
         return np.asarray(shapely.orient_polygons(ground), object)
 
