@@ -144,15 +144,6 @@ def test_parts_neither_overlap_nor_leave_a_gap(outline, simplify_m):
         assert shapely.area(differing) < 1e-7 * shapely.area(whole.union_all())
 
 
-def test_parts_share_every_vertex_of_a_border_of_many_hundred_pixels(outline, write_raster):
-    y, x = np.mgrid[:740, :70]
-    mask = (y > 5) & (y < 730) & (x > 10) & (x < 60)
-    hollows = ((740 - y + 8 * np.cos((x - 34.5) / 25 * 2 * np.pi)) * GSD).astype(np.float32)
-    found = outline(mask, dem=write_raster("dem.tif", hollows, nodata=-9999.0))
-    assert len(found) == 2
-    assert shapely.coverage_is_valid(found.geometry.to_numpy())
-
-
 def test_each_part_has_its_own_score_and_edges(outline):
     levels = np.where(X < 52, 240, 160)
     mask = TWO_DISCS.copy()
