@@ -60,6 +60,8 @@ def load_landslides(
 def _stage(
     cursor: psycopg.Cursor, rows: gpd.GeoDataFrame, columns: Sequence[str], listed: sql.Composed
 ) -> None:
+    # Enough to sort an inventory in memory.
+    cursor.execute("SET LOCAL work_mem = '64MB'")
     cursor.execute(
         "CREATE TEMP TABLE staged ON COMMIT DROP AS SELECT * FROM scarp.landslide WITH NO DATA"
     )

@@ -30,6 +30,7 @@ from infra.schema import (
 from infra.settings import Settings
 from tasks.events.registry import register
 from tasks.inventory import tables
+from tasks.inventory.review import Reviewer, confirm, reject
 from tasks.inventory.runs import start_run
 from tasks.inventory.store import store_inventory
 from tasks.types import AreaOfInterest, Event, Provenance
@@ -151,6 +152,63 @@ def test_without_screens_what_they_set_aside_goes_and_the_rest_stays(engine):
         assert connection.execute(count).all() == [(1, 1)]
         axis = text("SELECT length_axis FROM scarp.v_landslides")
         assert connection.scalar(axis) == "longest"
+
+
+def test_without_reviews_what_was_confirmed_or_rejected_stays_so(engine):
+    run = Provenance(STORM.id, {})
+    outlines = [box(11.9 + x / 100, 44.2, 11.905 + x / 100, 44.21) for x in range(3)]
+    with engine.begin() as connection:
+        register(connection, STORM, AREA)
+        stored = store_inventory(
+            connection,
+            event_id=STORM.id,
+            run_id=start_run(connection, run, "test", None, "c0ffee"),
+            digest="one",
+            method="manual",
+            threshold=None,
+            minimum_mapping_unit_m2=0,
+            observed=AREA.geometry,
+            scenes=[],
+            landslides=gpd.GeoDataFrame(geometry=outlines, crs=4326),
+            doubts=[],
+            publish=True,
+        )
+        confirm(connection, stored.id, [1], Reviewer("ann"))
+        reject(connection, stored.id, [2], Reviewer("bob"))
+    with engine.begin() as connection:
+        command.downgrade(alembic_config(connection), "0002")
+    states = text("SELECT number, review_state, reviewed_by FROM scarp.v_landslides_all ORDER BY 1")
+    known = [(1, "confirmed", "ann"), (2, "rejected", "bob"), (3, "unreviewed", None)]
+    with engine.begin() as connection:
+        assert connection.execute(states).all() == known
+    migrate(engine)
+    with engine.begin() as connection:
+        assert connection.execute(states).all() == known
+        stand = text("SELECT number FROM scarp.v_landslides ORDER BY 1")
+        assert connection.scalars(stand).all() == [1, 3]
+        confirm(connection, stored.id, [2], Reviewer("ann"))
+        assert connection.scalars(stand).all() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("latitude", [-80, -33, 0, 44, 89])
+def test_near_is_distance_on_the_ellipsoid_whatever_the_place(engine, latitude):
+    query = text(
+        "WITH places AS (SELECT ST_SetSRID(ST_MakeLine("
+        "ST_Point(20 + random(), :latitude + random() / 2),"
+        "ST_Point(20 + 3 * random(), :latitude + random())), 4326) AS place"
+        " FROM generate_series(1, 20)), "
+        "geoms AS (SELECT ST_SetSRID(ST_Expand(ST_Point("
+        "17 + 8 * random(), :latitude - 0.5 + 1.5 * random()), 0.001), 4326) AS geom"
+        " FROM generate_series(1, 40)), "
+        "asked AS (SELECT scarp.near(geom, place, :metres) AS near, "
+        "ST_DWithin(geom::geography, place::geography, :metres) AS truth FROM places, geoms) "
+        "SELECT count(*) FILTER (WHERE near <> truth), count(*) FROM asked"
+    )
+    with engine.connect() as connection:
+        connection.execute(text("SELECT setseed(0.5)"))
+        for metres in (0, 120, 5_000, 250_000):
+            asked = {"latitude": latitude, "metres": metres}
+            assert tuple(connection.execute(query, asked).one()) == (0, 800), metres
 
 
 def test_migrating_an_up_to_date_schema_changes_nothing(engine):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -300,6 +301,16 @@ def test_two_writers_of_one_event_take_turns(engine, run_id):
     assert sorted(versions) == [1, 2, 3, 4]
     with engine.connect() as connection:
         assert get_inventory(connection, HOKKAIDO.id).version == 4
+
+
+def test_writers_of_two_events_do_not_wait_for_each_other(engine, run_id):
+    with engine.begin() as connection:
+        register(connection, replace(HOKKAIDO, id="aftershock"), AreaOfInterest(AREA, "given"))
+    with engine.begin() as one, engine.begin() as other:
+        other.execute(text("SET LOCAL lock_timeout = '5s'"))
+        store(one, run_id)
+        assert store(other, run_id, event_id="aftershock").version == 1
+    assert counts(engine) == (2, 6)
 
 
 KILLED = """
