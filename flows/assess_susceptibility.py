@@ -17,10 +17,11 @@ from flows.runs import failure_recorded, recorded_run
 from flows.steps import step
 from flows.world import World, open_world
 from tasks.errors import SamplingError
+from tasks.events.aoi import as_multipolygon
 from tasks.events.registry import find_aoi
 from tasks.imagery.rasters import file_sha256
 from tasks.inventory.runs import finish_run
-from tasks.inventory.store import StoredInventory, get_inventory, read_landslides
+from tasks.inventory.store import StoredInventory, get_inventory, read_landslides, read_screened
 from tasks.susceptibility.factors import FactorStack, derive_factors
 from tasks.susceptibility.fit import MODEL, Validation, cross_validate, fit_forest
 from tasks.susceptibility.predict import predict_map
@@ -125,10 +126,13 @@ def fit_and_map(
     assert options.dem is not None
     with world.engine.connect() as connection:
         landslides = read_landslides(connection, inventory.id)
+        screened = read_screened(connection, inventory.id)
     steps = partial(report, "susceptibility", total=4)
     stack = derive_factors(options.dem, aoi.geometry)
     steps(done=1)
-    samples = draw_samples(landslides, inventory.observed, stack, seed=options.seed)
+    # What a network and a screen call by different names teaches neither.
+    sure = as_multipolygon(inventory.observed - screened.union_all())
+    samples = draw_samples(landslides, sure, stack, seed=options.seed)
     validation = cross_validate(samples, options.seed)
     steps(done=2)
     forest = fit_forest(samples, options.seed)

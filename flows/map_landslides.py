@@ -113,9 +113,10 @@ def map_landslides(event_id: str, options: ResponseOptions) -> Mapped:
         folder = world.work(event.id, scored.digest)
         rasters = step(make_rasters)(folder, aoi, imagery.judgements, network, card, scored)
         mapped = (event, aoi, imagery.judgements, card, provenance, rasters)
-        screens = step(screens_with_images)(screens, imagery.before, aoi, folder)
-        inventory = stored or step(outline)(world, run_id, *mapped, screens, options)
-    return Mapped(*mapped, inventory)
+        if stored is None:
+            ready = step(screens_with_images)(screens, imagery.before, aoi, folder)
+            stored = step(outline)(world, run_id, *mapped, ready, options)
+    return Mapped(*mapped, stored)
 
 
 def look_for_scenes(event: Event, aoi: AreaOfInterest, options: ResponseOptions) -> Imagery:

@@ -17,6 +17,8 @@ from flows.options import ResponseOptions
 from flows.products import PRODUCTS
 from flows.respond import respond
 from tasks.errors import NoImageryError, RasterError, ScreenError
+from tasks.inventory.store import read_screened
+from tasks.susceptibility.sampling import draw_samples
 from tests.conftest import EXAMPLE
 from tests.flows.conftest import EVENT, rows
 
@@ -193,6 +195,26 @@ def test_what_a_screen_sets_aside_is_counted_apart_and_the_score_is_not_made_aga
     assert any(name.startswith("before 1") for name in inputs)
     assert any("landslides.gpkg" in name for name in inputs)
     assert parameters["screens"][0] == "slope: mean slope below 5°"
+
+
+def test_what_a_screen_set_aside_teaches_susceptibility_nothing(registered, options, monkeypatch):
+    import flows.assess_susceptibility as module
+
+    screened = options.model_copy(update={"screens": ("bare-before=0.4",)})
+    inventory = map_landslides(EVENT, screened).inventory
+    drawn_from = []
+
+    def draw(landslides, observed, *rest, **options):
+        drawn_from.append(observed)
+        return draw_samples(landslides, observed, *rest, **options)
+
+    monkeypatch.setattr(module, "draw_samples", draw)
+    assert assess_susceptibility(EVENT, screened).susceptibility
+    with registered.engine.connect() as connection:
+        aside = read_screened(connection, inventory.id).union_all()
+    (ground,) = drawn_from
+    assert aside.area > 0 and ground.intersection(aside).area < 1e-9 * aside.area
+    assert ground.area == pytest.approx(inventory.observed.area - aside.area)
 
 
 def test_a_screen_that_needs_an_earlier_scene_is_not_run_without_one_and_says_so(
