@@ -37,7 +37,7 @@ app.command()(doctor.doctor)
 def main() -> None:
     """Run a command; an error made on purpose ends in its sentence and its exit code."""
     # Nearly all that a command makes is modules, which stay to its end: looking for garbage among
-    # them costs a fifth of its imports, and a second when the process ends.
+    # them costs a seventh of its imports, and most of a second when the process ends.
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
     try:
