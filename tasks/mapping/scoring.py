@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
+from itertools import cycle, islice
 
 import numpy as np
 import torch
@@ -17,10 +17,12 @@ from models.cards import Card
 from tasks.errors import BadInputError
 from tasks.mapping.ahead import ahead
 from tasks.mapping.blend import BandScores, ScoredWindow, blend_row
+from tasks.mapping.memory import return_freed_memory
 from tasks.mapping.source import Normaliser, Statistics, open_source
 from tasks.mapping.windows import Band, WindowPlan, window_starts
 
-_READ_AHEAD = 2
+# In batches: one is made while the one before is used; scores are small, and disks falter.
+_READ_AHEAD = 1
 _SCORED_AHEAD = 2
 
 
@@ -72,6 +74,7 @@ def score_bands(
     """
     with open_source(job.image, job.card) as source:
         width = source.dataset.width
+    return_freed_memory()
     scored = ahead(_score(job, network, ahead(_read(job, bands), _READ_AHEAD)), _SCORED_AHEAD)
     windows = (window for batch in scored for window in batch)
     columns = len(window_starts(width, job.plan))
@@ -89,16 +92,24 @@ def _told(windows: Iterable[ScoredWindow], each: Callable[[], None]) -> Iterator
 def _read(job: Job, bands: Sequence[Band]) -> Generator[_Batch]:
     with open_source(job.image, job.card) as source:
         normalise = Normaliser(job.card, job.statistics, source.dataset.dtypes[0])
-        width = min(job.plan.size, source.dataset.width)
+        height, width = (min(job.plan.size, side) for side in source.dataset.shape)
+        # One is filled while one waits and one is scored: memory that is not given back and taken
+        # anew for every batch neither grows nor has to be cleared.
+        rooms = cycle(
+            [
+                np.empty((job.plan.batch, len(job.card.bands), height, width), np.float32)
+                for _ in range(_READ_AHEAD + 2)
+            ]
+        )
         for band in bands:
             columns = iter(window_starts(source.dataset.width, job.plan))
             while some := list(islice(columns, job.plan.batch)):
-                shape = (len(some), band.stop - band.start, width)
-                pixels = np.empty((shape[0], len(job.card.bands), *shape[1:]), np.float32)
+                shape = (len(some), height, width)
+                pixels = next(rooms)
                 seen = np.empty(shape, bool)
                 shown: list[int] = []
                 for column in some:
-                    stored, valid = source.read(Window(column, band.start, width, shape[1]))
+                    stored, valid = source.read(Window(column, band.start, width, height))
                     if valid.any():
                         normalise(stored, valid, pixels[len(shown)])
                         seen[len(shown)] = valid

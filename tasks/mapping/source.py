@@ -138,9 +138,9 @@ def open_source(image: str | Path, card: Card) -> Iterator[Source]:
     nearest end of the card's range.
 
     Args:
-        image: a path, or anything else rasterio opens, with bands described by the common names in
-            `card.bands`, projected, north up, with a mask (internal, alpha or nodata) that is zero
-            where nobody looked.
+        image: a path, or anything else rasterio opens: projected, north up, its bands described by
+            the common names in `card.bands` or coloured so, with a mask (internal, alpha or
+            nodata) that is zero where nobody looked.
         card: the bands and the resolution the weights were trained with.
 
     Raises:
@@ -169,7 +169,9 @@ def _check(dataset: DatasetReader, name: str) -> None:
 
 
 def _band_indexes(dataset: DatasetReader, name: str, card: Card) -> tuple[int, ...]:
-    names = list(dataset.descriptions)
+    # A plain picture has no descriptions, but knows its colours.
+    described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
+    names = [text or colour.name for text, colour in described]
     missing = [band for band in card.bands if band not in names]
     if missing:
         raise RasterError(

@@ -26,6 +26,7 @@ SCORE_NODATA = 0
 SCORE_SCALE = 1 / 254
 SCORE_OFFSET = -1 / 254
 COG_BLOCK_PX = 512
+COG_CACHE_BYTES = 64 << 20
 FULL_DISK_BYTES = 1 << 20
 SCRATCH = ".part-"
 ABANDONED_S = 60
@@ -165,7 +166,7 @@ def write_cog(
             pass
     except RasterioIOError as error:
         raise RasterError(f"{source} is not a raster that can be published: {error}") from error
-    with written_aside(destination) as aside:
+    with written_aside(destination) as aside, rasterio.Env(GDAL_CACHEMAX=COG_CACHE_BYTES):
         try:
             _copy_as_cog(source, aside, tags, overview_resampling)
             _read_through(aside)
