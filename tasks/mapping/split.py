@@ -29,7 +29,7 @@ from tasks.mapping.outlines import Integers, Outlines
 
 ReadElevation = Callable[[Place], NDArray[np.floating]]
 
-LARGEST_WINDOW_PX = 1 << 24
+LARGEST_WINDOW_PX = 1 << 22
 # Flow that meets a border at less than 45 degrees from its normal crosses it.
 _CROSSES = np.sqrt(0.5)
 
@@ -71,14 +71,12 @@ def split_bodies(
     """
     smallest_px = splitting.smallest_part_m2 / pixel_m**2
     outlines = bodies["outline"].to_numpy()
-    west, north, east, south = shapely.bounds(outlines).T
-    fits = (east - west) * (south - north) <= LARGEST_WINDOW_PX
+    bounds = shapely.bounds(outlines)
+    fits = (bounds[:, 2:] - bounds[:, :2]).prod(axis=1) <= LARGEST_WINDOW_PX
     split, parts = [], []
     for index in np.flatnonzero(fits & (shapely.area(outlines) >= 2 * smallest_px)):
-        place = (
-            slice(int(north[index]), int(south[index])),
-            slice(int(west[index]), int(east[index])),
-        )
+        west, north, east, south = map(int, bounds[index])
+        place = slice(north, south), slice(west, east)
         mask = _rasterised(outlines[index], place)
         ground = elevation(place) if elevation else None
         guide = None if ground is None else read_ground(mask, ground, pixel_m, splitting.ridge_deg)
@@ -154,12 +152,21 @@ def split_mask(
 def read_ground(
     mask: Bools, elevation: NDArray[np.floating], pixel_m: float, ridge_deg: float
 ) -> Guide | None:
-    """Read ridges and slopes around a body; None where some of the elevations are not known.
+    """Read ridges and slopes around a body.
 
     A ridge stands out above the mean of the square around it (topographic position, Weiss 2001);
     one with straight flanks stands out by half of what they fall from it to the square's side.
+
+    Args:
+        mask: pixels of the body, shape (rows, columns).
+        elevation: in metres, same shape, NaN where it is not known.
+        pixel_m: ground size of a pixel in metres.
+        ridge_deg: a ridge's flanks fall by at least this on the average.
+
+    Returns:
+        None where some elevation is not known, or the body is a single row or column.
     """
-    if np.isnan(elevation).any():
+    if np.isnan(elevation).any() or 1 in elevation.shape:
         return None
     reach = int(ndimage.distance_transform_edt(np.pad(mask, 1)).max())
     # Odd reflection goes on with the slope beyond the window, where an even one would turn it back.

@@ -108,6 +108,11 @@ def test_ground_that_is_not_known_throughout_guides_nothing():
     assert read_ground(TWO_DISCS, elevation, 1.0, 10.0) is None
 
 
+def test_a_slide_one_pixel_wide_stays_one_with_a_dem(outline, write_raster):
+    dem = write_raster("dem.tif", (200.0 - Y).astype(np.float32), nodata=-9999.0)
+    assert len(outline((X == 30) & (Y > 10), dem=dem)) == 1
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_lobes_fill_the_body_hold_together_and_are_large_enough(seed):
     mask = blobs(seed)
@@ -142,6 +147,12 @@ def test_parts_neither_overlap_nor_leave_a_gap(outline, simplify_m):
         # A corner where parts meet on a straight side of the grid bends it by less than a µm.
         differing = found.union_all().symmetric_difference(whole.union_all())
         assert shapely.area(differing) < 1e-7 * shapely.area(whole.union_all())
+
+
+def test_nothing_to_split_is_an_empty_frame(outline):
+    found = outline(np.zeros(Y.shape, bool))
+    assert found.empty
+    assert {"body", "amalgamated", "score_max"} <= set(found.columns)
 
 
 def test_each_part_has_its_own_score_and_edges(outline):
