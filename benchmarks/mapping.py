@@ -168,9 +168,12 @@ def hokkaido(scene: str, folder: str, weights: str, size: int) -> dict[str, Any]
     with rasterio.open(scene) as image:
         km2 = abs(image.transform.a * image.transform.e) * image.width * image.height / 1e6
     began = time.perf_counter()
-    segment_scene(scene, network, card, Path(folder) / f"ldm-{size}.tif", plan=plan)
+    score = segment_scene(scene, network, card, Path(folder) / f"ldm-{size}.tif", plan=plan)
     seconds = time.perf_counter() - began
-    return {"window_px": size, "seconds": seconds, "km2_per_minute": km2 / seconds * 60}
+    with rasterio.open(score) as made:
+        mapped = float((made.read(1) >= threshold_level(card.threshold)).mean() * km2)
+    rate = km2 / seconds * 60
+    return {"window_px": size, "seconds": seconds, "km2_per_minute": rate, "mapped_km2": mapped}
 
 
 CHILDREN: dict[str, Callable[..., dict[str, Any] | None]] = {
