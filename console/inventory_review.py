@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console.inventory_files import Kind, Version
+from console.inventory_files import Kind, Version, summary
 from console.output import AsJson, print_json, screen, table
 
 if TYPE_CHECKING:
@@ -44,6 +44,9 @@ def review(
     progress: Annotated[
         bool, typer.Option("--progress", help="Say how far the review is; so does no option.")
     ] = False,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Store the outcome as the next version.")
+    ] = False,
     version: Version = None,
     as_json: AsJson = False,
 ) -> None:
@@ -54,6 +57,7 @@ def review(
 
     Example: scarp inventory review us2000h8ty --confirm 1-40 --reject 7 --by ann
     """
+    from flows.publish_reviews import publish_reviews
     from flows.world import open_world
     from tasks.inventory import review as reviews
     from tasks.inventory.store import get_inventory
@@ -80,13 +84,18 @@ def review(
             made.append(reviews.undo(*at, undo, who))
         shown = reviews.list_reviews(*at) if log else made
         state = reviews.progress(*at)
+    published = publish_reviews(event_id, version) if publish else None
     if as_json:
-        print_json({"reviews": shown, "progress": state, "share": state.share})
+        told = {"reviews": shown, "progress": state, "share": state.share}
+        print_json(told | {"published": published and summary(published)})
         return
     if shown:
         screen.print(table("Reviews", [_row(one) for one in shown]))
     if progress or not shown:
         screen.print(_said(state), highlight=False)
+    if published:
+        count = f"{published.landslide_count} landslides"
+        screen.print(f"version {published.version} published: {count}", highlight=False)
 
 
 def _numbers(text: str) -> list[int]:

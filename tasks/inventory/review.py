@@ -280,6 +280,12 @@ def list_reviews(
     return [_read(row) for row in connection.execute(query)]
 
 
+def hold(connection: Connection, inventory_id: UUID) -> None:
+    """Keep others from reviewing an inventory until the caller's transaction ends."""
+    key = {"key": f"scarp review {inventory_id}"}
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), key)
+
+
 def _judge(
     connection: Connection,
     inventory_id: UUID,
@@ -319,8 +325,7 @@ def _lock(connection: Connection, inventory_id: UUID, by: Reviewer) -> None:
             raise InventoryError(f"{name} has a NUL byte; remove it")
     if not by.name.strip():
         raise InventoryError("a review needs to know who reviews: --by NAME")
-    key = {"key": f"scarp review {inventory_id}"}
-    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), key)
+    hold(connection, inventory_id)
     row = connection.execute(select(inventory).where(inventory.c.id == inventory_id)).one()
     if row.status == "superseded":
         raise InventoryError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import geopandas as gpd
@@ -36,7 +36,6 @@ from tasks.inventory.tables import event, inventory, landslide, scene
 from tasks.types import (
     Doubt,
     InventoryStatus,
-    Scene,
     Screening,
     geodesic_area_m2,
     geodesic_measures,
@@ -58,6 +57,14 @@ _as_reviewed = table(
     column("stands", Boolean()),
     schema="scarp",
 )
+
+
+class Identified(Protocol):
+    """Whatever has an id, such as a Scene."""
+
+    @property
+    def id(self) -> str:
+        """What products call it."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,7 @@ def store_inventory(
     threshold: float | None,
     minimum_mapping_unit_m2: float,
     observed: MultiPolygon,
-    scenes: Sequence[Scene],
+    scenes: Sequence[Identified],
     landslides: gpd.GeoDataFrame,
     doubts: Sequence[Doubt],
     publish: bool,

@@ -131,3 +131,23 @@ def test_a_lineage_names_the_landslide_in_every_version(scarp_inventory):
     steps = json.loads(scarp_inventory("lineage", "storm", 2, "--json"))
     assert [(step["version"], step["numbers"]) for step in steps] == [(1, [2]), (2, [2])]
     assert "unchanged" in scarp_inventory("lineage", "storm", 2)
+
+
+def test_what_reviewers_made_of_a_version_can_be_published_as_the_next(scarp_inventory, engine):
+    with pytest.raises(InventoryError, match="nobody has reviewed version 2"):
+        scarp_inventory("review", "storm", "--publish")
+    scarp_inventory("review", "storm", "--reject", "1", "--merge", "2,3", "--by", "ann")
+    made = json.loads(scarp_inventory("review", "storm", "--publish", "--json"))["published"]
+    assert (made["version"], made["method"], made["landslides"]) == (3, "reviewed", 1)
+    again = json.loads(scarp_inventory("review", "storm", "--version", 2, "--publish", "--json"))
+    assert again["published"]["version"] == 3
+    with engine.connect() as connection:
+        seen = connection.execute(text("SELECT * FROM scarp.v_landslides")).one()
+        run = connection.execute(text("SELECT * FROM scarp.v_runs WHERE flow <> 'test'")).one()
+    assert (seen.version, seen.number, seen.review_state, seen.reviewed_by) == (
+        3,
+        1,
+        "edited",
+        "ann",
+    )
+    assert (run.inputs, run.parameters) == ({"inventory": "two"}, {"newest_review": 2})

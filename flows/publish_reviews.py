@@ -1,0 +1,78 @@
+"""What reviewers made of an inventory, as its event's next version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flows.runs import recorded_run
+from flows.world import open_world
+from tasks.errors import InventoryError, ReviewConflictError
+from tasks.inventory.review import hold, progress
+from tasks.inventory.runs import finish_run
+from tasks.inventory.store import (
+    StoredInventory,
+    find_inventory,
+    get_inventory,
+    read_reviewed,
+    store_inventory,
+)
+from tasks.types import Provenance
+
+NAME = "publish-reviews"
+METHOD = "reviewed"
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A scene by its id, which is all an inventory keeps of it."""
+
+    id: str
+
+
+def publish_reviews(event_id: str, version: int | None = None) -> StoredInventory:
+    """Store the landslides that stand after the reviews of a version, and publish them.
+
+    The same reviews again give the version that is stored. Numbers start anew; who reviewed what
+    goes with the landslides.
+
+    Raises:
+        EventError, InventoryError: there is no such version, or nobody has reviewed it.
+        ReviewConflictError: somebody reviewed it while this ran; nothing is stored.
+    """
+    world = open_world()
+    with world.engine.connect() as connection:
+        reviewed = get_inventory(connection, event_id, version)
+        newest = progress(connection, reviewed.id).newest
+        if not newest:
+            raise InventoryError(
+                f"nobody has reviewed version {reviewed.version} of {event_id}; "
+                f"`scarp inventory review {event_id} --help` says how"
+            )
+        provenance = Provenance(event_id, {"inventory": reviewed.digest}, {"newest_review": newest})
+        if stored := find_inventory(connection, event_id, provenance.digest):
+            return stored
+    with recorded_run(world.engine, provenance, NAME) as run_id, world.engine.begin() as connection:
+        hold(connection, reviewed.id)
+        if progress(connection, reviewed.id).newest != newest:
+            raise ReviewConflictError(
+                f"version {reviewed.version} of {event_id} was reviewed meanwhile; run this again"
+            )
+        stored = store_inventory(
+            connection,
+            event_id=event_id,
+            run_id=run_id,
+            digest=provenance.digest,
+            method=METHOD,
+            threshold=reviewed.threshold,
+            minimum_mapping_unit_m2=reviewed.minimum_mapping_unit_m2,
+            observed=reviewed.observed,
+            scenes=[_Named(scene) for scene in reviewed.scene_ids],
+            landslides=read_reviewed(connection, reviewed.id),
+            doubts=reviewed.doubts,
+            publish=True,
+            screens=reviewed.screens,
+            licence=reviewed.licence,
+            attribution=reviewed.attribution,
+        )
+        finish_run(connection, run_id, "succeeded" if stored.landslide_count else "succeeded_empty")
+    return stored
