@@ -9,6 +9,7 @@ from typing import Protocol
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pyogrio
 import rasterio
 import shapely
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.warp import transform_bounds
 from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import ScreenError
@@ -93,12 +95,15 @@ class _Placed:
     bounds: tuple[float, float, float, float]
 
     def require_over(self, area: MultiPolygon) -> None:
-        here = gpd.GeoSeries([area], crs="EPSG:4326").to_crs(self.crs)
-        if not box(*here.total_bounds).intersects(box(*self.bounds)):
+        if not box(*self._bounds_here(area.bounds)).intersects(box(*self.bounds)):
             raise ScreenError(
                 f"layer {self.path} lies elsewhere than the area of interest; check its CRS, or "
                 "leave the screen out"
             )
+
+    def _bounds_here(self, bounds: tuple[float, ...]) -> tuple[float, ...]:
+        """Bounds in EPSG:4326 as bounds in the layer's CRS."""
+        return tuple(transform_bounds("EPSG:4326", self.crs.to_wkt(), *bounds))
 
 
 @dataclass(frozen=True)
@@ -120,10 +125,8 @@ class _Vector(_Placed):
     part: str
 
     def shares(self, outlines: gpd.GeoSeries) -> NDArray[np.float64]:
-        near = gpd.GeoSeries([box(*outlines.total_bounds)], crs=outlines.crs).to_crs(self.crs)
-        features = gpd.read_file(
-            self.path, layer=self.part, bbox=tuple(near.total_bounds), columns=[]
-        )
+        near = self._bounds_here(tuple(outlines.total_bounds))
+        features = gpd.read_file(self.path, layer=self.part, bbox=near, columns=[])
         metric = outlines.estimate_utm_crs()
         grounds = features.geometry.to_crs(metric).dropna().make_valid().to_numpy()
         thin = shapely.get_dimensions(grounds) < AREAL
@@ -136,8 +139,6 @@ def _covered(outlines: NDArray[np.object_], grounds: NDArray[np.object_]) -> NDA
     outline, ground = shapely.STRtree(grounds).query(outlines, predicate="intersects")
     pieces = shapely.intersection(outlines[outline], grounds[ground])
     covered = np.zeros(len(outlines))
-    order = np.argsort(outline, kind="stable")
-    met, first = np.unique(outline[order], return_index=True)
-    for place, own in zip(met, np.split(pieces[order], first[1:]), strict=True):
-        covered[place] = shapely.union_all(own).area if len(own) > 1 else own[0].area
+    for place, own in pd.Series(pieces, dtype=object).groupby(outline):
+        covered[place] = shapely.union_all(own.to_numpy()).area
     return np.asarray(covered / shapely.area(outlines))

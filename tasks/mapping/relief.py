@@ -49,9 +49,9 @@ def relief(outlines: gpd.GeoSeries, dem: Path) -> pd.DataFrame:
         horizontal extents of the outline along and across its aspect. drop_m is the highest minus
         the lowest elevation, aspect_deg the mean downslope direction clockwise from true north,
         aspect_concentration the mean resultant length of the cells' aspects (Mardia & Jupp 2000,
-        eq. 2.2.3), relief_share the part of the outline whose elevation is known. All is NaN
-        where the DEM knows nothing, but relief_share, which is 0; aspect and extents are NaN on
-        level ground.
+        Directional Statistics, ch. 2), relief_share the part of the outline whose elevation is
+        known. All is NaN where the DEM knows nothing, but relief_share, which is 0; aspect and
+        extents are NaN on level ground.
 
     Raises:
         RasterError: the DEM is missing, unreadable or without CRS.
@@ -79,7 +79,7 @@ def relief_doubts(measured: gpd.GeoDataFrame) -> list[Doubt]:
 
 def _of_block(block: gpd.GeoSeries, dem: Dem) -> pd.DataFrame:
     grid = dem.grid(tuple(block.total_bounds), dem.cell_m)
-    # Two cells more on each side: one for the derivatives, one whose edge an outline touches.
+    # Derivatives need the cells around.
     elevation = dem.read(grid.pad(1))
     d = terrain.derivatives(elevation, dem.cell_m)
     slope, zones = terrain.slope_deg(d), zones_on(grid.pad(1), block)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import geopandas as gpd
 import numpy as np
@@ -24,8 +24,9 @@ from tasks.mapping.zonal import open_north_up, windows_under, zones_on
 from tasks.types import Doubt, Screening
 
 KINDS = "slope=DEGREES, water=FILE, built=FILE, bare-before=NDVI"
-# An outline is on water, or seen before the event, if at least this much of it is.
+# An outline is on water, or has a known slope or NDVI, if at least this much of it has.
 LEAST_SHARE = 0.5
+GROUNDS = {"water": "water", "built": "roads or buildings"}
 
 
 class Screen(Protocol):
@@ -54,7 +55,10 @@ class Screen(Protocol):
 
 @dataclass(frozen=True)
 class SlopeScreen:
-    """Ground too level to slide: mean slope, as `measure` gives it, below a limit in degrees."""
+    """Ground too level to slide: mean slope, as `measure` gives it, below a limit in degrees.
+
+    Where the terrain of less than `LEAST_SHARE` of an outline is known, its slope is not.
+    """
 
     below_deg: float
     name: str = "slope"
@@ -68,10 +72,8 @@ class SlopeScreen:
 
     def reasons(self, landslides: gpd.GeoDataFrame) -> list[str | None]:
         """Why each landslide is set aside, None where it stands."""
-        return [
-            f"mean slope {slope:.1f}°" if slope < self.below_deg else None
-            for slope in landslides["slope_mean_deg"]
-        ]
+        slopes = landslides["slope_mean_deg"].where(landslides["relief_share"] >= LEAST_SHARE)
+        return [f"mean slope {slope:.1f}°" if slope < self.below_deg else None for slope in slopes]
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class LayerScreen:
     `part` is the layer of a vector file that has several, or the class of a raster.
     """
 
-    name: Literal["water", "built"]
+    name: str
     layer: Path
     part: str = ""
     missing: str = ""
@@ -90,17 +92,13 @@ class LayerScreen:
     def asked(self) -> str:
         """The question in words."""
         part = f" ({self.part})" if self.part else ""
-        return f"at least {LEAST_SHARE:.0%} on {self._what} in {self.layer.name}{part}"
-
-    @property
-    def _what(self) -> str:
-        return {"water": "water", "built": "roads or buildings"}[self.name]
+        return f"at least {LEAST_SHARE:.0%} on {GROUNDS[self.name]} in {self.layer.name}{part}"
 
     def reasons(self, landslides: gpd.GeoDataFrame) -> list[str | None]:
         """Why each landslide is set aside, None where it stands."""
         shares = open_layer(self.layer, self.part).shares(landslides.geometry)
         return [
-            f"{share:.0%} of it on {self._what}" if share >= LEAST_SHARE else None
+            f"{share:.0%} of it on {GROUNDS[self.name]}" if share >= LEAST_SHARE else None
             for share in shares
         ]
 
@@ -169,9 +167,8 @@ def parse_screen(text: str) -> Screen:
         return SlopeScreen(_number(text, value, 0, 90))
     if name == "bare-before":
         return BareBeforeScreen(_number(text, value, -1, 1))
-    if name in ("water", "built") and value:
-        path, part = _file_and_part(value)
-        return LayerScreen(name, path, part)  # type: ignore[arg-type]
+    if name in GROUNDS and value:
+        return LayerScreen(name, *_file_and_part(value))
     raise ScreenError(f"screen {text!r} is none that Scarp knows; write one of {KINDS}")
 
 

@@ -27,7 +27,7 @@ def volume_m3(area_m2: NDArray[np.float64], relation: VolumeRelation) -> NDArray
     """Volume of landslides from their areas, V = α A^γ in SI units.
 
     `guzzetti2009`: α = 0.074, γ = 1.450, from 677 landslides of the slide type (Guzzetti et al.
-    2009, Earth and Planetary Science Letters 279, 222-229, eq. 1).
+    2009, Earth and Planetary Science Letters 279, 222-229, as its abstract gives it).
     `larsen2010-soil`: log10 α = -0.649 ± 0.021, γ = 1.262 ± 0.009; `larsen2010-bedrock`:
     log10 α = -0.63 ± 0.06, γ = 1.41 ± 0.02; both are fits to scars alone, so they read high on an
     outline that holds the deposit too (Larsen, Montgomery & Korup 2010, Nature Geoscience 3,

@@ -69,12 +69,18 @@ def raster(path, *bands, crs=UTM, transform=None, **profile):
 
 
 def test_ground_too_level_to_slide_is_set_aside_with_its_slope_and_nothing_is_lost():
-    found = outlines(*THREE, slope_mean_deg=[3.21, 12.0, np.nan])
+    found = outlines(*THREE, slope_mean_deg=[3.21, 12.0, np.nan], relief_share=1.0)
     judged, (record,) = screen(found, [SlopeScreen(5)])
     assert len(judged) == 3 and judged.geometry.equals(found.geometry)
     assert screened(judged) == ["slope", "", ""]
     assert judged["screen_reason"][0] == "mean slope 3.2°"
     assert (record.asked, record.set_aside, record.not_run) == ("mean slope below 5°", 1, "")
+
+
+def test_a_slope_known_of_less_than_half_sets_nothing_aside():
+    found = outlines(*THREE, slope_mean_deg=[1.0, 1.0, 1.0], relief_share=[0.6, 0.4, np.nan])
+    judged, _ = screen(found, [SlopeScreen(5)])
+    assert screened(judged) == ["slope", "", ""]
 
 
 def test_without_screens_nothing_is_set_aside():
@@ -84,7 +90,7 @@ def test_without_screens_nothing_is_set_aside():
 
 def test_the_first_screen_that_applies_in_the_order_given_is_the_reason(tmp_path):
     lake = vector(tmp_path / "lake.gpkg", box(WEST - 50, NORTH - 150, WEST + 450, NORTH))
-    found = outlines(*THREE, slope_mean_deg=[1.0, 20.0, 30.0])
+    found = outlines(*THREE, slope_mean_deg=[1.0, 20.0, 30.0], relief_share=1.0)
     slope, water = SlopeScreen(5), LayerScreen("water", lake)
     judged, record = screen(found, [slope, water])
     assert screened(judged) == ["slope", "water", ""]
@@ -106,6 +112,12 @@ def test_half_of_an_outline_on_water_sets_it_aside_and_less_does_not(tmp_path):
     judged, _ = screen(outlines(*THREE), [LayerScreen("water", lakes)])
     assert screened(judged) == ["water", "", ""]
     assert judged["screen_reason"][0] == "51% of it on water"
+
+
+def test_a_layer_that_meets_no_outline_sets_nothing_aside(tmp_path):
+    lake = vector(tmp_path / "lake.gpkg", box(WEST + 800, NORTH - 900, WEST + 900, NORTH - 800))
+    judged, (record,) = screen(outlines(*THREE), [LayerScreen("water", lake)])
+    assert screened(judged) == ["", "", ""] and record.set_aside == 0
 
 
 def test_a_road_drawn_as_a_line_and_a_house_as_a_point_have_a_width(tmp_path):
@@ -176,7 +188,7 @@ def test_a_screen_without_an_image_from_before_is_not_run_and_says_so(tmp_path):
 def test_no_landslides_at_all_are_screened_in_peace(tmp_path):
     lake = vector(tmp_path / "lake.gpkg", box(WEST, NORTH - 100, WEST + 100, NORTH))
     judged, record = screen(
-        outlines(slope_mean_deg=[]), [SlopeScreen(5), LayerScreen("water", lake)]
+        outlines(slope_mean_deg=[], relief_share=[]), [SlopeScreen(5), LayerScreen("water", lake)]
     )
     assert len(judged) == 0 and [one.set_aside for one in record] == [0, 0]
 
