@@ -98,6 +98,7 @@ async def register_views(app: FastAPI) -> None:
     """Make the views of the schema the collections of the service."""
     settings = DatabaseSettings(
         schemas=["scarp"],
+        tables=[f"scarp.{view}" for view in KEYS],
         functions=[],
         only_spatial_tables=False,
         spatial_extent=False,
@@ -110,9 +111,12 @@ async def register_views(app: FastAPI) -> None:
             "FROM (SELECT ST_Extent(place) AS box FROM (SELECT aoi FROM scarp.v_events "
             "UNION ALL SELECT geom FROM scarp.v_observed_area) AS every (place)) AS extent"
         )
-    bounds = [float(side) for side in extent] if extent[0] is not None else None
-    found = app.state.collection_catalog
-    views = [_described(one, bounds) for one in found["collections"].values() if one.table in KEYS]
+        bounds = [float(side) for side in extent] if extent[0] is not None else None
+        found = app.state.collection_catalog
+        views = [_described(one, bounds) for one in found["collections"].values()]
+        for view in views:
+            if isinstance(view, PublishedLandslides):
+                await view.overview.refresh(connection)
     app.state.collection_catalog = Catalog(
         collections={one.id: one for one in views}, last_updated=found["last_updated"]
     )

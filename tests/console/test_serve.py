@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 
+import geopandas as gpd
 import httpx
 import numpy as np
 import psycopg
@@ -240,3 +241,14 @@ def test_its_connections_could_not_write_if_they_would(service, settings):
         for statement in ("DELETE FROM scarp.landslide", "SELECT * FROM scarp.landslide LIMIT 1"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
                 connection.execute(statement)
+
+
+def test_far_tiles_show_a_new_version_at_once(service, tmp_path):
+    from flows.import_inventory import PolygonSource, import_inventory
+
+    where = tile_of(service, 9)
+    assert decoded(service.get(f"{TILES}/{where}"))["landslides"].sum() == 30
+    fewer = tmp_path / "fewer.gpkg"
+    gpd.read_file(EXAMPLE / "landslides.gpkg").head(7).to_file(fewer)
+    import_inventory(EVENT, PolygonSource(fewer), publish=True)
+    assert decoded(service.get(f"{TILES}/{where}"))["landslides"].sum() == 7
