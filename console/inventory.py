@@ -53,11 +53,11 @@ def list_inventories(
 def show(event_id: str, version: Version = None, as_json: AsJson = False) -> None:
     """Show one inventory and its largest landslides. Example: scarp inventory show us2000h8ty."""
     from flows.world import open_world
-    from tasks.inventory.store import get_inventory, read_landslides
+    from tasks.inventory.store import get_inventory, read_reviewed
 
     with open_world().engine.connect() as connection:
         inventory = get_inventory(connection, event_id, version)
-        landslides = read_landslides(connection, inventory.id)
+        landslides = read_reviewed(connection, inventory.id)
     if as_json:
         found = {"screens": inventory.screens, "landslides": landslides.to_geo_dict()}
         print_json(summary(inventory) | found)
