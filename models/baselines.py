@@ -4,7 +4,7 @@ From kept libraries, built from their configuration, never downloaded: SegFormer
 UperNet (transformers) and the U-Net family (MONAI) with the extra `[baselines]`; FPN, PSPNet,
 DeepLabV3+, LinkNet and UperNet on CNN encoders (segmentation-models-pytorch) with the extra
 `[smp]`, which needs a torchvision built for the torch at hand. What no kept library holds is in
-`resnet_heads`, `segnext` and `unets`.
+`resnet_heads`, `pidnet`, `segnext` and `unets`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from models.errors import ModelError
+from models.pidnet import PIDNet
 from models.resnet_heads import FCN, CCNet, DANet, GCNet
 from models.segnext import SIZES, SegNeXt
 from models.tiles import prepare
@@ -133,7 +134,7 @@ def smp_net(bands: int, kind: str, backbone: str = "resnet101") -> Baseline:
 
 
 def own(bands: int, kind: Callable[[int], nn.Module], encoder: str = "") -> Baseline:
-    """A network of `resnet_heads`, `segnext` or `unets`."""
+    """A network of `resnet_heads`, `pidnet`, `segnext` or `unets`."""
     return Baseline(kind(bands), bands, 32, _read_tensor, encoder)
 
 
@@ -163,6 +164,7 @@ FACTORIES: dict[str, Factory] = {
         f"segnext-{size}": partial(own, kind=partial(SegNeXt, size=size), encoder="encoder")
         for size in SIZES
     },
+    "pidnet": partial(own, kind=PIDNet),
     "dense-unet": partial(own, kind=DenseUNet),
     "unet+++": partial(own, kind=UNet3Plus),
     "transunet": partial(own, kind=TransUNet, encoder="encoder"),

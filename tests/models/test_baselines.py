@@ -6,6 +6,7 @@ import torch
 
 from models.baselines import FACTORIES
 from models.errors import ModelError
+from models.pidnet import BoundaryBlend, Guidance, PIDNet
 from models.resnet_heads import (
     CCNet,
     ChannelAttention,
@@ -75,6 +76,11 @@ def test_segnext_has_the_published_parameters_over_ade20ks_150_classes(size, tot
         assert round(millions(SegNeXt(3, size, classes=150)), 1) == total
 
 
+def test_pidnet_has_the_published_parameters_over_cityscapes_19_classes():
+    with torch.device("meta"):  # Xu et al. 2023, PIDNet-S
+        assert round(millions(PIDNet(3, classes=19)), 1) == 7.6
+
+
 def test_global_context_adds_to_resnet_50_what_its_paper_says():
     with torch.device("meta"):
         added = millions(ResNet(3, context=True)) - millions(ResNet(3))
@@ -117,6 +123,24 @@ def test_channel_attention_prefers_the_channel_least_alike():
     attention.gain.data.fill_(1)
     x = torch.tensor([[9.0, 0.0], [0.0, 1.0]]).view(1, 2, 1, 2)
     torch.testing.assert_close(attention(x)[0, 0].flatten(), torch.tensor([9.0, 1.0]))
+
+
+def test_detail_gives_way_to_the_context_it_agrees_with():
+    guide = Guidance(4).eval()
+    for side in (guide.of_detail[0], guide.of_context[0]):
+        torch.nn.init.constant_(side.weight, 5.0)
+    detail, context = torch.full((1, 4, 4, 4), 1.0), torch.full((1, 4, 2, 2), 3.0)
+    torch.testing.assert_close(guide(detail, context), torch.full((1, 4, 4, 4), 3.0))
+    torch.testing.assert_close(guide(detail, -context), detail)
+
+
+def test_detail_counts_along_boundaries_and_context_elsewhere():
+    blend = BoundaryBlend(4).eval()
+    detail, context, sure = torch.rand(1, 4, 3, 3), torch.rand(1, 4, 3, 3), torch.full((), 99.0)
+    along = blend.of_detail(detail) + blend.of_context(context + detail)
+    elsewhere = blend.of_detail(detail + context) + blend.of_context(context)
+    torch.testing.assert_close(blend(detail, context, sure), along)
+    torch.testing.assert_close(blend(detail, context, -sure), elsewhere)
 
 
 def test_global_context_is_one_weighted_mean_for_all_pixels():
