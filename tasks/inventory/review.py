@@ -244,6 +244,9 @@ def undo(connection: Connection, inventory_id: UUID, review_id: int, by: Reviewe
             f"review {review_id} is none that can be undone; `scarp inventory review EVENT --log` "
             "lists the reviews"
         )
+    earlier = select(review.c.id).where(review.c.undoes == review_id)
+    if by_then := connection.scalar(earlier):
+        raise InventoryError(f"review {review_id} was undone already, by review {by_then}")
     gave = select(review_outcome.c.number, review_outcome.c.given_by)
     given = dict(connection.execute(gave.where(review_outcome.c.review_id == review_id)).all())
     for one in _find(connection, inventory_id, undone.numbers):
@@ -326,7 +329,9 @@ def _lock(connection: Connection, inventory_id: UUID, by: Reviewer) -> None:
     if not by.name.strip():
         raise InventoryError("a review needs to know who reviews: --by NAME")
     hold(connection, inventory_id)
-    row = connection.execute(select(inventory).where(inventory.c.id == inventory_id)).one()
+    # Shared: a version that supersedes this one waits until the review is done.
+    mine = select(inventory).where(inventory.c.id == inventory_id).with_for_update(read=True)
+    row = connection.execute(mine).one()
     if row.status == "superseded":
         raise InventoryError(
             f"version {row.version} of {row.event_id} was superseded on "

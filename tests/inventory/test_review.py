@@ -7,7 +7,7 @@ import geopandas as gpd
 import pytest
 from shapely.geometry import MultiPolygon, Polygon, box
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tasks.errors import InventoryError, ReviewConflictError
 from tasks.events.registry import register
@@ -226,6 +226,26 @@ def test_what_was_reviewed_since_cannot_be_undone_underneath(connection, invento
         undo(connection, inventory, first.id, ANN)
     with pytest.raises(InventoryError, match="is none that can be undone"):
         undo(connection, inventory, 999, ANN)
+
+
+def test_a_review_is_undone_once(connection, inventory):
+    first = confirm(connection, inventory, [1], ANN)
+    undone = undo(connection, inventory, first.id, ANN)
+    again = undo(connection, inventory, undone.id, ANN)
+    with pytest.raises(InventoryError, match=f"undone already, by review {undone.id}"):
+        undo(connection, inventory, first.id, ANN)
+    undo(connection, inventory, again.id, ANN)
+    assert truth(connection)[1] == "unreviewed"
+
+
+def test_a_new_version_waits_for_a_review_under_way(engine, store, inventory):
+    with engine.begin() as reviewing:
+        confirm(reviewing, inventory, [1], ANN)
+        with engine.begin() as other:
+            other.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            supersede = "UPDATE scarp.inventory SET status = 'superseded', superseded_at = now()"
+            with pytest.raises(OperationalError, match="lock timeout"):
+                other.execute(text(supersede))
 
 
 def test_a_comment_changes_nothing_and_never_conflicts(connection, inventory):
