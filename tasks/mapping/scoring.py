@@ -93,12 +93,12 @@ def _read(job: Job, bands: Sequence[Band]) -> Generator[_Batch]:
     with open_source(job.image, job.card) as source:
         normalise = Normaliser(job.card, job.statistics, source.dataset.dtypes[0])
         height, width = (min(job.plan.size, side) for side in source.dataset.shape)
-        # One is filled while one waits and one is scored: memory that is not given back and taken
-        # anew for every batch neither grows nor has to be cleared.
+        # One is filled while another is scored: memory that is not given back and taken anew for
+        # every batch neither grows nor has to be cleared.
         rooms = cycle(
             [
                 np.empty((job.plan.batch, len(job.card.bands), height, width), np.float32)
-                for _ in range(_READ_AHEAD + 2)
+                for _ in range(_READ_AHEAD + 1)
             ]
         )
         for band in bands:
