@@ -2,13 +2,11 @@
 
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
 import rasterio
 
-from console.cli import main
 from tests.conftest import EXAMPLE
 
 SHAPES = {
@@ -19,35 +17,6 @@ SHAPES = {
     "swapped": [[[44.3, 111.5], [44.4, 111.5], [44.4, 111.6], [44.3, 111.5]]],
 }
 EARTHQUAKE = ["--kind", "earthquake", "--lon", "141.93", "--lat", "42.69"]
-
-
-@pytest.fixture
-def scarp(settings, monkeypatch, capsys):
-    """Run one command; returns its exit code, standard output and standard error."""
-    import flows.world
-
-    monkeypatch.setenv("SCARP_HOME", str(settings.home))
-    monkeypatch.setenv("SCARP_DATABASE_URL", settings.database_url)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["scarp", *words])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        shown = capsys.readouterr()
-        return int(stopped.value.code or 0), shown.out, shown.err
-
-    yield run
-    flows.world._open(settings).engine.dispose()
-    flows.world._open.cache_clear()
-
-
-@pytest.fixture
-def registered(scarp):
-    code, _, error = scarp(
-        "register", "--file", str(EXAMPLE / "event.json"), "--aoi", str(EXAMPLE / "aoi.geojson")
-    )
-    assert code == 0, error
-    return scarp
 
 
 def test_an_earthquake_registered_twice_is_there_once(scarp):

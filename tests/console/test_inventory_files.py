@@ -1,0 +1,137 @@
+"""Inventories in and out of files as a person types it: sentences, exit codes, nothing stored."""
+
+import json
+import sqlite3
+
+import geopandas as gpd
+import pytest
+from shapely.geometry import Polygon, box
+
+from tests.conftest import EXAMPLE
+
+EVENT = "emilia-romagna-2023"
+SQL = "'; DROP TABLE scarp.event CASCADE; --\""
+SQUARE = box(11.58, 44.33, 11.581, 44.331)
+BOWTIE = Polygon([(11.58, 44.33), (11.582, 44.332), (11.582, 44.33), (11.58, 44.332)])
+
+
+def drawn(tmp_path, outlines, name="slides.gpkg", crs=4326, **columns):
+    gpd.GeoDataFrame(columns, geometry=outlines, crs=crs).to_file(tmp_path / name)
+    return str(tmp_path / name)
+
+
+def stored(run):
+    return json.loads(run("inventory", "list", "--json")[1])
+
+
+def test_what_was_mended_is_told_polygon_by_polygon(registered, tmp_path):
+    file = drawn(tmp_path, [BOWTIE, SQUARE, SQUARE, Polygon()])
+    code, out, error = registered("inventory", "import", EVENT, file, "--json")
+    assert code == 0, error
+    told = json.loads(out)
+    assert told["landslides"] == 2
+    assert [(one["feature"], one["done"]) for one in told["mended"]] == [
+        (1, "repaired"),
+        (3, "dropped"),
+        (4, "dropped"),
+    ]
+    said = registered("inventory", "import", EVENT, file)[1]
+    assert "Self-intersection" in said and "repeats feature 2" in said
+    assert "1 were invalid and were repaired, 2 were empty" in said.replace("\n", " ")
+
+
+def test_scars_and_deposits_are_told_apart_by_a_column_in_any_words(registered, tmp_path):
+    file = drawn(tmp_path, [SQUARE, BOWTIE], part=["Crown", "source"], note=[SQL, SQL])
+    words = ["--column", "kind=part", "--kind-word", "crown=scar", "--column", "scene_id=note"]
+    code, _, error = registered("inventory", "import", EVENT, file, *words, "--publish")
+    assert code == 0, error
+    shown = json.loads(registered("inventory", "show", EVENT, "--json")[1])["landslides"]
+    assert {one["properties"]["kind"] for one in shown["features"]} == {"scar"}
+    assert {one["properties"]["scene_id"] for one in shown["features"]} == {SQL}
+
+
+def test_sql_in_licence_and_attribution_is_text(registered, tmp_path):
+    words = ["--licence", SQL, "--attribution", SQL, "--publish"]
+    code, _, error = registered("inventory", "import", EVENT, drawn(tmp_path, [SQUARE]), *words)
+    assert code == 0, error
+    out = tmp_path / "out.geojson"
+    assert registered("inventory", "export", EVENT, "-o", str(out))[0] == 0
+    assert SQL in out.with_suffix(".txt").read_text()
+    assert len(stored(registered)) == 1
+
+
+@pytest.mark.parametrize(
+    ("outlines", "words", "said"),
+    [
+        ([], [], "has no features"),
+        ([Polygon()], [], "no polygon with an area"),
+        ([box(44.33, 11.58, 44.34, 11.59)], [], "longitude and latitude swapped"),
+        ([box(9, 45, 9.1, 45.1)], [], "outside the event's area of interest"),
+        ([SQUARE], ["--layer", "nothing"], "no layer nothing; it has slides"),
+        ([SQUARE], ["--layer", SQL], "no layer"),
+        ([SQUARE], ["--crs", "EPSG:0"], "is not a CRS"),
+        ([SQUARE], ["--crs", "EPSG:32632"], "no polygon with an area"),
+        ([SQUARE], ["--column", "kind"], "--column takes NAME=VALUE"),
+        ([SQUARE], ["--column", f"kind={SQL}"], "has no column"),
+        ([SQUARE], ["--column", "number=id"], "number is not read from a file"),
+        ([SQUARE], ["--kind-word", "crown=head"], "'head' is not one of landslide"),
+        ([SQUARE], ["--observed-layer", "nothing"], "no layer nothing"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_sentence_and_nothing_is_stored(
+    registered, tmp_path, outlines, words, said
+):
+    file = drawn(tmp_path, outlines)
+    code, _, error = registered("inventory", "import", EVENT, file, *words)
+    assert code == 2
+    assert said in " ".join(error.replace("│", " ").split())
+    assert "Traceback" not in error
+    assert stored(registered) == []
+
+
+def test_an_event_that_does_not_exist_is_named(registered, tmp_path):
+    code, _, error = registered("inventory", "import", "nowhere", drawn(tmp_path, [SQUARE]))
+    assert code == 2
+    assert "nowhere" in error
+
+
+def test_manual_and_imported_versions_stand_side_by_side(registered, tmp_path):
+    registered("inventory", "import", EVENT, str(EXAMPLE / "landslides.gpkg"), "--publish")
+    registered("inventory", "import", EVENT, drawn(tmp_path, [SQUARE]))
+    assert [(one["version"], one["status"]) for one in stored(registered)] == [
+        (1, "published"),
+        (2, "draft"),
+    ]
+    registered("inventory", "import", EVENT, str(tmp_path / "slides.gpkg"), "--publish")
+    assert [one["status"] for one in stored(registered)] == ["superseded", "published"]
+
+
+@pytest.mark.parametrize("profile", ["usgs", "inspire"])
+def test_a_profile_is_exported(registered, tmp_path, profile):
+    registered("inventory", "import", EVENT, str(EXAMPLE / "landslides.gpkg"), "--publish")
+    out = tmp_path / "out.gpkg"
+    words = ["inventory", "export", EVENT, "-o", str(out), "--profile", profile]
+    code, _, error = registered(*words)
+    assert code == 0, error
+    name = "LS_ID" if profile == "usgs" else "inspireId_localId"
+    assert gpd.read_file(out, layer="landslides")[name][0] == f"{EVENT}-1"
+    with sqlite3.connect(out) as database:
+        (terms,) = database.execute("SELECT metadata FROM gpkg_metadata").fetchone()
+    assert EVENT in terms
+
+
+def test_the_quality_of_an_inventory_is_told_and_drawn(registered, tmp_path):
+    registered("inventory", "import", EVENT, str(EXAMPLE / "landslides.gpkg"), "--publish")
+    registered("inventory", "import", EVENT, drawn(tmp_path, [SQUARE]))
+    words = ["inventory", "quality", EVENT, "--against", "2", "-o", str(tmp_path / "drawn")]
+    code, out, error = registered(*words, "--outline-error-m", "5")
+    assert code == 0, error
+    assert "30 landslides above 0 m² are too few" in out.replace("\n", " ")
+    assert "mapping error E against 2" in out
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} == {
+        "match.png",
+        "size_distribution.png",
+    }
+    told = json.loads(registered(*words, "--json")[1])
+    assert told["mapping"]["error"] == pytest.approx(1, abs=0.1)
+    assert told["result"]["quality"]["count"] == 30
