@@ -15,19 +15,18 @@ from uuid import UUID
 
 import geopandas as gpd
 import shapely
-from geoalchemy2.shape import from_shape, to_shape
-from shapely.geometry import MultiPolygon
+from geoalchemy2.shape import to_shape
 from shapely.geometry.base import BaseGeometry
-from sqlalchemy import Connection, Row, any_, func, insert, select, text, update
+from sqlalchemy import Connection, Row, any_, func, insert, select, text
 
 from tasks.errors import InventoryError, ReviewConflictError
+from tasks.inventory import outcomes
 from tasks.inventory.store import checked_landslides
 from tasks.inventory.tables import (
     LandslideKind,
     ReviewAction,
     ReviewOutcome,
     inventory,
-    landslide,
     review,
     review_outcome,
 )
@@ -35,8 +34,6 @@ from tasks.mapping.attributes import measure
 
 # Parts of a split may share an edge that two programs rounded differently.
 SLIVER = 0.01
-_MEASURES = ("area_m2", "perimeter_m", "length_m", "width_m", "length_axis", "volume_m3")
-_DRAWN = ("kind", *_MEASURES, "volume_relation", "scene_id", "acquired_at")
 _PAST = dict(
     zip(
         get_args(ReviewAction),
@@ -90,23 +87,6 @@ class Progress:
         return looked_at / (looked_at + self.unreviewed) if looked_at + self.unreviewed else 1.0
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A landslide by number: how it stands, and its newest review if there is one."""
-
-    number: int
-    outline: BaseGeometry | None
-    kind: str | None
-    scene_id: str | None
-    acquired_at: datetime | None
-    state: ReviewOutcome | None
-    given_by: int | None
-    review_id: int | None
-    action: ReviewAction
-    reviewer: str | None
-    reviewed_at: datetime | None
-
-
 def confirm(
     connection: Connection, inventory_id: UUID, numbers: Sequence[int], by: Reviewer
 ) -> Review:
@@ -151,7 +131,7 @@ def edit(
     found = _begin(connection, inventory_id, [number], by)
     drawn = _measured(connection, inventory_id, [outline], found[:1])
     made = _record(connection, inventory_id, "edit", [number], by)
-    _draw(connection, made, drawn, [number], [number])
+    outcomes.draw(connection, inventory_id, made.id, drawn, [number], [number])
     return made
 
 
@@ -173,9 +153,9 @@ def add(
         raise InventoryError("there is no outline to add")
     _begin(connection, inventory_id, [], by)
     drawn = _measured(connection, inventory_id, outlines, []).assign(kind=kind)
-    numbers = _new_numbers(connection, inventory_id, len(drawn))
+    numbers = outcomes.new_numbers(connection, inventory_id, len(drawn))
     made = _record(connection, inventory_id, "add", numbers, by)
-    _draw(connection, made, drawn, numbers, [])
+    outcomes.draw(connection, inventory_id, made.id, drawn, numbers, [])
     return made
 
 
@@ -249,14 +229,14 @@ def undo(connection: Connection, inventory_id: UUID, review_id: int, by: Reviewe
         raise InventoryError(f"review {review_id} was undone already, by review {by_then}")
     gave = select(review_outcome.c.number, review_outcome.c.given_by)
     given = dict(connection.execute(gave.where(review_outcome.c.review_id == review_id)).all())
-    for one in _find(connection, inventory_id, undone.numbers):
+    for one in outcomes.find(connection, inventory_id, undone.numbers):
         if one.given_by != given[one.number]:
             raise InventoryError(
                 f"review {review_id} cannot be undone: {_told(one)}; undo review {one.review_id} "
                 "first"
             )
     made = _record(connection, inventory_id, "undo", undone.numbers, by, undoes=review_id)
-    _carry(connection, made, undone.numbers, before=review_id, state=None)
+    outcomes.carry(connection, inventory_id, made.id, undone.numbers, before=review_id, state=None)
     return made
 
 
@@ -302,7 +282,7 @@ def _judge(
         raise InventoryError(f"name a landslide to {action}, by number")
     _begin(connection, inventory_id, numbers, by)
     made = _record(connection, inventory_id, action, numbers, by)
-    _carry(connection, made, numbers, before=made.id, state=state)
+    outcomes.carry(connection, inventory_id, made.id, numbers, before=made.id, state=state)
     return made
 
 
@@ -314,10 +294,10 @@ def _replace(
     drawn: gpd.GeoDataFrame,
     by: Reviewer,
 ) -> Review:
-    new = _new_numbers(connection, inventory_id, len(drawn))
+    new = outcomes.new_numbers(connection, inventory_id, len(drawn))
     made = _record(connection, inventory_id, action, [*numbers, *new], by)
-    _carry(connection, made, numbers, before=made.id, state="replaced")
-    _draw(connection, made, drawn, new, numbers)
+    outcomes.carry(connection, inventory_id, made.id, numbers, before=made.id, state="replaced")
+    outcomes.draw(connection, inventory_id, made.id, drawn, new, numbers)
     return made
 
 
@@ -341,10 +321,10 @@ def _lock(connection: Connection, inventory_id: UUID, by: Reviewer) -> None:
 
 def _begin(
     connection: Connection, inventory_id: UUID, numbers: Sequence[int], by: Reviewer
-) -> list[_Found]:
+) -> list[outcomes.Found]:
     """The landslides to review as they stand, once nothing speaks against it."""
     _lock(connection, inventory_id, by)
-    found = _find(connection, inventory_id, numbers)
+    found = outcomes.find(connection, inventory_id, numbers)
     for one in found:
         if one.outline is None:
             raise InventoryError(f"there is no landslide {one.number} in this inventory")
@@ -358,32 +338,10 @@ def _begin(
     return found
 
 
-def _told(one: _Found) -> str:
+def _told(one: outcomes.Found) -> str:
     assert one.reviewed_at is not None
     when = f"{one.reviewed_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     return f"landslide {one.number} was {_PAST[one.action]} by {one.reviewer} at {when}"
-
-
-def _find(connection: Connection, inventory_id: UUID, numbers: Sequence[int]) -> list[_Found]:
-    query = text(
-        "SELECT asked.number, ST_AsBinary(coalesce(outcome.geom, landslide.geom)) AS outline, "
-        "coalesce(outcome.kind, landslide.kind) AS kind, "
-        "coalesce(outcome.scene_id, landslide.scene_id) AS scene_id, "
-        "coalesce(outcome.acquired_at, landslide.acquired_at) AS acquired_at, "
-        "outcome.state, outcome.given_by, review.id AS review_id, review.action, "
-        "review.reviewer, review.reviewed_at "
-        "FROM unnest(CAST(:numbers AS bigint[])) AS asked (number) "
-        "LEFT JOIN scarp.landslide ON landslide.inventory_id = :inventory_id "
-        "AND landslide.number = asked.number "
-        "LEFT JOIN scarp.review_outcome AS outcome ON outcome.inventory_id = :inventory_id "
-        "AND outcome.number = asked.number AND outcome.current "
-        "LEFT JOIN scarp.review ON review.id = outcome.review_id ORDER BY asked.number"
-    )
-    asked = {"numbers": list(numbers), "inventory_id": inventory_id}
-    rows = connection.execute(query, asked)
-    return [
-        _Found(row.number, row.outline and shapely.from_wkb(row.outline), *row[2:]) for row in rows
-    ]
 
 
 def _check_parts(number: int, whole: BaseGeometry, parts: Sequence[BaseGeometry]) -> None:
@@ -402,7 +360,7 @@ def _measured(
     connection: Connection,
     inventory_id: UUID,
     outlines: Sequence[BaseGeometry],
-    sources: Sequence[_Found],
+    sources: Sequence[outcomes.Found],
 ) -> gpd.GeoDataFrame:
     """Outlines that can be stored, with their size, of the kind and scene of the first source."""
     drawn = checked_landslides(gpd.GeoDataFrame(geometry=list(outlines), crs="EPSG:4326"))
@@ -418,15 +376,6 @@ def _measured(
         drawn = drawn.assign(kind=source.kind, scene_id=source.scene_id)
         drawn["acquired_at"] = source.acquired_at
     return measure(drawn)
-
-
-def _new_numbers(connection: Connection, inventory_id: UUID, count: int) -> list[int]:
-    highest = [
-        connection.scalar(select(func.max(of.c.number)).where(of.c.inventory_id == inventory_id))
-        for of in (landslide, review_outcome)
-    ]
-    first = max(number or 0 for number in highest) + 1
-    return list(range(first, first + count))
 
 
 def _record(
@@ -446,73 +395,6 @@ def _record(
         "undoes": undoes,
     }
     return _read(connection.execute(insert(review).values(values).returning(review)).one())
-
-
-def _carry(
-    connection: Connection,
-    made: Review,
-    numbers: Sequence[int],
-    *,
-    before: int,
-    state: ReviewOutcome | None,
-) -> None:
-    """Give landslides the outcome they had before a review, with its state or a new one."""
-    _retire(connection, made.inventory_id, numbers)
-    columns = ", ".join(("geom", *_DRAWN))
-    carry = text(
-        f"INSERT INTO scarp.review_outcome "
-        f"(review_id, inventory_id, number, state, given_by, made_from, current, {columns}) "
-        "SELECT :review_id, :inventory_id, asked.number, coalesce(:state, earlier.state), "
-        "CASE WHEN CAST(:state AS text) IS NULL THEN earlier.given_by ELSE :review_id END, "
-        f"coalesce(earlier.made_from, '{{}}'), true, {columns} "
-        "FROM unnest(CAST(:numbers AS int[])) AS asked (number) LEFT JOIN LATERAL ("
-        "SELECT * FROM scarp.review_outcome WHERE inventory_id = :inventory_id "
-        "AND number = asked.number AND review_id < :before ORDER BY review_id DESC LIMIT 1"
-        ") AS earlier ON true"
-    )
-    chosen = {"review_id": made.id, "inventory_id": made.inventory_id, "before": before}
-    connection.execute(carry, chosen | {"numbers": list(numbers), "state": state})
-
-
-def _draw(
-    connection: Connection,
-    made: Review,
-    drawn: gpd.GeoDataFrame,
-    numbers: Sequence[int],
-    made_from: Sequence[int],
-) -> None:
-    """Give landslides, new or old, an outline that a reviewer drew."""
-    _retire(connection, made.inventory_id, numbers)
-    known = drawn.reindex(columns=list(_DRAWN))
-    known = known.astype(object).where(known.notna(), None)
-    rows = [
-        values
-        | {
-            "review_id": made.id,
-            "inventory_id": made.inventory_id,
-            "number": number,
-            "state": "edited",
-            "given_by": made.id,
-            "made_from": list(made_from),
-            "current": True,
-            "geom": from_shape(_multi(outline), srid=4326),
-        }
-        for number, outline, values in zip(
-            numbers, drawn.geometry, known.to_dict("records"), strict=True
-        )
-    ]
-    connection.execute(insert(review_outcome), rows)
-
-
-def _retire(connection: Connection, inventory_id: UUID, numbers: Sequence[int]) -> None:
-    """The outcomes so far are not current any more."""
-    mine = (review_outcome.c.inventory_id == inventory_id) & review_outcome.c.current
-    theirs = mine & review_outcome.c.number.in_(numbers)
-    connection.execute(update(review_outcome).where(theirs).values(current=False))
-
-
-def _multi(outline: BaseGeometry) -> MultiPolygon:
-    return outline if isinstance(outline, MultiPolygon) else MultiPolygon([outline])
 
 
 def _read(row: Row[Any]) -> Review:
