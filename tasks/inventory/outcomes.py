@@ -12,7 +12,18 @@ import shapely
 from geoalchemy2.shape import from_shape
 from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Integer,
+    any_,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
 
 from tasks.inventory.tables import ReviewAction, ReviewOutcome, landslide, review_outcome
 
@@ -131,8 +142,9 @@ def draw(
 def _retire(connection: Connection, inventory_id: UUID, numbers: Sequence[int]) -> None:
     """The outcomes so far are not current any more."""
     mine = (review_outcome.c.inventory_id == inventory_id) & review_outcome.c.current
-    theirs = mine & review_outcome.c.number.in_(numbers)
-    connection.execute(update(review_outcome).where(theirs).values(current=False))
+    # One array, since a statement takes 65,535 parameters.
+    theirs = review_outcome.c.number == any_(literal(list(numbers), ARRAY(Integer)))
+    connection.execute(update(review_outcome).where(mine & theirs).values(current=False))
 
 
 def _multi(outline: BaseGeometry) -> MultiPolygon:
