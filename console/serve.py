@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Annotated, Any
 
 import typer
@@ -31,8 +32,14 @@ def serve(
     from infra.roles import role_url
     from infra.settings import Settings
 
+    try:
+        listening = socket.create_server((host, port))
+    except OSError as error:
+        why = f"cannot listen on {host}:{port} ({error.strerror}); choose another --host or --port"
+        raise typer.BadParameter(why) from error
     world = open_world()
     app = create_app(role_url(Settings(), "reader"), world.products, origins=origin or ())
     say(f"serving http://{host}:{port} (QGIS: WFS / OGC API Features); Ctrl-C ends it")
     quiet: dict[str, Any] = {"log_level": "warning", "access_log": False}
-    uvicorn.run(app, host=host, port=port, limit_concurrency=CONCURRENT, **quiet)
+    config = uvicorn.Config(app, limit_concurrency=CONCURRENT, **quiet)
+    uvicorn.Server(config).run(sockets=[listening])

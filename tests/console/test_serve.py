@@ -243,6 +243,12 @@ def test_its_connections_could_not_write_if_they_would(service, settings):
                 connection.execute(statement)
 
 
+def test_a_port_that_is_taken_is_one_sentence(service, scarp):
+    code, _, error = scarp("serve", "--port", str(service.base_url.port))
+    assert code == 2
+    assert "choose another --host or --port" in " ".join(error.replace("│", " ").split())
+
+
 def test_far_tiles_show_a_new_version_at_once(service, tmp_path):
     from flows.import_inventory import PolygonSource, import_inventory
 
