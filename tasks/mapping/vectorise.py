@@ -16,16 +16,12 @@ import rasterio.features
 import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
-from rasterio.enums import Resampling
-from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader
-from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_geom
 from rasterio.windows import Window
 from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
-from tasks.errors import RasterError
 from tasks.mapping.bodies import ScoreWindow, connected_bodies, fill_holes
 from tasks.mapping.outlines import Outlines
 from tasks.mapping.segment import threshold_level
@@ -41,7 +37,7 @@ from tasks.publish.products import (
 from tasks.types import geodesic_measures
 
 if TYPE_CHECKING:
-    from tasks.mapping.split import ReadElevation, Splitting
+    from tasks.mapping.split import Splitting
 
 MASK_NODATA = 255
 BAND_ROWS = 512
@@ -127,9 +123,9 @@ def landslide_polygons(
         bodies["body"] = np.arange(1, len(bodies) + 1)
         if outlining.split:
             # Imported on request: its image processing takes 0.1 s that few mappings need.
-            from tasks.mapping.split import split_bodies
+            from tasks.mapping.split import open_elevation, split_bodies
 
-            elevation = _elevation(stack, dem, source) if dem else None
+            elevation = open_elevation(stack, dem, source) if dem else None
             bodies = split_bodies(
                 bodies, scene.read, outlining.split, scene.pixel_m2**0.5, elevation
             )
@@ -204,27 +200,6 @@ class _Scene:
         )
         ground = shapely.transform(outlines, degrees, interleaved=False)
         return np.asarray(shapely.orient_polygons(ground), object)
-
-
-def _elevation(stack: ExitStack, dem: Path, score: DatasetReader) -> ReadElevation:
-    """A reader of elevations on the grid of the score, NaN where the DEM knows none."""
-    try:
-        source = stack.enter_context(rasterio.open(dem))
-    except RasterioIOError as error:
-        raise RasterError(f"{dem}: cannot be read as a DEM ({error})") from error
-    aligned = stack.enter_context(
-        WarpedVRT(
-            source,
-            crs=score.crs,
-            transform=score.transform,
-            width=score.width,
-            height=score.height,
-            resampling=Resampling.bilinear,
-            nodata=np.nan,
-            dtype="float32",
-        )
-    )
-    return lambda place: aligned.read(1, window=Window.from_slices(*place))
 
 
 def _beside(unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -175,7 +175,25 @@ def test_a_dem_in_any_grid_guides_and_one_with_a_gap_does_not_harm(outline, writ
     assert len(outline(SIDE_BY_SIDE, dem=write_raster("gap.tif", ridge, nodata=-9999.0))) == 1
 
 
+@pytest.mark.parametrize(("cell_px", "parts"), [(5, 1), (20, 2)])
+def test_a_dem_too_coarse_for_a_body_does_not_guide_it(outline, tmp_path, cell_px, parts):
+    along = (200.0 - X).astype(np.float32)[::cell_px, ::cell_px]
+    transform = from_origin(WEST, NORTH, cell_px * GSD, cell_px * GSD)
+    profile = {"count": 1, "dtype": "float32", "crs": "EPSG:32632", "transform": transform}
+    height, width = along.shape
+    path = tmp_path / "dem.tif"
+    with rasterio.open(path, "w", "GTiff", height=height, width=width, **profile) as dem:
+        dem.write(along, 1)
+    assert len(outline(TWO_DISCS, dem=path)) == parts
+
+
 def test_a_dem_that_is_none_is_named(outline, tmp_path):
     (tmp_path / "broken.tif").write_text("no elevations")
     with pytest.raises(RasterError, match=r"broken\.tif.*DEM"):
         outline(TWO_DISCS, dem=tmp_path / "broken.tif")
+
+
+def test_a_dem_without_a_crs_is_named(outline, write_raster):
+    dem = write_raster("adrift.tif", (200.0 - Y).astype(np.float32), crs=None)
+    with pytest.raises(RasterError, match=r"adrift\.tif.*no CRS"):
+        outline(TWO_DISCS, dem=dem)
