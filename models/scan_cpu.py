@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +88,19 @@ def _state_shape(u: Tensor, a: Tensor) -> tuple[int, ...]:
     return (u.shape[0], a.shape[0], blocks, chunks, a.shape[2], LANES)
 
 
-@torch.library.custom_op("scarp::scan", mutates_args=())
+def _operator(function: Callable[..., Any]) -> Any:
+    """Make torch's operator scarp::<name> of a function of tensors on the CPU.
+
+    `torch.library.custom_op` does the same, but its first call imports torch's compiler, 1.5 s.
+    """
+    name = f"scarp::{function.__name__}"
+    schema = torch.library.infer_schema(function, mutates_args=())
+    torch.library.define(name, schema, tags=torch.Tag.pt2_compliant_tag)
+    torch.library.impl(name, "cpu", function)
+    return getattr(torch.ops.scarp, function.__name__).default
+
+
+@_operator
 def scan(
     u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, bias: Tensor,
     order: Tensor, keep_states: bool,
@@ -144,7 +157,7 @@ def _arrays(
     )
 
 
-@scan.register_fake
+@torch.library.register_fake("scarp::scan")  # type: ignore[untyped-decorator]
 def _(
     u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, bias: Tensor,
     order: Tensor, keep_states: bool,
@@ -153,7 +166,7 @@ def _(
     return torch.empty_like(u, memory_format=torch.contiguous_format), u.new_empty(shape)
 
 
-@torch.library.custom_op("scarp::scan_backward", mutates_args=())
+@_operator
 def scan_backward(
     u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, bias: Tensor,
     order: Tensor, states: Tensor, grad: Tensor,
@@ -199,7 +212,7 @@ def scan_backward(
     )
 
 
-@scan_backward.register_fake
+@torch.library.register_fake("scarp::scan_backward")  # type: ignore[untyped-decorator]
 def _(
     u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, bias: Tensor,
     order: Tensor, states: Tensor, grad: Tensor,
@@ -219,10 +232,10 @@ def _differentiate(ctx, grad, _) -> tuple[Tensor | None, ...]:  # type: ignore[n
     return (*scan_backward(u, delta, a, b, c, d, bias, order, states, grad), None, None)
 
 
-scan.register_autograd(_differentiate, setup_context=_remember)
+torch.library.register_autograd("scarp::scan", _differentiate, setup_context=_remember)
 
 
-@torch.library.custom_op("scarp::fused_scan", mutates_args=())
+@_operator
 def fused_scan(
     u: Tensor, projected: Tensor, dt_weight: Tensor, a: Tensor, d: Tensor, bias: Tensor,
     order: Tensor, keep: Tensor | None,
@@ -264,7 +277,7 @@ def fused_scan(
     return y
 
 
-@fused_scan.register_fake
+@torch.library.register_fake("scarp::fused_scan")  # type: ignore[untyped-decorator]
 def _(
     u: Tensor, projected: Tensor, dt_weight: Tensor, a: Tensor, d: Tensor, bias: Tensor,
     order: Tensor, keep: Tensor | None,

@@ -12,7 +12,7 @@ from tests.conftest import EXAMPLE
 WORKING = {"numba", "torch", "scipy", "pandas", "geopandas", "rasterio", "shapely", "odc"}
 # What neither a command line nor mapping one image needs.
 ELSEWHERE = {
-    "alembic", "fastapi", "httpx", "matplotlib", "monai", "planet", "prefect", "psycopg", "pystac",
+    "torch._dynamo", "sympy", "alembic", "fastapi", "httpx", "matplotlib", "monai", "planet", "prefect", "psycopg", "pystac",
     "pystac_client", "sklearn", "sqlalchemy", "transformers",
 }  # fmt: skip
 
