@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from models.weights import Card, load  # noqa: E402
+from models.cards import Card  # noqa: E402
 from tasks.mapping.segment import segment_scene, threshold_level  # noqa: E402
 from tasks.mapping.source import open_source  # noqa: E402
 from tasks.mapping.windows import WindowPlan  # noqa: E402
@@ -163,6 +163,8 @@ def halo(scene: str, score: str) -> dict[str, Any]:
 
 def hokkaido(scene: str, folder: str, weights: str, size: int) -> dict[str, Any]:
     """LDM-Net on the Hokkaido scene."""
+    from models.weights import load  # numba's 60 MB are LDM-Net's, not the engine's
+
     network, card = load(weights)
     plan = WindowPlan(size, size // 8)
     with rasterio.open(scene) as image:

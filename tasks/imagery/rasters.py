@@ -39,7 +39,7 @@ GDAL_OPTIONS: dict[str, Any] = {
     "GDAL_HTTP_TIMEOUT": 60,
     "GDAL_HTTP_CONNECTTIMEOUT": 10,
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_CACHEMAX": 64 << 20,
+    "GDAL_CACHEMAX": 40 << 20,
 }
 # A straight side in degrees bends in a projection; by under 2 cm over this.
 _SEGMENT_DEG = 0.01
