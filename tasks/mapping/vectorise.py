@@ -22,7 +22,7 @@ from rasterio.windows import Window
 from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
-from tasks.mapping.bodies import ScoreWindow, connected_bodies, fill_holes
+from tasks.mapping.bodies import Place, ScoreWindow, connected_bodies, fill_holes
 from tasks.mapping.outlines import Outlines
 from tasks.mapping.segment import threshold_level
 from tasks.publish.products import (
@@ -150,7 +150,7 @@ class _Scene:
             bottom = min(row + rows, self._source.height)
             yield self.read((slice(row, bottom), slice(0, self._source.width)))
 
-    def read(self, place: tuple[slice, slice]) -> ScoreWindow:
+    def read(self, place: Place) -> ScoreWindow:
         """Read some rows and columns with what surrounds each pixel."""
         rows, columns = place
         levels, ends = self._with_a_rim(rows, columns)
