@@ -191,7 +191,8 @@ def store_import(
     """
     doubts = []
     if observed is None:
-        observed = _multi(shapely.convex_hull(shapely.union_all(imported.landslides.geometry)))
+        outlines = imported.landslides.geometry.to_numpy()
+        observed = _multi(shapely.convex_hull(shapely.geometrycollections(outlines)))
         doubts.append(
             Doubt(
                 "partial-coverage",
