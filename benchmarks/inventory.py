@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from multiprocessing.synchronize import Event as Signal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -202,8 +203,11 @@ def survive(settings: Settings, scars: gpd.GeoDataFrame, place: int, loads: int)
     ends = {"stored whole": 0, "nothing stored": 0, "partial or doubled": 0}
     for number in range(loads):
         engine.dispose()
-        writer = FORK.Process(target=_write, args=(settings, about, slides, f"load {number}"))
+        ready = FORK.Event()
+        told = (settings, about, slides, f"load {number}", ready)
+        writer = FORK.Process(target=_write, args=told)
         writer.start()
+        ready.wait()
         time.sleep(dice.uniform(0, 1.3 * usual))
         target = ("writer", "server", "both")[number % 3]
         if target != "writer":
@@ -229,11 +233,17 @@ def survive(settings: Settings, scars: gpd.GeoDataFrame, place: int, loads: int)
 
 
 def _write(
-    settings: Settings, about: tuple[str, UUID, MultiPolygon], slides: gpd.GeoDataFrame, digest: str
+    settings: Settings,
+    about: tuple[str, UUID, MultiPolygon],
+    slides: gpd.GeoDataFrame,
+    digest: str,
+    ready: Signal,
 ) -> None:
     # What the killed server's client has to say is not of interest.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    publish(open_engine(settings), about, slides, digest)
+    engine = open_engine(settings)
+    ready.set()
+    publish(engine, about, slides, digest)
 
 
 def _whole(engine: Engine, event_id: str, digest: str) -> int:

@@ -18,7 +18,8 @@ from sqlalchemy import Connection
 
 from tasks.errors import InventoryError, StoreError
 
-PIECE = 5_000
+# Small, so that the server reads one piece while the next is made.
+PIECE = 2_000
 _CSV = pyarrow.csv.WriteOptions(include_header=False)
 
 
