@@ -18,6 +18,7 @@ from tasks.mapping.windows import Band, WindowPlan, blend_weights, window_starts
 from tasks.publish.products import quantise
 
 Sums = NDArray[np.float32]
+_COLUMNS_AT_ONCE = 1024
 _EMPTY = np.array([0, 0, np.inf, -np.inf, 0], np.float32)[:, None, None]
 
 
@@ -76,13 +77,13 @@ def join(carry: Sums, scores: BandScores, band: Band) -> tuple[NDArray[np.uint8]
 
     Args:
         carry: sums of the rows from `band.start` on that bands above have seen; none at the top.
-        scores: the band's.
+        scores: the band's; its sums are used up.
         band: where it lies.
 
     Returns:
         The final levels of rows `band.start` to `band.following`, and the carry of the next band.
     """
-    above = scores.above.copy()
+    above = np.require(scores.above, requirements="W")
     shared = above[:, : carry.shape[1]]
     shared[:2] += carry[:2]
     if len(shared) > 2:
@@ -91,6 +92,8 @@ def join(carry: Sums, scores: BandScores, band: Band) -> tuple[NDArray[np.uint8]
         shared[4] += carry[4]
     final = band.following - band.start
     done = np.concatenate([levels(above[:, :final]), scores.levels], axis=1)
+    if final == above.shape[1]:
+        return done, scores.below
     return done, np.concatenate([above[:, final:], scores.below], axis=1)
 
 
@@ -105,13 +108,16 @@ def levels(sums: Sums) -> NDArray[np.uint8]:
     The disagreement is the difference between the highest and the lowest score that windows with
     weight gave a pixel; where fewer than two did, it is unknown, not 0.
     """
-    total, weight = sums[:2]
-    with np.errstate(invalid="ignore"):
-        score = quantise(total / weight)
-        if len(sums) == 2:
-            return score[None]
-        low, high, count = sums[2:]
-        return np.stack([score, quantise(np.where(count > 1, high - low, np.nan))])
+    result = np.empty((1 + (len(sums) > 2), *sums.shape[1:]), np.uint8)
+    for left in range(0, sums.shape[2], _COLUMNS_AT_ONCE):
+        part = np.s_[..., left : left + _COLUMNS_AT_ONCE]
+        total, weight, *others = sums[part]
+        with np.errstate(invalid="ignore"):
+            result[0][part] = quantise(total / weight)
+            if others:
+                low, high, count = others
+                result[1][part] = quantise(np.where(count > 1, high - low, np.nan))
+    return result
 
 
 def _add(sums: Sums, score: NDArray[np.float32], share: NDArray[np.float32]) -> None:

@@ -7,7 +7,7 @@ row it was at, which the cluster gives to another.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import dask
 import torch
@@ -25,7 +25,7 @@ def score_on_cluster(
     network: torch.nn.Module,
     bands: Sequence[Band],
     each: Callable[[], None] = lambda: None,
-) -> Iterator[BandScores]:
+) -> Generator[BandScores]:
     """Score rows of windows as `score_bands` does, each by a worker of a cluster.
 
     A job on a GPU asks for the resource `GPU` where workers declare it.

@@ -53,7 +53,7 @@ def score_bands(
     network: torch.nn.Module,
     bands: Sequence[Band],
     each: Callable[[], None] = lambda: None,
-) -> Iterator[BandScores]:
+) -> Generator[BandScores]:
     """Score rows of windows of an image.
 
     One thread reads, one runs the network, and the caller's blends.

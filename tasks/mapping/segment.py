@@ -6,7 +6,8 @@ was stopped, however it ended, is taken up after its last finished row of window
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from hashlib import sha256
 from itertools import count
@@ -26,7 +27,7 @@ from tasks.mapping.windows import Band, WindowPlan, bands, window_starts
 from tasks.publish.products import write_cog
 
 Progress = Callable[[int, int], None]
-Scorer = Callable[[Job, torch.nn.Module, Sequence[Band], Callable[[], None]], Iterator[BandScores]]
+Scorer = Callable[[Job, torch.nn.Module, Sequence[Band], Callable[[], None]], Generator[BandScores]]
 
 # Raised when a change of code changes what the same job gives, so that its rows are not mixed.
 _METHOD_VERSION = 1
@@ -124,9 +125,11 @@ def _score_rows(
 
     left = rows[ledger.bands :]
     carry = no_carry(shape[1], job.disagreement) if ledger.carry is None else ledger.carry
-    for band, scores in zip(left, scorer(job, network, left, each), strict=True):
-        levels, carry = join(carry, scores, band)
-        ledger.add(levels, band.start, carry)
+    with closing(scorer(job, network, left, each)) as scored:
+        for band in left:
+            # No name is given to the scores, which would outlive the making of the next ones.
+            levels, carry = join(carry, next(scored), band)
+            ledger.add(levels, band.start, carry)
 
 
 def _digest(network: torch.nn.Module) -> str:

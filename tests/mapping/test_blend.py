@@ -56,7 +56,8 @@ def test_row_by_row_equals_at_once(height, width, overlap):
         found[:, band.start : band.following] = done
     score, disagreement = at_once(windows, height, width, plan)
     assert np.abs(found[0].astype(int) - score).max() <= 1  # float32 sums against float64
-    np.testing.assert_array_equal(found[1], disagreement)
+    assert np.abs(found[1].astype(int) - disagreement).max() <= 1
+    np.testing.assert_array_equal(found[1] > 0, disagreement > 0)
     np.testing.assert_array_equal(found[0] > 0, ground)
     assert carry.shape[1] == 0
 
@@ -70,6 +71,6 @@ def test_disagreement_is_unknown_where_one_window_looked_and_the_difference_wher
     ]
     (_, found), _ = join(no_carry(112, True), blend_row(row, band, 112, plan, True), band)
     both = slice(52, 60)
-    assert (found[:, both] == quantise(np.float32(0.5))).all()
+    assert (found[:, both] == quantise(np.array([0.5]))).all()
     assert (found[:, :48] == 0).all()
     assert (found[:, 64:] == 0).all()
