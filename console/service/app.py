@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import asyncpg
-from cql2 import Expr
-from fastapi import Depends, FastAPI, HTTPException, Query, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import JSONResponse
@@ -31,6 +30,7 @@ from titiler.core.errors import DEFAULT_STATUS_CODES as RASTER_ERRORS
 from console.service.collections import register_views
 from console.service.etags import conditional
 from console.service.products import product_tiles
+from console.service.questions import well_asked
 
 CONNECTIONS = 8
 # A question that takes longer is too wide to be asked of a service that others use as well.
@@ -76,7 +76,7 @@ def create_app(
     app = FastAPI(title=title, lifespan=lifespan, **pages)
     _update_openapi(app)
     views = Endpoints(title=title, with_tiles_viewer=False)
-    app.include_router(views.router, dependencies=[Depends(_well_asked)])
+    app.include_router(views.router, dependencies=[Depends(well_asked)])
     app.include_router(product_tiles(products))
     app.add_exception_handler(asyncpg.QueryCanceledError, _too_wide)
     add_exception_handlers(app, RASTER_ERRORS | FEATURE_ERRORS)
@@ -90,17 +90,6 @@ def create_app(
 async def _read_only(connection: asyncpg.Connection[Any]) -> None:
     """Refuse writes whatever the role may do; tipg's own functions are made before this."""
     await connection.execute("SET default_transaction_read_only = on")
-
-
-def _well_asked(
-    bbox: str | None = None, question: Annotated[str | None, Query(alias="filter")] = None
-) -> None:
-    """Tell who asks what cannot be read; tipg takes it for a fault of its own."""
-    try:
-        [float(side) for side in bbox.split(",")] if bbox else []
-        Expr(question) if question else None
-    except Exception as error:
-        raise HTTPException(400, f"this question cannot be read: {error}") from error
 
 
 def _too_wide(_: Request, __: Exception) -> JSONResponse:

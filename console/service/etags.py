@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from hashlib import blake2b
+from typing import cast
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -19,8 +20,9 @@ async def conditional(request: Request, call_next: Next) -> Response:
     answer = await call_next(request)
     if request.method != "GET" or answer.status_code != 200:
         return answer
-    assert isinstance(answer, StreamingResponse) or hasattr(answer, "body_iterator")
-    body = b"".join([part async for part in answer.body_iterator])
+    # Starlette hands every answer on as a stream.
+    stream = cast(StreamingResponse, answer).body_iterator
+    body = b"".join([cast(bytes, part) async for part in stream])
     tag = f'W/"{blake2b(body, digest_size=12).hexdigest()}"'
     headers = {"ETag": tag, "Cache-Control": CACHE}
     known = request.headers.get("if-none-match", "")

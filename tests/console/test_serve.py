@@ -7,7 +7,6 @@ import time
 import geopandas as gpd
 import httpx
 import numpy as np
-import psycopg
 import pytest
 import rasterio
 import uvicorn
@@ -228,19 +227,55 @@ def test_no_other_file_is_read(service, score, path):
     assert b"root:" not in answer.content
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        "set_config('role', 'scarp_owner', false) = 'x'",
+        "number > 0 AND (kind = 'x' OR NOT pg_sleep(60) IS NULL)",
+        "S_INTERSECTS(pg_read_file('/etc/passwd'), POINT(1 2))",
+        '{"op": "=", "args": [{"op": "pg_sleep", "args": [60]}, 1]}',
+    ],
+)
+@pytest.mark.parametrize("where", [f"{LANDSLIDES}/items", f"{TILES}/9/1/1"])
+def test_a_filter_calls_no_function_of_the_database(service, question, where):
+    language = "cql2-json" if question.startswith("{") else "cql2-text"
+    answer = service.get(where, params={"filter": question, "filter-lang": language})
+    assert answer.status_code == 400
+    assert "may not use" in answer.json()["detail"]
+
+
+def test_a_filter_may_compare_and_look_at_the_ground(service):
+    box = "S_INTERSECTS(geom, POLYGON((11 44, 12 44, 12 45, 11 45, 11 44)))"
+    question = f"{box} AND CASEI(kind) = CASEI('LANDSLIDE') AND number BETWEEN 1 AND 5"
+    answer = service.get(f"{LANDSLIDES}/items", params={"filter": question})
+    assert answer.json()["numberMatched"] == 5
+
+
 @pytest.mark.parametrize("verb", ["POST", "PUT", "PATCH", "DELETE"])
 def test_nothing_is_written_through_it(service, verb):
     for path in ("/collections", f"{LANDSLIDES}/items", f"{LANDSLIDES}/items/1"):
         assert service.request(verb, path).status_code in (404, 405)
 
 
-def test_its_connections_could_not_write_if_they_would(service, settings):
+def test_its_connections_could_not_write_if_they_would(settings):
+    import asyncio
+
+    import asyncpg
+
+    from console.service.app import SESSION
     from infra.roles import role_url
 
-    with psycopg.connect(role_url(settings, "reader")) as connection:
-        for statement in ("DELETE FROM scarp.landslide", "SELECT * FROM scarp.landslide LIMIT 1"):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
-                connection.execute(statement)
+    async def tried(statement):
+        connection = await asyncpg.connect(role_url(settings, "reader"), server_settings=SESSION)
+        try:
+            return await connection.fetchval(statement)
+        finally:
+            await connection.close()
+
+    assert asyncio.run(tried("SELECT current_user")) == "scarp_reader"
+    for statement in ("DELETE FROM scarp.landslide", "SELECT id FROM scarp.landslide LIMIT 1"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            asyncio.run(tried(statement))
 
 
 def test_a_port_that_is_taken_is_one_sentence(service, scarp):
