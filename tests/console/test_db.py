@@ -34,6 +34,18 @@ def test_psql_takes_the_url_it_prints(scarp_db):
     assert "(0 rows)" in done.stdout and "area_m2" in done.stdout
 
 
+def test_the_readers_url_reads_views_and_no_tables(scarp_db):
+    url = scarp_db("url", "--role", "reader").stdout.strip()
+    for relation, allowed in (("v_landslides", True), ("landslide", False)):
+        command = ["psql", url, "-c", f"select count(*) from scarp.{relation}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode == 0) is allowed, done.stderr
+
+
+def test_the_description_names_every_view(scarp_db):
+    assert "### `scarp.v_landslides`" in scarp_db("describe").stdout
+
+
 def test_status_is_json_for_machines_and_names_no_password(scarp_db, settings, monkeypatch):
     url, passfile = settings.database_url.split("?passfile=")
     password = Path(unquote(passfile)).read_text().strip().split(":")[-1]
