@@ -88,6 +88,8 @@ def migrate(engine: Engine) -> None:
     with engine.begin() as connection:
         # One process migrates; another that comes meanwhile waits here and finds the work done.
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('scarp migrations'))"))
+        if current_revision(connection) == known[-1]:
+            return
         _require_postgis(connection)
         upgrade(connection)
         grant_roles(connection)
