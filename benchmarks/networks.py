@@ -34,7 +34,7 @@ from models.selective_scan import using
 THREADS = 2
 SIZES = (256, 512, 768, 1024, 1536, 2048)
 DRAWN_SIZES = (256, 512, 1024, 2048)
-PATIENCE_S = 30  # after a size that took longer, a network's larger ones are left out
+PATIENCE_S = 6  # after a size that took longer, a network's larger ones are left out
 QUICK = (64, 96, 128)
 DRAWN = ("ldm-net", "vmamba", "scgc-net-base", "segformer-b4", "upernet-swin-small")
 
