@@ -12,8 +12,8 @@ from tests.conftest import EXAMPLE
 WORKING = {"numba", "torch", "scipy", "pandas", "geopandas", "rasterio", "shapely", "odc"}
 # What neither a command line nor mapping one image needs.
 ELSEWHERE = {
-    "torch._dynamo", "sympy", "alembic", "fastapi", "httpx", "matplotlib", "monai", "planet", "prefect", "psycopg", "pystac",
-    "pystac_client", "sklearn", "sqlalchemy", "transformers",
+    "torch._dynamo", "sympy", "alembic", "fastapi", "httpx", "matplotlib", "monai", "planet",
+    "prefect", "psycopg", "pystac", "pystac_client", "sklearn", "sqlalchemy", "transformers",
 }  # fmt: skip
 
 SHOW_IMPORTS = """
