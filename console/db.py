@@ -94,8 +94,12 @@ def describe() -> None:
     from infra.schema import open_engine
     from infra.settings import Settings
 
-    with open_engine(Settings()).connect() as connection:
-        typer.echo(describe_views(connection), nl=False)
+    engine = open_engine(Settings())
+    try:
+        with engine.connect() as connection:
+            typer.echo(describe_views(connection), nl=False)
+    finally:
+        engine.dispose()
 
 
 @app.command()
