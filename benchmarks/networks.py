@@ -3,8 +3,9 @@
     python benchmarks/networks.py            # on a machine that does nothing else meanwhile
     python benchmarks/networks.py --quick    # small images, to see that it runs, into a temporary
                                              # folder instead of benchmarks/results
+    python benchmarks/networks.py --draw     # the figure alone
 
-Writes networks.json and networks.png. Times that are compared are taken in turns, so that a slower
+Writes networks.json, networks_by_size.json and networks.png. Times that are compared are taken in turns, so that a slower
 machine, or a busy one, moves both. Growth is measured in a fresh process a size, where no buffer is
 left from before.
 """
@@ -118,22 +119,24 @@ def main() -> None:
     """Run all of it, or a quick look."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small images, to see that it runs")
-    quick = parser.parse_args().quick
+    parser.add_argument("--draw", action="store_true", help="only costs over sizes")
+    asked = parser.parse_args()
     torch.set_num_threads(THREADS)
     about = record.machine() | {"threads": THREADS, "torch": torch.__version__}
-    sizes, drawn = (QUICK, QUICK) if quick else (SIZES, DRAWN_SIZES)
-    results: dict[str, Any] = {
-        "machine": about,
-        "compare": compare(64 if quick else 512, rounds=2 if quick else 7),
-        "growth": growth("ldm-net", sizes),
-    }
-    print(json.dumps(results, indent=2))
-    if not quick:
-        print("written to", record.write("networks", results))
-    folder = Path(tempfile.mkdtemp()) if quick else record.RESULTS
-    results["profiles"] = [asdict(row) for row in draw(DRAWN, drawn, folder / "networks.png")]
-    if not quick:
-        record.write("networks", results)
+    folder = Path(tempfile.mkdtemp()) if asked.quick else record.RESULTS
+    if not asked.draw:
+        results = {
+            "machine": about,
+            "compare": compare(64 if asked.quick else 512, rounds=2 if asked.quick else 7),
+            "growth": growth("ldm-net", QUICK if asked.quick else SIZES),
+        }
+        print(json.dumps(results, indent=2))
+        if not asked.quick:
+            print("written to", record.write("networks", results))
+    drawn = draw(DRAWN, QUICK if asked.quick else DRAWN_SIZES, folder / "networks.png")
+    if not asked.quick:
+        costs = {"machine": about, "profiles": [asdict(row) for row in drawn]}
+        print("written to", record.write("networks_by_size", costs))
 
 
 if __name__ == "__main__":
