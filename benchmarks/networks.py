@@ -5,9 +5,9 @@
                                              # folder instead of benchmarks/results
     python benchmarks/networks.py --draw     # the figure alone
 
-Writes networks.json, networks_by_size.json and networks.png. Times that are compared are taken in turns, so that a slower
-machine, or a busy one, moves both. Growth is measured in a fresh process a size, where no buffer is
-left from before.
+Writes networks.json, networks_by_size.json and networks.png. Times that are compared are taken in
+turns, so that a slower machine, or a busy one, moves both. Growth is measured in a fresh process a
+size, where no buffer is left from before.
 """
 
 from __future__ import annotations
