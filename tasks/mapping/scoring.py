@@ -17,7 +17,7 @@ from models.cards import Card
 from tasks.errors import BadInputError
 from tasks.mapping.ahead import ahead
 from tasks.mapping.blend import BandScores, ScoredWindow, blend_row
-from tasks.mapping.memory import return_freed_memory
+from tasks.mapping.memory import reuse_freed_memory
 from tasks.mapping.source import Normaliser, Statistics, open_source
 from tasks.mapping.windows import Band, WindowPlan, window_starts
 
@@ -74,7 +74,7 @@ def score_bands(
     """
     with open_source(job.image, job.card) as source:
         width = source.dataset.width
-    return_freed_memory()
+    reuse_freed_memory()
     scored = ahead(_score(job, network, ahead(_read(job, bands), _READ_AHEAD)), _SCORED_AHEAD)
     windows = (window for batch in scored for window in batch)
     columns = len(window_starts(width, job.plan))
