@@ -37,7 +37,7 @@ SIZES = (256, 512, 768, 1024, 1536, 2048)
 DRAWN_SIZES = (256, 512, 1024, 2048)
 PATIENCE_S = 6  # after a size that took longer, a network's larger ones are left out
 QUICK = (64, 96, 128)
-DRAWN = ("ldm-net", "vmamba", "scgc-net-base", "segformer-b4", "upernet-swin-small")
+DRAWN = ("ldm-net", "vmamba", "scgc-net-base", "segformer-b4")
 
 
 def in_turns(networks: dict[str, nn.Module], size: int, rounds: int) -> dict[str, Measurement]:
