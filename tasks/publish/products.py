@@ -120,7 +120,8 @@ def room_for(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError) as error:
+        # GDAL's errors carry no errno; the part written so far still fills the disk at this point.
         full = shutil.disk_usage(path.parent).free < FULL_DISK_BYTES
         raise storage_error(path, OSError(errno.ENOSPC, "") if full else error) from error
 
@@ -166,12 +167,13 @@ def write_cog(
             pass
     except RasterioIOError as error:
         raise RasterError(f"{source} is not a raster that can be published: {error}") from error
-    with written_aside(destination) as aside, rasterio.Env(GDAL_CACHEMAX=COG_CACHE_BYTES):
-        try:
-            _copy_as_cog(source, aside, tags, overview_resampling)
-            _read_through(aside)
-        except (RasterioError, CPLE_BaseError) as error:
-            raise _copy_error(source, destination, error) from error
+    with (
+        written_aside(destination) as aside,
+        rasterio.Env(GDAL_CACHEMAX=COG_CACHE_BYTES),
+        room_for(destination),
+    ):
+        _copy_as_cog(source, aside, tags, overview_resampling)
+        _read_through(aside)
     return destination
 
 
@@ -198,10 +200,3 @@ def _read_through(cog: Path) -> None:
     with rasterio.open(cog) as dataset:
         for _, window in dataset.block_windows(1):
             dataset.read(window=window)
-
-
-def _copy_error(source: Path, destination: Path, error: Exception) -> StorageError:
-    # GDAL's errors carry no errno; the part written so far still fills the disk at this point.
-    if shutil.disk_usage(destination.parent).free < FULL_DISK_BYTES:
-        return storage_error(destination, OSError(errno.ENOSPC, str(error)))
-    return StorageError(f"could not write {destination} from {source}: {error}")
