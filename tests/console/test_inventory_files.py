@@ -135,3 +135,13 @@ def test_the_quality_of_an_inventory_is_told_and_drawn(registered, tmp_path):
     told = json.loads(registered(*words, "--json")[1])
     assert told["mapping"]["error"] == pytest.approx(1, abs=0.1)
     assert told["result"]["quality"]["count"] == 30
+
+
+def test_the_choices_offered_are_those_the_store_and_the_exports_know():
+    from typing import get_args
+
+    from console import inventory_files
+    from tasks.inventory import export_profiles, tables
+
+    assert get_args(inventory_files.Kind) == get_args(tables.LandslideKind)
+    assert get_args(inventory_files.Profile) == get_args(export_profiles.Profile)
