@@ -35,6 +35,19 @@ class EventError(BadInputError):
     """An event's field is missing, malformed or contradicts another."""
 
 
+class FeedError(BadInputError):
+    """A feed cannot be read or is not what it must be; `status` is the HTTP status, if any."""
+
+    def __init__(self, sentence: str, status: int | None = None) -> None:
+        """Keep the status of an answer beside the sentence about it."""
+        super().__init__(sentence)
+        self.status = status
+
+
+class RulesError(BadInputError):
+    """A rules file cannot be read, or a rule of it makes no sense."""
+
+
 class AreaError(BadInputError):
     """An area of interest is not a valid area on the ground."""
 

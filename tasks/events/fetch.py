@@ -1,0 +1,124 @@
+"""Fetching a feed politely: what did not change is not sent again, no host is trusted blindly."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import httpx
+
+from tasks.errors import FeedError, TransientError
+from tasks.events.reports import WatchState
+
+TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+MAX_BYTES = 200 << 20
+USER_AGENT = "scarp (landslide event response)"
+_WORTH_ANOTHER_TRY = {408, 425, 429}
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a URL held: `content` is None where it is what the state already knew."""
+
+    content: bytes | None
+    state: WatchState
+
+
+def fetch(url: str, state: WatchState, now: datetime) -> Fetched:
+    """Read a feed over HTTP(S) or from a local file, unless it is as it was at the last look.
+
+    Args:
+        url: `http(s)://`, `file://` or a path.
+        state: of the last look at this URL.
+        now: the watcher's clock.
+
+    Returns:
+        The bytes, and the state to keep once they are dealt with.
+
+    Raises:
+        TransientError: no connection, a timeout, or HTTP 408, 425, 429 or 5xx.
+        FeedError: another HTTP error, too large, or no such file.
+    """
+    if urlsplit(url).scheme in ("http", "https"):
+        return _fetch_http(url, state, now)
+    content = _read_file(url)
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    seen = replace(state, url=url, etag=digest, looked_at=now)
+    return Fetched(None if digest == state.etag else content, seen)
+
+
+def may_follow(href: str, feed_url: str, allowed_hosts: Collection[str] = ()) -> bool:
+    """Whether a link found in a feed leads to the feed's own host, or one the operator allowed."""
+    there, here = urlsplit(href), urlsplit(feed_url)
+    if there.scheme not in ("http", "https"):
+        return False
+    same = (there.hostname, there.port) == (here.hostname, here.port)
+    return same or there.hostname in set(allowed_hosts)
+
+
+def download(url: str, destination: Path) -> None:
+    """Fetch a file to a path that does not exist yet; it appears whole or not at all.
+
+    Raises:
+        TransientError: as `fetch`.
+        FeedError: as `fetch`.
+    """
+    content = fetch(url, WatchState(url), datetime.min).content
+    assert content is not None
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    aside = destination.with_name(f".part-{destination.name}")
+    aside.write_bytes(content)
+    aside.rename(destination)
+
+
+def _fetch_http(url: str, state: WatchState, now: datetime) -> Fetched:
+    headers = {"User-Agent": USER_AGENT}
+    if state.etag:
+        headers["If-None-Match"] = state.etag
+    if state.last_modified:
+        headers["If-Modified-Since"] = state.last_modified
+    try:
+        with httpx.stream(
+            "GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=False
+        ) as answer:
+            if answer.status_code == httpx.codes.NOT_MODIFIED:
+                return Fetched(None, replace(state, url=url, looked_at=now))
+            _check_status(url, answer)
+            content = b""
+            for part in answer.iter_bytes():
+                content += part
+                if len(content) > MAX_BYTES:
+                    raise FeedError(f"{url} sends more than {MAX_BYTES >> 20} MB; is it a feed?")
+    except httpx.TransportError as error:
+        raise TransientError(f"{url} cannot be reached: {error or type(error).__name__}") from error
+    except (httpx.InvalidURL, httpx.HTTPError) as error:
+        raise FeedError(f"{url} cannot be read: {error}") from error
+    tags = {"etag": "etag", "last_modified": "last-modified"}
+    kept = {name: answer.headers.get(header, "") for name, header in tags.items()}
+    return Fetched(content, replace(state, url=url, looked_at=now, **kept))
+
+
+def _check_status(url: str, answer: httpx.Response) -> None:
+    status = f"HTTP {answer.status_code} {answer.reason_phrase}".strip()
+    if answer.status_code in _WORTH_ANOTHER_TRY or answer.is_server_error:
+        raise TransientError(f"{url} answers {status}; try again later")
+    if answer.is_redirect:
+        elsewhere = answer.headers.get("location", "nowhere")
+        raise FeedError(f"{url} answers {status} to {elsewhere}; give the feed's own address")
+    if not answer.is_success:
+        raise FeedError(f"{url} answers {status}; give the address of a feed", answer.status_code)
+
+
+def _read_file(url: str) -> bytes:
+    path = Path(url2pathname(urlsplit(url).path)) if url.startswith("file:") else Path(url)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FeedError(
+            f"{url} cannot be read: {error.strerror or error}; give a feed's URL or file"
+        ) from error
