@@ -12,7 +12,7 @@ from rasterio.features import geometry_mask, rasterize
 from shapely.geometry import MultiPolygon
 
 from tasks.errors import SamplingError
-from tasks.susceptibility.factors import FactorStack
+from tasks.susceptibility.stack import FactorStack
 
 FEW_LANDSLIDES = 20  # below this the caller stores a doubt
 LEAST_LANDSLIDES = 5  # one for each fold
@@ -29,7 +29,7 @@ class Samples:
     `x` is float32 (n, factors) without NaN, in the order of `names`; `y` is True where the ground
     failed; `easting` and `northing` are cell centres in metres; `landslide` is the row number of
     the landslide a presence lies in and `ABSENCE` for absences, so that folds can keep a landslide
-    together.
+    together. `categorical` names the factors whose values are numbers of classes, not amounts.
     """
 
     names: tuple[str, ...]
@@ -38,6 +38,7 @@ class Samples:
     easting: NDArray[np.float64]
     northing: NDArray[np.float64]
     landslide: NDArray[np.int64]
+    categorical: frozenset[str] = frozenset()
 
     @property
     def landslides(self) -> int:
@@ -76,7 +77,7 @@ def draw_samples(
             known terrain.
     """
     random = np.random.default_rng(seed)
-    grid, known = stack.geobox, stack.known
+    grid, known = stack.geobox, stack.known()
     outlines = landslides.geometry.to_crs(str(grid.crs))
     numbers = _landslide_numbers(outlines, grid)
     presences = _presences(np.where(known, numbers, ABSENCE), random)
@@ -148,7 +149,7 @@ def _samples(
     failed = np.arange(len(cells)) < presences
     return Samples(
         names=stack.names,
-        x=stack.values[:, rows, cols].T.copy(),
+        x=stack.at(rows, cols),
         y=failed,
         easting=easting,
         northing=northing,
