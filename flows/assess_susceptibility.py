@@ -11,7 +11,7 @@ from uuid import UUID
 
 from prefect import flow
 
-from flows.options import ResponseOptions
+from flows.options import SusceptibilityOptions
 from flows.progress import report
 from flows.runs import failure_recorded, recorded_run
 from flows.steps import step
@@ -22,10 +22,11 @@ from tasks.events.registry import find_aoi
 from tasks.imagery.rasters import file_sha256
 from tasks.inventory.runs import finish_run
 from tasks.inventory.store import StoredInventory, get_inventory, read_landslides, read_screened
-from tasks.susceptibility.factors import FactorStack, derive_factors
+from tasks.susceptibility.factors import derive_factors
 from tasks.susceptibility.fit import MODEL, Validation, cross_validate, fit_forest
 from tasks.susceptibility.predict import predict_map
 from tasks.susceptibility.sampling import FEW_LANDSLIDES, Samples, draw_samples
+from tasks.susceptibility.stack import FactorStack
 from tasks.susceptibility.store import (
     StoredSusceptibility,
     find_susceptibility,
@@ -61,7 +62,7 @@ class Fitted:
 
 @flow(name=NAME)
 def assess_susceptibility(
-    event_id: str, options: ResponseOptions, version: int | None = None
+    event_id: str, options: SusceptibilityOptions, version: int | None = None
 ) -> Assessed:
     """Fit, score and map susceptibility from an inventory version, by default the published one.
 
@@ -114,7 +115,7 @@ def fit_and_map(
     world: World,
     inventory: StoredInventory,
     aoi: AreaOfInterest,
-    options: ResponseOptions,
+    options: SusceptibilityOptions,
     provenance: Provenance,
 ) -> Fitted:
     """Derive factors, draw samples, validate, fit and predict.
@@ -128,7 +129,8 @@ def fit_and_map(
         landslides = read_landslides(connection, inventory.id)
         screened = read_screened(connection, inventory.id)
     steps = partial(report, "susceptibility", total=4)
-    stack = derive_factors(options.dem, aoi.geometry)
+    work = world.work(inventory.event_id, provenance.digest)
+    stack = derive_factors(options.dem, aoi.geometry, work / "factors.tif")
     steps(done=1)
     # What a network and a screen call by different names teaches neither.
     sure = as_multipolygon(inventory.observed - screened.union_all())
@@ -137,7 +139,7 @@ def fit_and_map(
     steps(done=2)
     forest = fit_forest(samples, options.seed)
     steps(done=3)
-    path = world.work(inventory.event_id, provenance.digest) / "susceptibility.tif"
+    path = work / "susceptibility.tif"
     tags = {"SCARP_EVENT": inventory.event_id, "SCARP_DIGEST": provenance.digest}
     predict_map(forest, stack, path, tags)
     steps(done=4)

@@ -8,6 +8,49 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from tasks.mapping.screens import parse_screens
 from tasks.mapping.volume import VolumeRelation
+from tasks.susceptibility.schemes import Scheme, find_scheme
+
+
+class SusceptibilityOptions(BaseModel):
+    """Parameters of `assess_susceptibility`; what is None is as the sampling scheme has it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dem: Path | None = Field(None, description="elevation raster in metres")
+    factors: Path | None = Field(None, description="TOML file that names further factors")
+    model: str = Field("rf", description="name of the model")
+    sampling: str = Field("scarp", description="named sampling scheme")
+    presence: str | None = Field(
+        None, description="cells that stand for a landslide: all, highest, centroid or how many"
+    )
+    ratio: float | None = Field(None, gt=0, le=200, description="absences for each presence")
+    buffer_m: float | None = Field(None, ge=0, description="absences keep this far from landslides")
+    least_slope_deg: float | None = Field(
+        None, ge=0, lt=90, description="absences lie on slopes at least this steep"
+    )
+    strata: str | None = Field(None, description="spread absences over slope, elevation or none")
+    classes: str = Field("natural", description="natural, quantiles, or breaks as 0.2,0.4,0.6,0.8")
+    learn_from: tuple[str, ...] = Field(
+        (), description="past events to learn from, for an event that is not mapped yet"
+    )
+    seed: int = Field(0, ge=0, description="seed of sampling, folds and model")
+
+    @model_validator(mode="after")
+    def _scheme_is_known(self) -> SusceptibilityOptions:
+        self.scheme  # noqa: B018
+        return self
+
+    @property
+    def scheme(self) -> Scheme:
+        """The sampling scheme, with what was asked otherwise."""
+        return find_scheme(
+            self.sampling,
+            presence=self.presence,
+            ratio=self.ratio,
+            buffer_m=self.buffer_m,
+            least_slope_deg=self.least_slope_deg,
+            strata=self.strata,
+        )
 
 
 class ResponseOptions(BaseModel):
@@ -36,10 +79,19 @@ class ResponseOptions(BaseModel):
         (), description="what may set an outline aside, such as slope=5; asked in this order"
     )
     window_px: int = Field(512, ge=32, description="side of the square the network reads at once")
-    seed: int = Field(0, description="seed of sampling and of the forest")
+    seed: int = Field(0, ge=0, description="seed of sampling and of the forest")
+    factors: Path | None = Field(None, description="TOML file that names further factors")
+    model: str = Field("rf", description="susceptibility model")
     out: Path | None = Field(None, description="folder of the products")
 
     @model_validator(mode="after")
     def _screens_can_be_asked(self) -> ResponseOptions:
         parse_screens(self.screens, self.dem)
         return self
+
+    @property
+    def susceptibility(self) -> SusceptibilityOptions:
+        """What is asked of the susceptibility map."""
+        return SusceptibilityOptions(
+            dem=self.dem, factors=self.factors, model=self.model, seed=self.seed
+        )

@@ -35,7 +35,7 @@ def respond(event_id: str, options: ResponseOptions) -> Response:
         ScarpError: see `tasks.errors`; what was finished before stays and is not redone.
     """
     mapped = map_landslides(event_id, options)
-    assessed = assess_susceptibility(event_id, options, mapped.inventory.version)
+    assessed = assess_susceptibility(event_id, options.susceptibility, mapped.inventory.version)
     folder = options.out or open_world().products(event_id)
     report = step(publish_products)(mapped, assessed, folder)
     return Response(mapped, assessed, folder, report)

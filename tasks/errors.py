@@ -8,7 +8,8 @@ ScarpError                      the one base; `scarp` prints its sentence and ex
 │   ├── RasterError             an image or DEM is missing, truncated or not georeferenced
 │   ├── InventoryError          a polygon file or an inventory named cannot be used
 │   │   └── ReviewConflictError somebody else reviewed the landslide meanwhile
-│   └── ScreenError             a screen is misspelt or its layer cannot be used
+│   ├── ScreenError             a screen is misspelt or its layer cannot be used
+│   └── AssessmentError         a model, scheme or class of susceptibility is misspelt or impossible
 ├── NoImageryError              no usable scene sees the area of interest
 ├── SamplingError               too little ground or too few landslides to fit a model
 ├── StorageError                the disk is full or a folder cannot be written
@@ -70,6 +71,10 @@ class ReviewConflictError(InventoryError):
 
 class ScreenError(BadInputError):
     """A screen is misspelt, or the layer it names cannot be used."""
+
+
+class AssessmentError(BadInputError):
+    """A model, sampling scheme or classes asked of a susceptibility map are not to be had."""
 
 
 class NoImageryError(ScarpError):

@@ -13,7 +13,7 @@ from rio_cogeo import cog_validate
 from flows.assess_susceptibility import assess_susceptibility
 from flows.import_inventory import PolygonSource, import_inventory
 from flows.map_landslides import map_landslides
-from flows.options import ResponseOptions
+from flows.options import ResponseOptions, SusceptibilityOptions
 from flows.products import PRODUCTS
 from flows.respond import respond
 from tasks.errors import NoImageryError, RasterError, ScreenError
@@ -153,9 +153,7 @@ def test_a_dem_of_half_the_area_gives_half_a_map_and_a_doubt(registered, options
     with rasterio.open(tmp_path / "half.tif", "w", **profile) as raster:
         raster.write(half, 1)
     import_inventory(EVENT, PolygonSource(EXAMPLE / "landslides.gpkg"), publish=True)
-    assessed = assess_susceptibility(
-        EVENT, options.model_copy(update={"dem": tmp_path / "half.tif"})
-    )
+    assessed = assess_susceptibility(EVENT, SusceptibilityOptions(dem=tmp_path / "half.tif"))
     assert "dem-partial" in [doubt.code for doubt in assessed.susceptibility.doubts]
     with rasterio.open(assessed.susceptibility.path) as raster:
         known = raster.read(1) > 0
@@ -209,7 +207,7 @@ def test_what_a_screen_set_aside_teaches_susceptibility_nothing(registered, opti
         return draw_samples(landslides, observed, *rest, **options)
 
     monkeypatch.setattr(module, "draw_samples", draw)
-    assert assess_susceptibility(EVENT, screened).susceptibility
+    assert assess_susceptibility(EVENT, screened.susceptibility).susceptibility
     with registered.engine.connect() as connection:
         aside = read_screened(connection, inventory.id).union_all()
     (ground,) = drawn_from
