@@ -29,6 +29,7 @@ from tasks.imagery.mosaic import prepare_mosaic
 from tasks.imagery.rasters import file_sha256
 from tasks.imagery.select import choose_before, choose_scenes, imagery_doubts
 from tasks.imagery.sources import find_scenes
+from tasks.inventory.carry import carry_over, plan_carry_over
 from tasks.inventory.runs import finish_run, record_judgements
 from tasks.inventory.store import StoredInventory, find_inventory, store_inventory
 from tasks.mapping.attributes import measure, with_scenes
@@ -258,6 +259,7 @@ def outline(
         *screen_doubts(record),
     ]
     with world.engine.begin() as connection:
+        reviews = plan_carry_over(connection, event.id, landslides, mosaic.observed)
         inventory = store_inventory(
             connection,
             event_id=event.id,
@@ -269,10 +271,11 @@ def outline(
             observed=mosaic.observed,
             scenes=mosaic.scenes,
             landslides=landslides,
-            doubts=doubts,
+            doubts=[*doubts, *reviews.doubts],
             publish=True,
             screens=record,
         )
+        carry_over(connection, inventory.id, reviews)
         record_judgements(connection, run_id, judgements)
         found_any = inventory.landslide_count > 0
         finish_run(connection, run_id, "succeeded" if found_any else "succeeded_empty")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from flows.runs import recorded_run
 from flows.world import open_world
 from tasks.errors import InventoryError, ReviewConflictError
+from tasks.inventory.carry import REVIEWED
 from tasks.inventory.review import hold, progress
 from tasks.inventory.runs import finish_run
 from tasks.inventory.store import (
@@ -19,7 +20,6 @@ from tasks.inventory.store import (
 from tasks.types import Provenance
 
 NAME = "publish-reviews"
-METHOD = "reviewed"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def publish_reviews(event_id: str, version: int | None = None) -> StoredInventor
             event_id=event_id,
             run_id=run_id,
             digest=provenance.digest,
-            method=METHOD,
+            method=REVIEWED,
             threshold=reviewed.threshold,
             minimum_mapping_unit_m2=reviewed.minimum_mapping_unit_m2,
             observed=reviewed.observed,

@@ -163,6 +163,7 @@ class Doubt:
         "few-landslides",
         "outlines-mended",
         "screen-not-run",
+        "reviews-left",
     ]
     text: str
 

@@ -71,6 +71,36 @@ def find(connection: Connection, inventory_id: UUID, numbers: Sequence[int]) -> 
     ]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What stands of a landslide, and who said so; `outline` is None unless a reviewer drew it."""
+
+    number: int
+    state: ReviewOutcome
+    made_from: tuple[int, ...]
+    outline: BaseGeometry | None
+    kind: str | None
+    reviewer: str
+    comment: str
+    reviewed_at: datetime
+
+
+def standing(connection: Connection, inventory_id: UUID) -> list[Outcome]:
+    """The current outcomes of an inventory, by number; what was undone or replaced has none."""
+    query = text(
+        "SELECT outcome.number, outcome.state, outcome.made_from, ST_AsBinary(outcome.geom), "
+        "outcome.kind, review.reviewer, review.comment, review.reviewed_at "
+        "FROM scarp.review_outcome AS outcome JOIN scarp.review ON review.id = outcome.given_by "
+        "WHERE outcome.inventory_id = :inventory_id AND outcome.current "
+        "AND outcome.state <> 'replaced' ORDER BY outcome.number"
+    )
+    rows = connection.execute(query, {"inventory_id": inventory_id})
+    return [
+        Outcome(number, state, tuple(made_from), outline and shapely.from_wkb(outline), *rest)
+        for number, state, made_from, outline, *rest in rows
+    ]
+
+
 def new_numbers(connection: Connection, inventory_id: UUID, count: int) -> list[int]:
     """Numbers that no landslide of the inventory has or had."""
     highest = [
