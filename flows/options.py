@@ -92,6 +92,5 @@ class ResponseOptions(BaseModel):
     @property
     def susceptibility(self) -> SusceptibilityOptions:
         """What is asked of the susceptibility map."""
-        return SusceptibilityOptions(
-            dem=self.dem, factors=self.factors, model=self.model, seed=self.seed
-        )
+        shared = ("dem", "factors", "model", "seed")
+        return SusceptibilityOptions.model_validate({name: getattr(self, name) for name in shared})
