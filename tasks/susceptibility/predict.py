@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +21,10 @@ from tasks.publish.products import (
     scratch_beside,
     write_cog,
 )
-from tasks.susceptibility.factors import FactorStack
+from tasks.susceptibility.stack import FactorStack
 
 CLASSES = 5
 _BAND_CELLS = 1 << 19
-_THREADS = 2
 
 
 def predict_map(
@@ -51,7 +48,7 @@ def predict_map(
     Raises:
         StorageError: `path` cannot be written.
     """
-    levels = np.concatenate(list(_levels(forest, stack)))
+    levels = _levels(forest, stack)
     bounds = natural_breaks(np.bincount(levels.ravel(), minlength=256))
     classes = np.where(levels == SCORE_NODATA, 0, np.searchsorted(bounds, levels) + 1)
     shares = [round((bound - 1) * SCORE_SCALE, 3) for bound in bounds.tolist()]
@@ -91,13 +88,12 @@ def natural_breaks(histogram: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.sort([present[means.labels_ == label].max() for label in range(CLASSES)])
 
 
-def _levels(forest: RandomForestClassifier, stack: FactorStack) -> Iterator[NDArray[np.uint8]]:
-    """Quantised probability of each band of rows."""
-    rows, cols = stack.geobox.shape
-    height = max(1, _BAND_CELLS // cols)
-    bands = (stack.values[:, top : top + height] for top in range(0, rows, height))
-    with ThreadPoolExecutor(_THREADS) as pool:
-        yield from pool.map(lambda band: quantise(_probability(forest, band)), bands)
+def _levels(forest: RandomForestClassifier, stack: FactorStack) -> NDArray[np.uint8]:
+    """Quantised probability of every cell, (rows, cols)."""
+    levels = np.empty(stack.geobox.shape, np.uint8)
+    for window, factors in stack.blocks(_BAND_CELLS):
+        levels[window.toslices()] = quantise(_probability(forest, factors))
+    return levels
 
 
 def _probability(forest: RandomForestClassifier, band: NDArray[np.float32]) -> NDArray[np.floating]:

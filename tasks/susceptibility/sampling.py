@@ -12,7 +12,7 @@ from rasterio.features import geometry_mask, rasterize
 from shapely.geometry import MultiPolygon
 
 from tasks.errors import SamplingError
-from tasks.susceptibility.factors import FactorStack
+from tasks.susceptibility.stack import FactorStack
 
 FEW_LANDSLIDES = 20  # below this the caller stores a doubt
 LEAST_LANDSLIDES = 5  # one for each fold

@@ -7,8 +7,9 @@ import geopandas as gpd
 import pytest
 from shapely.geometry import MultiPolygon, box
 
-from tasks.susceptibility.factors import FactorStack, derive_factors
+from tasks.susceptibility.factors import derive_factors
 from tasks.susceptibility.sampling import Samples, draw_samples
+from tasks.susceptibility.stack import FactorStack
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "emilia_romagna_2023"
@@ -24,23 +25,25 @@ class Place:
 
 
 @pytest.fixture(scope="session")
-def example() -> Place:
+def example(tmp_path_factory: pytest.TempPathFactory) -> Place:
     (outline,) = gpd.read_file(EXAMPLE / "aoi.geojson").geometry
     aoi = MultiPolygon([outline])
     landslides = gpd.read_file(EXAMPLE / "landslides.gpkg").to_crs(4326)
     dem = EXAMPLE / "dem.tif"
-    return Place(dem, aoi, landslides, derive_factors(dem, aoi))
+    stack = derive_factors(dem, aoi, tmp_path_factory.mktemp("example") / "factors.tif")
+    return Place(dem, aoi, landslides, stack)
 
 
 @pytest.fixture(scope="session")
-def kaghan() -> Place:
+def kaghan(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """Four and a half by four and a half kilometres in the middle of the valley."""
     square = gpd.GeoSeries([box(349_000, 3_830_000, 353_500, 3_834_500)], crs=32643)
     aoi = MultiPolygon(list(square.to_crs(4326)))
     every = gpd.read_file(KAGHAN / "landslides.gpkg")
     landslides = every[every.intersects(square.iloc[0])].to_crs(4326)
     dem = KAGHAN / "AW3D30.tif"
-    return Place(dem, aoi, landslides, derive_factors(dem, aoi))
+    stack = derive_factors(dem, aoi, tmp_path_factory.mktemp("kaghan") / "factors.tif")
+    return Place(dem, aoi, landslides, stack)
 
 
 @pytest.fixture(scope="session")

@@ -1,20 +1,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+from rasterio.windows import Window
 from rio_cogeo import cog_validate
 from sklearn.ensemble import RandomForestClassifier
 
 from tasks.errors import StorageError
-from tasks.susceptibility import predict
-from tasks.susceptibility.factors import FactorStack
+from tasks.susceptibility import predict, stack
 from tasks.susceptibility.fit import fit_forest
 from tasks.susceptibility.predict import classes_path, natural_breaks, predict_map
+from tasks.susceptibility.stack import FactorStack
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +25,14 @@ def forest(samples) -> RandomForestClassifier:
 
 
 @pytest.fixture(scope="module")
-def holed(kaghan) -> FactorStack:
+def holed(kaghan, tmp_path_factory) -> FactorStack:
     """The stack with one factor unknown in a square."""
-    values = kaghan.stack.values.copy()
-    values[3, 40:60, 70:90] = np.nan
-    return replace(kaghan.stack, values=values)
+    path = tmp_path_factory.mktemp("holed") / "factors.tif"
+    shutil.copy(kaghan.stack.path, path)
+    with rasterio.open(path, "r+") as dataset:
+        nowhere = np.full((20, 20), np.nan, np.float32)
+        dataset.write(nowhere, 4, window=Window(70, 40, 20, 20))
+    return replace(kaghan.stack, path=path)
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +49,16 @@ def test_the_map_holds_the_forests_probability(written, forest, holed):
         assert dataset.crs.to_epsg() == 32643
         levels = dataset.read(1, masked=True)
         values = levels * dataset.scales[0] + dataset.offsets[0]
-    expected = forest.predict_proba(holed.values[:, holed.known].T)[:, 1]
-    np.testing.assert_allclose(values[holed.known], expected, atol=0.5 / 254 + 1e-9)
+    rows, cols = np.nonzero(holed.known())
+    expected = forest.predict_proba(holed.at(rows, cols))[:, 1]
+    np.testing.assert_allclose(values[rows, cols], expected, atol=0.5 / 254 + 1e-9)
 
 
 def test_cells_that_lack_a_factor_have_no_value(written, holed):
     for path in (written, classes_path(written)):
         with rasterio.open(path) as dataset:
             assert dataset.nodata == 0
-            np.testing.assert_array_equal(dataset.read(1) > 0, holed.known)
+            np.testing.assert_array_equal(dataset.read(1) > 0, holed.known())
 
 
 def test_both_maps_are_valid_cogs(written):
@@ -74,6 +80,7 @@ def test_classes_cut_the_map_at_their_bounds(written):
 
 def test_bands_do_not_show(written, forest, holed, tmp_path, monkeypatch):
     monkeypatch.setattr(predict, "_BAND_CELLS", 3000)
+    monkeypatch.setattr(stack, "BLOCK_PX", 48)
     again = predict_map(forest, holed, tmp_path / "susceptibility.tif", {"SCARP_DIGEST": "abc"})
     assert again.read_bytes() == written.read_bytes()
     assert classes_path(again).read_bytes() == classes_path(written).read_bytes()

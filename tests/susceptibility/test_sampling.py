@@ -54,7 +54,7 @@ def test_ground_nobody_saw_gives_no_absence(kaghan):
 def test_the_factors_are_those_of_the_cell(kaghan, samples):
     stack = kaghan.stack
     cols, rows = ~stack.geobox.transform @ (samples.easting, samples.northing)
-    elevation = stack["elevation"][rows.astype(int), cols.astype(int)]
+    elevation = stack.read("elevation")[rows.astype(int), cols.astype(int)]
     np.testing.assert_array_equal(samples.x[:, samples.names.index("elevation")], elevation)
     assert np.isfinite(samples.x).all()
     assert samples.x.dtype == np.float32
