@@ -36,8 +36,8 @@ TILES = 60
 LANDSLIDES = 1_000_000
 
 _EVENTS = """
-INSERT INTO scarp.event (id, kind, title, occurred_at, point, source, source_version, alternate_ids)
-SELECT 'event-' || n, 'earthquake', 'Event ' || n, now(), centre, 'benchmark', '', '{}'
+INSERT INTO scarp.event (id, kind, title, occurred_at, point, source, source_version)
+SELECT 'event-' || n, 'earthquake', 'Event ' || n, now(), centre, 'benchmark', ''
 FROM (SELECT n, ST_SetSRID(ST_MakePoint(130 + 12 * random(), 32 + 12 * random()), 4326) AS centre
       FROM generate_series(1, :events) AS n) AS centres
 """

@@ -42,6 +42,8 @@ KEYS = {
     "v_screened": "landslide_id",
     "v_susceptibility": "susceptibility_id",
     "v_reviews": "review_id",
+    "v_decisions": "decision_id",
+    "v_prior_maps": "prior_map_id",
 }
 FILTERS = ("ids_filter", "bbox_filter", "datetime_filter", "properties_filter", "cql_filter")
 SHOWN = "geom"

@@ -1,8 +1,9 @@
-"""The register of events: one row each, and every change of it in the history."""
+"""The register of events: one row each, every id of it, and every change of it in the history."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DataError, IntegrityError
 
 from tasks.errors import EventError
+from tasks.events.tables import event_alias, response_request, shakemap, watch_state
 from tasks.inventory import tables
 from tasks.types import AreaOfInterest, Event
 
@@ -36,7 +38,11 @@ _STORED_AS_THEY_ARE = (
 
 @dataclass(frozen=True)
 class RegisteredEvent:
-    """An event of the register with the version of its published inventory, if it has one."""
+    """An event of the register with the version of its published inventory, if it has one.
+
+    `forced` says that an operator registered it, `reported_at` when the feed sent the description
+    (None where an operator gave it), `merged_into` the event that it turned out to be.
+    """
 
     event: Event
     aoi: AreaOfInterest
@@ -44,17 +50,35 @@ class RegisteredEvent:
     published_version: int | None
     registered_at: datetime
     updated_at: datetime
+    forced: bool
+    reported_at: datetime | None
+    priority: float | None
+    priority_how: str | None
+    merged_into: str | None
 
 
-def register(connection: Connection, event: Event, aoi: AreaOfInterest) -> Registered:
+def register(
+    connection: Connection,
+    event: Event,
+    aoi: AreaOfInterest,
+    *,
+    reason: str = "",
+    forced: bool = False,
+    reported_at: datetime | None = None,
+) -> Registered:
     """Insert an event or bring its row up to date; the same description again changes nothing.
 
-    Writers of one event wait for each other until the caller's transaction ends.
+    An event known by any of the given ids is that event, and keeps the id it was registered with.
+    Ids of two known events make them one (see `lock_known`). Writers of one event wait for each
+    other until the caller's transaction ends; writers of different events do not meet.
 
     Args:
         connection: in a transaction that the caller commits.
         event: what a source says now; `occurred_at` must be aware.
         aoi: valid MultiPolygon in EPSG:4326.
+        reason: why, for the history.
+        forced: an operator asks for it; stays so.
+        reported_at: when the source sent this description; None if an operator gave it.
 
     Raises:
         EventError: a field is one the register cannot hold.
@@ -64,26 +88,83 @@ def register(connection: Connection, event: Event, aoi: AreaOfInterest) -> Regis
             f"event {event.id}: occurred_at {event.occurred_at.isoformat()} has no time zone; "
             "give it in UTC, as in 2018-09-05T18:07:59Z"
         )
-    _lock(connection, event.id)
-    known = _find(connection, event.id)
-    if known and known.event == _as_stored(event) and _same_area(known.aoi, aoi):
+    known = lock_known(connection, (event.id, *event.alternate_ids))
+    told = _as_stored(_named_as(event, known.event.id if known else event.id))
+    if known and _says_nothing_new(known, told, aoi, forced):
         return "unchanged"
-    change: Registered = "updated" if known else "registered"
+    change: Literal["registered", "updated"] = "updated" if known else "registered"
+    values = {"forced": forced or bool(known and known.forced), "reported_at": reported_at}
     try:
         with connection.begin_nested():
-            _write(connection, event, aoi, change)
+            _write(connection, told, aoi, change, values)
+            record_change(connection, told.id, change, reason)
     except (DataError, IntegrityError) as error:
         raise EventError(f"event {event.id!r} cannot be registered: {_complaint(error)}") from error
     return change
 
 
+def lock_known(connection: Connection, ids: Collection[str]) -> RegisteredEvent | None:
+    """The event known by any of these ids, locked until the transaction ends; None if none is.
+
+    Where they belong to several events, the one registered first stays, and the others are
+    cancelled as merged into it: their rows, histories and inventories remain, their ids are its
+    ids from now on.
+
+    Raises:
+        EventError: the ids belong to events of different kinds, or one cannot be an id.
+    """
+    # All writers take these locks in one order before they lock any row: nobody waits in a ring.
+    for name in sorted(set(ids)):
+        _lock(connection, name)
+    owners = select(event_alias.c.event_id).where(event_alias.c.id.in_(set(ids)))
+    rows = connection.execute(
+        select(tables.event.c.id, tables.event.c.kind)
+        .where(tables.event.c.id.in_(owners))
+        .order_by(tables.event.c.id)
+        .with_for_update(key_share=True)
+    ).all()
+    if not rows:
+        return None
+    known = [find_registered(connection, row.id) for row in rows]
+    first, *others = sorted(known, key=lambda one: (one.registered_at, one.event.id))
+    for other in others:
+        _merge(connection, first, other)
+    return find_registered(connection, first.event.id) if others else first
+
+
+def record_change(
+    connection: Connection, event_id: str, change: tables.EventChange, reason: str
+) -> None:
+    """Add the event as it stands now to its history."""
+    known = find_registered(connection, event_id)
+    event = known.event
+    record = asdict(event) | {"occurred_at": event.occurred_at.isoformat()}
+    connection.execute(
+        insert(tables.event_history).values(
+            event_id=event_id,
+            change=change,
+            reason=reason,
+            state=known.state,
+            record=record,
+            aoi_how=known.aoi.how,
+            aoi=from_shape(known.aoi.geometry, srid=4326),
+        )
+    )
+
+
+def set_priority(connection: Connection, event_id: str, priority: float, how: str) -> None:
+    """Store how urgent an event is: larger comes first, and `how` says what it was made from."""
+    mine = tables.event.c.id == event_id
+    connection.execute(update(tables.event).where(mine).values(priority=priority, priority_how=how))
+
+
 def find_event(connection: Connection, event_id: str) -> Event:
-    """The event of this id.
+    """The event of this id, or of which this is an alternate id.
 
     Raises:
         EventError: there is none; names the nearest known ids and how to register it.
     """
-    return _get(connection, event_id).event
+    return find_registered(connection, event_id).event
 
 
 def find_aoi(connection: Connection, event_id: str) -> AreaOfInterest:
@@ -92,7 +173,25 @@ def find_aoi(connection: Connection, event_id: str) -> AreaOfInterest:
     Raises:
         EventError: there is no such event.
     """
-    return _get(connection, event_id).aoi
+    return find_registered(connection, event_id).aoi
+
+
+def find_registered(connection: Connection, event_id: str) -> RegisteredEvent:
+    """The event of this id, else the one of which it is an alternate id, with its standing.
+
+    Raises:
+        EventError: there is none; names the nearest known ids and how to register it.
+    """
+    known = None if "\0" in event_id else _find(connection, event_id)
+    if known is None:
+        ids = list(connection.scalars(select(event_alias.c.id)))
+        near = get_close_matches(event_id, ids, n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise EventError(
+            f"event {event_id!r} is not registered{hint or ';'} "
+            "`scarp events list` lists the known ones, `scarp register` adds one"
+        )
+    return known
 
 
 def list_events(connection: Connection) -> list[RegisteredEvent]:
@@ -101,11 +200,25 @@ def list_events(connection: Connection) -> list[RegisteredEvent]:
     return [_read(row) for row in connection.execute(newest_first)]
 
 
-def _write(connection: Connection, event: Event, aoi: AreaOfInterest, change: Registered) -> None:
-    area = from_shape(aoi.geometry, srid=4326)
-    values = {name: getattr(event, name) for name in _STORED_AS_THEY_ARE}
+def _says_nothing_new(
+    known: RegisteredEvent, told: Event, aoi: AreaOfInterest, forced: bool
+) -> bool:
+    if set(told.alternate_ids) - set(known.event.alternate_ids) or (forced and not known.forced):
+        return False
+    same = replace(told, alternate_ids=()) == replace(known.event, alternate_ids=())
+    return same and _same_area(known.aoi, aoi)
+
+
+def _write(
+    connection: Connection,
+    event: Event,
+    aoi: AreaOfInterest,
+    change: Registered,
+    standing: dict[str, Any],
+) -> None:
+    values = {name: getattr(event, name) for name in _STORED_AS_THEY_ARE} | standing
     values["point"] = from_shape(Point(event.longitude, event.latitude), srid=4326)
-    values["alternate_ids"] = list(event.alternate_ids)
+    area = from_shape(aoi.geometry, srid=4326)
     place = {"how": aoi.how, "geom": area, "area_km2": aoi.area_km2}
     if change == "registered":
         connection.execute(insert(tables.event).values(**values))
@@ -117,12 +230,48 @@ def _write(connection: Connection, event: Event, aoi: AreaOfInterest, change: Re
         .values(event_id=event.id, **place)
         .on_conflict_do_update(index_elements=["event_id"], set_=place)
     )
-    record = asdict(event) | {"occurred_at": event.occurred_at.astimezone(UTC).isoformat()}
-    connection.execute(
-        insert(tables.event_history).values(
-            event_id=event.id, change=change, record=record, aoi_how=aoi.how, aoi=area
+    last = select(func.max(event_alias.c.position)).where(event_alias.c.event_id == event.id)
+    next_position = (connection.scalar(last) or 0) + (change == "updated")
+    ids = [
+        {"id": name, "event_id": event.id, "position": position}
+        for position, name in enumerate((event.id, *event.alternate_ids), start=next_position)
+    ]
+    connection.execute(upsert(event_alias).values(ids).on_conflict_do_nothing())
+
+
+def _merge(connection: Connection, kept: RegisteredEvent, other: RegisteredEvent) -> None:
+    """Make two known events one: the ids and ShakeMaps of the other become those of the kept."""
+    mine, yours = kept.event, other.event
+    if mine.kind != yours.kind:
+        raise EventError(
+            f"{mine.id} ({mine.kind}) and {yours.id} ({yours.kind}) cannot be one event; "
+            "give the alternate ids of one of them only"
         )
+    moved: Sequence[tuple[Any, dict[str, Any]]] = (
+        (event_alias, {"position": event_alias.c.position + len(mine.alternate_ids) + 1}),
+        (shakemap, {"pinned": False, "in_use": False}),
+        (watch_state, {}),
     )
+    for table, values in moved:
+        connection.execute(
+            update(table).where(table.c.event_id == yours.id).values(event_id=mine.id, **values)
+        )
+    connection.execute(
+        update(response_request)
+        .where(response_request.c.event_id == yours.id, response_request.c.done_at.is_(None))
+        .values(done_at=func.now())
+    )
+    connection.execute(
+        update(tables.event)
+        .where(tables.event.c.id == yours.id)
+        .values(state="cancelled", merged_into=mine.id, updated_at=func.now())
+    )
+    if other.forced and not kept.forced:
+        connection.execute(
+            update(tables.event).where(tables.event.c.id == mine.id).values(forced=True)
+        )
+    record_change(connection, yours.id, "merged", f"it is the same event as {mine.id}")
+    record_change(connection, mine.id, "merged", f"{yours.id} is the same event")
 
 
 def _lock(connection: Connection, event_id: str) -> None:
@@ -138,9 +287,15 @@ def _query() -> Any:
     published = (tables.inventory.c.event_id == tables.event.c.id) & (
         tables.inventory.c.status == "published"
     )
+    names = (
+        select(event_alias.c.id)
+        .where(event_alias.c.event_id == tables.event.c.id, event_alias.c.id != tables.event.c.id)
+        .order_by(event_alias.c.position, event_alias.c.id)
+    )
     return (
         select(
             tables.event,
+            func.array(names.scalar_subquery()).label("alternate_ids"),
             tables.aoi.c.how,
             tables.aoi.c.geom,
             tables.inventory.c.version.label("published_version"),
@@ -151,21 +306,13 @@ def _query() -> Any:
 
 
 def _find(connection: Connection, event_id: str) -> RegisteredEvent | None:
-    row = connection.execute(_query().where(tables.event.c.id == event_id)).one_or_none()
+    owner = select(event_alias.c.event_id).where(event_alias.c.id == event_id).scalar_subquery()
+    # A merged event is still found by its own id, which has become an alias of another.
+    exact = select(tables.event.c.id).where(tables.event.c.id == event_id).scalar_subquery()
+    row = connection.execute(
+        _query().where(tables.event.c.id == func.coalesce(exact, owner))
+    ).one_or_none()
     return _read(row) if row else None
-
-
-def _get(connection: Connection, event_id: str) -> RegisteredEvent:
-    known = None if "\0" in event_id else _find(connection, event_id)
-    if known is None:
-        ids = list(connection.scalars(select(tables.event.c.id)))
-        near = get_close_matches(event_id, ids, n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise EventError(
-            f"event {event_id!r} is not registered{hint or ';'} "
-            "`scarp events` lists the known ones, `scarp register` adds one"
-        )
-    return known
 
 
 def _read(row: Row[Any]) -> RegisteredEvent:
@@ -183,7 +330,19 @@ def _read(row: Row[Any]) -> RegisteredEvent:
         published_version=row.published_version,
         registered_at=row.registered_at.astimezone(UTC),
         updated_at=row.updated_at.astimezone(UTC),
+        forced=row.forced,
+        reported_at=row.reported_at and row.reported_at.astimezone(UTC),
+        priority=row.priority,
+        priority_how=row.priority_how,
+        merged_into=row.merged_into,
     )
+
+
+def _named_as(event: Event, known_id: str) -> Event:
+    """The event under the id it was registered with; the source's own becomes an alternate."""
+    others = dict.fromkeys((event.id, *event.alternate_ids))
+    others.pop(known_id, None)
+    return replace(event, id=known_id, alternate_ids=tuple(others))
 
 
 def _as_stored(event: Event) -> Event:

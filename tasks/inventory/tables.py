@@ -30,8 +30,20 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from tasks.types import EventKind, InventoryStatus, Outcome
 
-EventState = Literal["active", "held", "cancelled"]
-EventChange = Literal["registered", "updated", "held", "released", "cancelled"]
+EventState = Literal["registered", "responding", "published", "closed", "held", "cancelled"]
+EventChange = Literal[
+    "registered",
+    "updated",
+    "responding",
+    "published",
+    "failed",
+    "closed",
+    "held",
+    "released",
+    "cancelled",
+    "merged",
+    "pinned",
+]
 LandslideKind = Literal["landslide", "scar", "deposit"]
 ReviewState = Literal["unreviewed", "confirmed", "rejected", "edited"]
 ReviewAction = Literal["confirm", "reject", "edit", "add", "split", "merge", "comment", "undo"]
@@ -50,38 +62,38 @@ metadata = MetaData(
 )
 
 
-def _one_of(column: str, choices: Any) -> CheckConstraint:
+def one_of(column: str, choices: Any) -> CheckConstraint:
     """The column holds a member of a closed set, or NULL where it may."""
     listed = ", ".join(f"'{choice}'" for choice in get_args(choices))
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
-def _between(column: str, low: float, high: float | None = None) -> CheckConstraint:
+def between(column: str, low: float, high: float | None = None) -> CheckConstraint:
     """The column lies in [low, high] or is NULL; NaN, which sorts above all, is refused."""
     top = "'Infinity'" if high is None else str(high)
     comparison = "<" if high is None else "<="
     return CheckConstraint(f"{column} >= {low} AND {column} {comparison} {top}", name=column)
 
 
-def _valid(column: str) -> CheckConstraint:
+def valid(column: str) -> CheckConstraint:
     return CheckConstraint(f"ST_IsValid({column})", name=f"{column}_valid")
 
 
-def _geometry(kind: str) -> Geometry:
+def geometry(kind: str) -> Geometry:
     return Geometry(kind, srid=4326, spatial_index=False)
 
 
-def _gist(table: str, column: str) -> Index:
+def gist(table: str, column: str) -> Index:
     return Index(f"{table}_{column}_idx", column, postgresql_using="gist")
 
 
-def _now(name: str, comment: str) -> Column[Any]:
+def now(name: str, comment: str) -> Column[Any]:
     return Column(
         name, DateTime(timezone=True), nullable=False, server_default=func.now(), comment=comment
     )
 
 
-def _event_id(**options: Any) -> Column[Any]:
+def event_id(**options: Any) -> Column[Any]:
     reference = ForeignKey("scarp.event.id")
     return Column(
         "event_id", Text, reference, nullable=False, comment="Id of the event.", **options
@@ -110,7 +122,7 @@ event = Table(
     Column("occurred_at", DateTime(timezone=True), nullable=False, comment="Origin time, UTC."),
     Column(
         "point",
-        _geometry("POINT"),
+        geometry("POINT"),
         nullable=False,
         comment="Epicentre, or centre of the rain, EPSG:4326.",
     ),
@@ -121,20 +133,45 @@ event = Table(
     Column("duration_h", Double, comment="Hours in which it fell."),
     Column("source", Text, nullable=False, comment="Who described the event."),
     Column("source_version", Text, nullable=False, comment="Version of that description."),
-    Column("alternate_ids", ARRAY(Text), nullable=False, comment="Other ids of the same event."),
     Column(
-        "state", Text, nullable=False, server_default="active", comment="active, held or cancelled."
+        "state",
+        Text,
+        nullable=False,
+        server_default="registered",
+        comment="registered, responding, published or closed; held or cancelled.",
     ),
-    _now("registered_at", "When Scarp first heard of the event."),
-    _now("updated_at", "When Scarp last changed the event."),
+    now("registered_at", "When Scarp first heard of the event."),
+    now("updated_at", "When Scarp last changed the event."),
+    Column(
+        "reported_at",
+        DateTime(timezone=True),
+        comment="When the source sent the description; NULL if an operator gave it.",
+    ),
+    Column(
+        "forced",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="An operator registered it: the rules do not take it back.",
+    ),
+    Column("priority", Double, comment="Larger is more urgent; NULL if not estimated."),
+    Column("priority_how", Text, comment="What the priority was estimated from."),
+    Column(
+        "merged_into",
+        ForeignKey("scarp.event.id"),
+        comment="The event it turned out to be; NULL unless it was merged.",
+    ),
     CheckConstraint("id ~ '^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$'", name="id"),
-    _one_of("kind", EventKind),
-    _one_of("state", EventState),
-    _between("magnitude", -2, 11),
-    _between("depth_km", -20, 1000),
-    _between("rainfall_mm", 0),
-    _between("duration_h", 0),
-    _gist("event", "point"),
+    one_of("kind", EventKind),
+    one_of("state", EventState),
+    between("magnitude", -2, 11),
+    between("depth_km", -20, 1000),
+    between("rainfall_mm", 0),
+    between("duration_h", 0),
+    between("priority", 0),
+    CheckConstraint("(priority IS NULL) = (priority_how IS NULL)", name="priority_how"),
+    CheckConstraint("merged_into IS NULL OR state = 'cancelled'", name="merged_into"),
+    gist("event", "point"),
     comment="Earthquakes and rainfall events, as last described.",
 )
 
@@ -142,18 +179,21 @@ event_history = Table(
     "event_history",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True, comment="Order of changes."),
-    _event_id(),
+    event_id(),
     Column("change", Text, nullable=False, comment="What was done to the event."),
+    Column("reason", Text, nullable=False, server_default="", comment="Why it was done."),
+    Column("state", Text, nullable=False, comment="State of the event after the change."),
     Column("record", JSONB, nullable=False, comment="The event as it stood after the change."),
     Column("aoi_how", Text, nullable=False, comment="How its area of interest was made."),
     Column(
         "aoi",
-        _geometry("MULTIPOLYGON"),
+        geometry("MULTIPOLYGON"),
         nullable=False,
         comment="Its area of interest after the change, EPSG:4326.",
     ),
-    _now("changed_at", "When the change was made."),
-    _one_of("change", EventChange),
+    now("changed_at", "When the change was made."),
+    one_of("change", EventChange),
+    one_of("state", EventState),
     Index("event_history_event_id_idx", "event_id"),
     comment="Every change of every event; nothing is overwritten here.",
 )
@@ -161,13 +201,13 @@ event_history = Table(
 aoi = Table(
     "aoi",
     metadata,
-    _event_id(primary_key=True),
+    event_id(primary_key=True),
     Column("how", Text, nullable=False, comment="given, or the relation that drew it."),
-    Column("geom", _geometry("MULTIPOLYGON"), nullable=False, comment="Where to look, EPSG:4326."),
+    Column("geom", geometry("MULTIPOLYGON"), nullable=False, comment="Where to look, EPSG:4326."),
     Column("area_km2", Double, nullable=False, comment="Geodesic area in km²."),
-    _valid("geom"),
-    _between("area_km2", 0),
-    _gist("aoi", "geom"),
+    valid("geom"),
+    between("area_km2", 0),
+    gist("aoi", "geom"),
     comment="Area of interest of each event.",
 )
 
@@ -183,15 +223,15 @@ scene = Table(
     Column("gsd_m", Double, nullable=False, comment="Ground sampling distance in m."),
     Column("bands", ARRAY(Text), nullable=False, comment="Common names of its bands."),
     Column("crs", Text, nullable=False, comment="Coordinate reference system of its rasters."),
-    Column("footprint", _geometry("MULTIPOLYGON"), comment="Ground it covers, EPSG:4326."),
+    Column("footprint", geometry("MULTIPOLYGON"), comment="Ground it covers, EPSG:4326."),
     Column("cloud_cover", Double, comment="Cloud cover the provider states, in %."),
     Column("hrefs", JSONB, nullable=False, comment="Where each band was read from."),
     Column("checksum", Text, nullable=False, comment="Checksum of its files; empty if unknown."),
     Column("licence", Text, nullable=False, comment="Licence of the scene."),
     UniqueConstraint("scene_id", "provider", "checksum"),
-    _between("gsd_m", 0),
-    _between("cloud_cover", 0, 100),
-    _gist("scene", "footprint"),
+    between("gsd_m", 0),
+    between("cloud_cover", 0, 100),
+    gist("scene", "footprint"),
     comment="Acquisitions that runs have looked at.",
 )
 
@@ -199,7 +239,7 @@ run = Table(
     "run",
     metadata,
     Column("id", Uuid, primary_key=True, comment="Every product names the run it came from."),
-    _event_id(),
+    event_id(),
     Column("flow", Text, nullable=False, comment="Flow or command that ran."),
     Column("flow_run_id", Text, comment="The run's id in Prefect, if it has one."),
     Column("digest", Text, nullable=False, comment="SHA-256 over inputs, parameters and weights."),
@@ -207,13 +247,13 @@ run = Table(
     Column("parameters", JSONB, nullable=False, comment="Parameters of the run."),
     Column("weights_digest", Text, nullable=False, comment="SHA-256 of the weights; may be empty."),
     Column("code_commit", Text, nullable=False, comment="Commit or version of the code."),
-    _now("started_at", "When it began."),
+    now("started_at", "When it began."),
     Column("ended_at", DateTime(timezone=True), comment="When it ended; NULL while it runs."),
     Column(
         "outcome", Text, comment="succeeded, succeeded_empty, failed or cancelled; NULL if open."
     ),
     Column("error", Text, comment="Why it failed or was cancelled."),
-    _one_of("outcome", Outcome),
+    one_of("outcome", Outcome),
     CheckConstraint("(outcome IS NULL) = (ended_at IS NULL)", name="ended"),
     CheckConstraint("outcome <> 'failed' OR error IS NOT NULL", name="reason"),
     CheckConstraint("ended_at >= started_at", name="order"),
@@ -231,7 +271,7 @@ run_scene = Table(
         "clear_fraction", Double, nullable=False, comment="Part of the AOI it shows clear, 0-1."
     ),
     Column("reason", Text, nullable=False, comment="Why it was used or refused."),
-    _between("clear_fraction", 0, 1),
+    between("clear_fraction", 0, 1),
     Index("run_scene_scene_key_idx", "scene_key"),
     comment="Scenes a run judged, used and refused.",
 )
@@ -240,7 +280,7 @@ inventory = Table(
     "inventory",
     metadata,
     Column("id", Uuid, primary_key=True, comment="Identity of the inventory."),
-    _event_id(),
+    event_id(),
     Column("version", Integer, nullable=False, comment="1, 2, 3 ... within the event."),
     Column("run_id", ForeignKey("scarp.run.id"), nullable=False, comment="Run that made it."),
     Column("digest", Text, nullable=False, comment="SHA-256 of what it was made from."),
@@ -258,7 +298,7 @@ inventory = Table(
     ),
     Column(
         "observed",
-        _geometry("MULTIPOLYGON"),
+        geometry("MULTIPOLYGON"),
         nullable=False,
         comment="Ground seen clear, EPSG:4326; outside it nothing is known.",
     ),
@@ -286,19 +326,19 @@ inventory = Table(
     Column("doubts", JSONB, nullable=False, comment="Reservations: list of {code, text}."),
     Column("licence", Text, nullable=False, comment="Licence of the inventory; may be empty."),
     Column("attribution", Text, nullable=False, comment="Whom to credit; may be empty."),
-    _now("created_at", "When it was stored."),
+    now("created_at", "When it was stored."),
     Column("published_at", DateTime(timezone=True), comment="When it was published."),
     Column("superseded_at", DateTime(timezone=True), comment="When a newer one replaced it."),
     UniqueConstraint("event_id", "version"),
     UniqueConstraint("event_id", "digest"),
-    _one_of("status", InventoryStatus),
-    _valid("observed"),
+    one_of("status", InventoryStatus),
+    valid("observed"),
     CheckConstraint("version > 0", name="version"),
     CheckConstraint("landslide_count >= 0", name="landslide_count"),
-    _between("threshold", 0, 1),
-    _between("minimum_mapping_unit_m2", 0),
-    _between("observed_km2", 0),
-    _between("area_m2", 0),
+    between("threshold", 0, 1),
+    between("minimum_mapping_unit_m2", 0),
+    between("observed_km2", 0),
+    between("area_m2", 0),
     CheckConstraint("(status = 'draft') = (published_at IS NULL)", name="published_at"),
     CheckConstraint("(status = 'superseded') = (superseded_at IS NOT NULL)", name="superseded_at"),
     Index(
@@ -308,7 +348,7 @@ inventory = Table(
         postgresql_where=text("status = 'published'"),
     ),
     Index("inventory_run_id_idx", "run_id"),
-    _gist("inventory", "observed"),
+    gist("inventory", "observed"),
     comment="Versions of each event's landslide inventory.",
 )
 
@@ -319,7 +359,7 @@ landslide = Table(
     _inventory_id(),
     Column("number", Integer, nullable=False, comment="1, 2, 3 ... within the inventory."),
     Column("kind", Text, nullable=False, comment="landslide (whole), scar (source) or deposit."),
-    Column("geom", _geometry("MULTIPOLYGON"), nullable=False, comment="Outline, EPSG:4326."),
+    Column("geom", geometry("MULTIPOLYGON"), nullable=False, comment="Outline, EPSG:4326."),
     Column("area_m2", Double, nullable=False, comment="Geodesic area in m²."),
     Column("perimeter_m", Double, nullable=False, comment="Geodesic perimeter in m."),
     Column("length_m", Double, comment="Horizontal extent along length_axis, m."),
@@ -377,25 +417,25 @@ landslide = Table(
     Column("reviewed_by", Text, comment="Who reviewed it."),
     Column("reviewed_at", DateTime(timezone=True), comment="When it was reviewed."),
     UniqueConstraint("inventory_id", "number"),
-    _one_of("kind", LandslideKind),
-    _one_of("review_state", ReviewState),
-    _one_of("length_axis", LengthAxis),
-    _valid("geom"),
+    one_of("kind", LandslideKind),
+    one_of("review_state", ReviewState),
+    one_of("length_axis", LengthAxis),
+    valid("geom"),
     CheckConstraint("area_m2 > 0 AND area_m2 < 'Infinity'", name="area_m2"),
-    *(_between(name, 0) for name in ("perimeter_m", "length_m", "width_m", "drop_m", "h_over_l")),
-    _between("volume_m3", 0),
-    *(_between(f"slope_{of}_deg", 0, 90) for of in ("mean", "min", "max")),
-    _between("slope_std_deg", 0),
-    _between("aspect_concentration", 0, 1),
-    _between("relief_share", 0, 1),
-    _between("aspect_deg", 0, 360),
-    _between("score_mean", 0, 1),
-    _between("score_max", 0, 1),
-    _between("confidence", 0, 1),
+    *(between(name, 0) for name in ("perimeter_m", "length_m", "width_m", "drop_m", "h_over_l")),
+    between("volume_m3", 0),
+    *(between(f"slope_{of}_deg", 0, 90) for of in ("mean", "min", "max")),
+    between("slope_std_deg", 0),
+    between("aspect_concentration", 0, 1),
+    between("relief_share", 0, 1),
+    between("aspect_deg", 0, 360),
+    between("score_mean", 0, 1),
+    between("score_max", 0, 1),
+    between("confidence", 0, 1),
     CheckConstraint("elevation_min_m <= elevation_max_m", name="elevation"),
     CheckConstraint("(review_state = 'unreviewed') = (reviewed_at IS NULL)", name="reviewed_at"),
     CheckConstraint("(screened_by IS NULL) = (screen_reason IS NULL)", name="screened"),
-    _gist("landslide", "geom"),
+    gist("landslide", "geom"),
     comment="Landslides of every inventory version.",
 )
 
@@ -414,9 +454,9 @@ review = Table(
     Column("reviewer", Text, nullable=False, comment="Who did it."),
     Column("comment", Text, nullable=False, comment="What the reviewer said; may be empty."),
     Column("undoes", _review_id(), comment="The review that it undid."),
-    _now("reviewed_at", "When it was done."),
+    now("reviewed_at", "When it was done."),
     UniqueConstraint("undoes"),
-    _one_of("action", ReviewAction),
+    one_of("action", ReviewAction),
     CheckConstraint("btrim(reviewer) <> ''", name="reviewer"),
     CheckConstraint("(action = 'undo') = (undoes IS NOT NULL)", name="undoes"),
     Index("review_inventory_id_idx", "inventory_id"),
@@ -443,7 +483,7 @@ review_outcome = Table(
         comment="Review that gave this outcome first, which an undo brings back; NULL as stored.",
     ),
     Column("kind", Text, comment="landslide (whole), scar (source) or deposit; NULL if not drawn."),
-    Column("geom", _geometry("MULTIPOLYGON"), comment="Outline a reviewer drew, EPSG:4326."),
+    Column("geom", geometry("MULTIPOLYGON"), comment="Outline a reviewer drew, EPSG:4326."),
     Column("area_m2", Double, comment="Geodesic area in m²."),
     Column("perimeter_m", Double, comment="Geodesic perimeter in m."),
     Column("length_m", Double, comment="Horizontal extent along length_axis, m."),
@@ -455,10 +495,10 @@ review_outcome = Table(
     Column("acquired_at", DateTime(timezone=True), comment="When that scene was taken."),
     UniqueConstraint("review_id", "number"),
     UniqueConstraint("inventory_id", "number", "review_id"),
-    _one_of("state", ReviewOutcome),
-    _one_of("kind", LandslideKind),
-    _one_of("length_axis", LengthAxis),
-    _valid("geom"),
+    one_of("state", ReviewOutcome),
+    one_of("kind", LandslideKind),
+    one_of("length_axis", LengthAxis),
+    valid("geom"),
     CheckConstraint("(geom IS NULL) = (area_m2 IS NULL)", name="drawn"),
     CheckConstraint("geom IS NULL OR state IS NOT NULL", name="drawn_state"),
     CheckConstraint("area_m2 > 0 AND area_m2 < 'Infinity'", name="area_m2"),
@@ -482,7 +522,7 @@ susceptibility = Table(
     "susceptibility",
     metadata,
     Column("id", Uuid, primary_key=True, comment="Identity of the map."),
-    _event_id(),
+    event_id(),
     Column(
         "inventory_id",
         ForeignKey("scarp.inventory.id"),
@@ -505,7 +545,7 @@ susceptibility = Table(
     Column("importance", JSONB, nullable=False, comment="Importance of each factor."),
     Column("doubts", JSONB, nullable=False, comment="Reservations: list of {code, text}."),
     Column("current", Boolean, nullable=False, comment="Newest map of its inventory."),
-    _now("created_at", "When it was stored."),
+    now("created_at", "When it was stored."),
     UniqueConstraint("event_id", "digest"),
     *(
         CheckConstraint(

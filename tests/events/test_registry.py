@@ -90,13 +90,15 @@ def test_eight_processes_registering_at_once_leave_one_event(settings, engine):
 
 
 def test_events_are_listed_newest_first(engine):
-    older = replace(HOKKAIDO, id="older", occurred_at=datetime(2001, 1, 1, tzinfo=UTC))
+    older = replace(
+        HOKKAIDO, id="older", occurred_at=datetime(2001, 1, 1, tzinfo=UTC), alternate_ids=()
+    )
     with engine.begin() as connection:
         register(connection, older, AREA)
         register(connection, HOKKAIDO, AREA)
         listed = list_events(connection)
     assert [known.event.id for known in listed] == ["us2000h8ty", "older"]
-    assert listed[0].published_version is None and listed[0].state == "active"
+    assert listed[0].published_version is None and listed[0].state == "registered"
 
 
 def test_an_unknown_event_is_refused_with_the_nearest_known(engine):

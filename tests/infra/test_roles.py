@@ -22,7 +22,7 @@ from tasks.types import AreaOfInterest, Event, Provenance
 STORM = Event("storm", "rainfall", "A storm", datetime(2023, 5, 17, tzinfo=UTC), 11.9, 44.2)
 AREA = AreaOfInterest(MultiPolygon([box(11.8, 44.1, 12.0, 44.3)]), "given")
 VIEWS = ("events", "inventories", "landslides", "landslides_all", "observed_area", "reviews")
-VIEWS += ("runs", "screened", "susceptibility")
+VIEWS += ("runs", "screened", "susceptibility", "decisions", "prior_maps")
 NO_PRIVILEGE, GUARDED = "42501", "23000"
 A_READER_MUST_NOT = [
     "SELECT * FROM scarp.landslide",

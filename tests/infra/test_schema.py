@@ -4,6 +4,7 @@ import multiprocessing
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -188,6 +189,29 @@ def test_without_reviews_what_was_confirmed_or_rejected_stays_so(engine):
         assert connection.scalars(stand).all() == [1, 3]
         confirm(connection, stored.id, [2], Reviewer("ann"))
         assert connection.scalars(stand).all() == [1, 2, 3]
+
+
+def test_states_and_ids_survive_the_way_down_and_up(engine):
+    quake = Event("one", "earthquake", "One", datetime(2024, 1, 1, tzinfo=UTC), 11.9, 44.2)
+    with engine.begin() as connection:
+        register(connection, replace(quake, alternate_ids=("us1", "EQ1")), AREA)
+        register(connection, replace(quake, id="two", alternate_ids=("us2",)), AREA)
+        register(connection, replace(quake, id="both", alternate_ids=("us2", "us1")), AREA)
+    with engine.begin() as connection:
+        command.downgrade(alembic_config(connection), "0003")
+        known = text("SELECT event_id, state, alternate_ids FROM scarp.v_events ORDER BY 1")
+        assert connection.execute(known).all() == [
+            ("one", "active", ["us1", "EQ1", "two", "us2", "both"]),
+            ("two", "cancelled", []),
+        ]
+    migrate(engine)
+    with engine.connect() as connection:
+        # Below, nothing says that the cancelled one was merged: it is an event of its own again.
+        assert connection.execute(known).all() == [
+            ("one", "registered", ["us1", "EQ1", "us2", "both"]),
+            ("two", "cancelled", []),
+        ]
+    assert [row for row in columns(engine) if not row.words or not row.relation_words] == []
 
 
 @pytest.mark.parametrize("latitude", [-80, -33, 0, 44, 89])
