@@ -1,19 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import geopandas as gpd
 import numpy as np
 import pytest
 from shapely import contains_xy
 from shapely.geometry import MultiPolygon, Point, box
 
-from tasks.errors import SamplingError
+from tasks.errors import AssessmentError, SamplingError
+from tasks.susceptibility import sampling, stack
 from tasks.susceptibility.sampling import (
     ABSENCE,
-    CELLS_PER_LANDSLIDE,
     LEAST_LANDSLIDES,
+    STRATA,
     Samples,
     draw_samples,
 )
+from tasks.susceptibility.schemes import MOST_PER_LANDSLIDE, SCHEMES, find_scheme
+
+SCARP = SCHEMES["scarp"]
 
 
 def half_of(aoi: MultiPolygon) -> MultiPolygon:
@@ -36,7 +42,7 @@ def test_presences_lie_in_their_landslide(kaghan, samples):
 
 def test_absences_lie_on_observed_unfailed_ground_outside_the_buffer(kaghan):
     observed = half_of(kaghan.aoi)
-    drawn = draw_samples(kaghan.landslides, observed, kaghan.stack, buffer_m=100)
+    drawn = draw_samples(kaghan.landslides, observed, kaghan.stack, replace(SCARP, buffer_m=100))
     crs = str(kaghan.stack.geobox.crs)
     seen = gpd.GeoSeries([observed], crs=4326).to_crs(crs).iloc[0]
     absent = points(drawn, False)
@@ -62,7 +68,7 @@ def test_the_factors_are_those_of_the_cell(kaghan, samples):
 
 @pytest.mark.parametrize("ratio", [0.5, 1, 2])
 def test_the_ratio_of_absences_is_kept(kaghan, ratio):
-    drawn = draw_samples(kaghan.landslides, kaghan.aoi, kaghan.stack, ratio=ratio)
+    drawn = draw_samples(kaghan.landslides, kaghan.aoi, kaghan.stack, replace(SCARP, ratio=ratio))
     assert (~drawn.y).sum() == round(ratio * drawn.y.sum())
 
 
@@ -78,8 +84,8 @@ def test_a_giant_does_not_outvote_the_rest(example):
     drawn = draw_samples(example.landslides, example.aoi, example.stack)
     areas = example.landslides.to_crs(32632).area
     cells = np.bincount(drawn.landslide[drawn.y])
-    assert areas.max() / 100 > 2 * CELLS_PER_LANDSLIDE
-    assert cells.max() == CELLS_PER_LANDSLIDE
+    assert areas.max() / 100 > 2 * SCARP.presence
+    assert cells.max() == SCARP.presence
 
 
 def test_a_landslide_smaller_than_a_cell_counts_once(kaghan):
@@ -102,3 +108,88 @@ def test_too_few_landslides_are_counted(kaghan, few):
     biggest = kaghan.landslides.iloc[kaghan.landslides.to_crs(32643).area.argsort()[::-1][:few]]
     with pytest.raises(SamplingError, match=f"^{few} of {few} landslides .* {LEAST_LANDSLIDES}"):
         draw_samples(biggest, kaghan.aoi, kaghan.stack)
+
+
+@pytest.mark.parametrize("presence", ["all", "highest", "centroid", 3])
+def test_the_blocks_in_which_a_stack_is_read_leave_no_trace(kaghan, presence, monkeypatch):
+    def draw(cells: int) -> Samples:
+        monkeypatch.setattr(sampling, "_BLOCK_CELLS", cells)
+        monkeypatch.setattr(stack, "BLOCK_PX", 50 if cells < 1000 else 512)
+        scheme = replace(SCARP, presence=presence, strata="slope")
+        return draw_samples(kaghan.landslides, kaghan.aoi, kaghan.stack, scheme)
+
+    whole, small = draw(1 << 19), draw(1)
+    np.testing.assert_array_equal(whole.x, small.x)
+    np.testing.assert_array_equal(whole.landslide, small.landslide)
+
+
+def test_the_highest_cell_of_a_landslide_stands_for_it(kaghan):
+    every, crown = (
+        draw_samples(kaghan.landslides, kaghan.aoi, kaghan.stack, replace(SCARP, presence=presence))
+        for presence in (MOST_PER_LANDSLIDE, "highest")
+    )
+    at = crown.names.index("elevation")
+    top = dict(zip(crown.landslide[crown.y], crown.x[crown.y, at], strict=True))
+    assert len(top) == crown.y.sum() == every.landslides
+    for number, highest in top.items():
+        assert highest == every.x[every.landslide == number, at].max()
+
+
+def test_a_centroid_stands_for_each_landslide_once(kaghan):
+    scheme = replace(SCARP, presence="centroid")
+    drawn = draw_samples(kaghan.landslides, kaghan.aoi, kaghan.stack, scheme)
+    owner = drawn.landslide[drawn.y]
+    assert len(np.unique(owner)) == len(owner) > 100
+    outlines = kaghan.landslides.geometry.to_crs(str(kaghan.stack.geobox.crs)).iloc[owner]
+    away = points(drawn, True).set_crs(outlines.crs).distance(outlines.reset_index(drop=True))
+    assert away.max() <= 0.75 * kaghan.stack.geobox.resolution.x
+
+
+def test_a_deposit_teaches_neither_failure_nor_stability(kaghan):
+    kinds = np.where(np.arange(len(kaghan.landslides)) % 2, "deposit", "scar")
+    drawn = draw_samples(kaghan.landslides.assign(kind=kinds), kaghan.aoi, kaghan.stack)
+    assert (drawn.landslide[drawn.y] % 2 == 0).all()
+    failed = kaghan.landslides.geometry.to_crs(str(kaghan.stack.geobox.crs)).union_all()
+    assert points(drawn, False).distance(failed).min() > SCARP.buffer_m
+
+
+def test_absences_keep_to_slopes_as_steep_as_asked(kaghan):
+    scheme = replace(SCARP, least_slope_deg=20.0)
+    drawn = draw_samples(kaghan.landslides, kaghan.aoi, kaghan.stack, scheme)
+    slope = drawn.x[:, drawn.names.index("slope")]
+    assert slope[~drawn.y].min() >= 20 > slope[drawn.y].min()
+
+
+@pytest.mark.parametrize("factor", STRATA)
+def test_absences_spread_evenly_over_strata(kaghan, factor):
+    scheme = replace(SCARP, strata=factor, ratio=0.2)
+    drawn = draw_samples(kaghan.landslides, kaghan.aoi, kaghan.stack, scheme)
+    values = drawn.x[~drawn.y, drawn.names.index(factor)]
+    counts = np.unique(values // STRATA[factor], return_counts=True)[1]
+    assert len(counts) > 3 and np.median(counts) == pytest.approx(counts.max(), abs=1)
+
+
+def test_a_scheme_that_needs_a_factor_the_stack_lacks_says_which(kaghan):
+    lacking = replace(kaghan.stack, factors=kaghan.stack.factors[2:])
+    scheme = replace(SCARP, presence="highest", strata="slope")
+    with pytest.raises(AssessmentError, match="needs the factor elevation and slope"):
+        draw_samples(kaghan.landslides, kaghan.aoi, lacking, scheme)
+
+
+@pytest.mark.parametrize(
+    ("asked", "wrong"),
+    [
+        ({"name": "dai"}, "no sampling scheme is called 'dai'"),
+        ({"name": "scarp", "presence": "top"}, "'top' says not which cells"),
+        ({"name": "scarp", "presence": "0"}, "'0' says not which cells"),
+        ({"name": "scarp", "strata": "aspect"}, "spread over 'aspect'"),
+    ],
+)
+def test_a_misspelt_scheme_is_refused_with_what_there_is(asked, wrong):
+    with pytest.raises(AssessmentError, match=wrong):
+        find_scheme(asked.pop("name"), **asked)
+
+
+def test_a_named_scheme_keeps_what_is_not_asked_otherwise():
+    scheme = find_scheme("dai2023", presence="7", ratio=2.0)
+    assert (scheme.presence, scheme.ratio, scheme.buffer_m) == (7, 2.0, 0.0)
