@@ -9,6 +9,7 @@ ScarpError                      the one base; `scarp` prints its sentence and ex
 │   ├── InventoryError          a polygon file or an inventory named cannot be used
 │   │   └── ReviewConflictError somebody else reviewed the landslide meanwhile
 │   ├── ScreenError             a screen is misspelt or its layer cannot be used
+│   ├── PointsError             a table of points lacks a column or holds what it must not
 │   └── AssessmentError         a model, scheme or class of susceptibility is misspelt or impossible
 ├── NoImageryError              no usable scene sees the area of interest
 ├── SamplingError               too little ground or too few landslides to fit a model
@@ -71,6 +72,10 @@ class ReviewConflictError(InventoryError):
 
 class ScreenError(BadInputError):
     """A screen is misspelt, or the layer it names cannot be used."""
+
+
+class PointsError(BadInputError):
+    """A table of points lacks a column, or holds what it must not."""
 
 
 class AssessmentError(BadInputError):
