@@ -39,14 +39,23 @@ def export(
     from flows.world import open_world
     from tasks.events.registry import find_aoi, find_event
     from tasks.inventory.export import About, export_inventory
-    from tasks.inventory.store import get_inventory, read_reviewed
+    from tasks.inventory.store import get_inventory, read_reviewed, read_screened
 
     with open_world().engine.connect() as connection:
         inventory = get_inventory(connection, event_id, version)
         landslides = read_reviewed(connection, inventory.id)
+        screened = read_screened(connection, inventory.id)
         about = About(find_event(connection, event_id), inventory)
         aoi = find_aoi(connection, event_id).geometry
-    export_inventory(landslides, inventory.observed, out, aoi=aoi, about=about, profile=profile)
+    export_inventory(
+        landslides,
+        inventory.observed,
+        out,
+        aoi=aoi,
+        screened=screened,
+        about=about,
+        profile=profile,
+    )
     if as_json:
         print_json(summary(inventory) | {"path": out})
     else:

@@ -18,7 +18,7 @@ from flows.world import open_world
 from tasks.inventory.export import About, export_inventory
 from tasks.inventory.runs import get_run
 from tasks.inventory.sizes import describe_sizes
-from tasks.inventory.store import read_landslides, read_screened
+from tasks.inventory.store import read_reviewed, read_screened
 from tasks.publish import figures
 from tasks.publish.products import storage_error
 from tasks.publish.report import Making, Report, SusceptibilityResult, write_report
@@ -59,7 +59,7 @@ def publish_products(mapped: Mapped, assessed: Assessed, folder: Path) -> Path:
 def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
     inventory, stored = mapped.inventory, assessed.susceptibility
     with open_world().engine.connect() as connection:
-        landslides = read_landslides(connection, inventory.id)
+        landslides = read_reviewed(connection, inventory.id)
         screened = read_screened(connection, inventory.id)
         making = [
             _making(

@@ -16,7 +16,6 @@ from typing import Literal
 from uuid import UUID
 
 import geopandas as gpd
-import pandas as pd
 from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Connection, select
@@ -26,12 +25,7 @@ from tasks.inventory import outcomes, review, tables
 from tasks.inventory.compare import difference
 from tasks.inventory.outcomes import Outcome
 from tasks.inventory.review import Reviewer
-from tasks.inventory.store import (
-    StoredInventory,
-    list_inventories,
-    read_landslides,
-    read_screened,
-)
+from tasks.inventory.store import StoredInventory, list_inventories, read_drawn
 from tasks.types import Doubt
 
 REVIEWED = "reviewed"
@@ -137,7 +131,7 @@ def _acts(
     connection: Connection, older: StoredInventory, new: gpd.GeoDataFrame, observed: MultiPolygon
 ) -> list[Act | None]:
     """The reviews of one version as they are said again; None for each that is left."""
-    drawn = pd.concat([read(connection, older.id) for read in (read_landslides, read_screened)])
+    drawn = read_drawn(connection, older.id)
     numbers = set(drawn["number"])
     same = _unchanged(drawn, new, older.observed & observed)
     found: list[Act | None] = []

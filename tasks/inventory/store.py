@@ -22,17 +22,19 @@ from sqlalchemy import (
     FromClause,
     Row,
     column,
+    exists,
     func,
     insert,
     select,
     table,
     text,
+    true,
     update,
 )
 
 from tasks.errors import EventError, InventoryError
 from tasks.inventory.bulk import load_landslides
-from tasks.inventory.tables import event, inventory, landslide, scene
+from tasks.inventory.tables import event, inventory, landslide, review_outcome, scene
 from tasks.types import (
     Doubt,
     InventoryStatus,
@@ -229,8 +231,23 @@ def read_landslides(connection: Connection, inventory_id: UUID) -> gpd.GeoDataFr
 
 
 def read_screened(connection: Connection, inventory_id: UUID) -> gpd.GeoDataFrame:
-    """What screens set aside of an inventory, with all `MEASURES`; else as `read_landslides`."""
-    return _outlines(connection, inventory_id, MEASURES, landslide.c.screened_by.is_not(None))
+    """What screens set aside, unless a reviewer spoke of it, as `scarp.v_screened` has it.
+
+    With all `MEASURES`; else as `read_landslides`.
+    """
+    spoken_of = exists().where(
+        review_outcome.c.inventory_id == inventory_id,
+        review_outcome.c.number == landslide.c.number,
+        review_outcome.c.current,
+        review_outcome.c.state.is_not(None),
+    )
+    aside = landslide.c.screened_by.is_not(None) & ~spoken_of
+    return _outlines(connection, inventory_id, MEASURES, aside)
+
+
+def read_drawn(connection: Connection, inventory_id: UUID) -> gpd.GeoDataFrame:
+    """Every outline as it was stored, screened or not: `number` and geometry, EPSG:4326."""
+    return _outlines(connection, inventory_id, (), true())
 
 
 def read_reviewed(

@@ -25,7 +25,12 @@ from tasks.inventory.review import (
     undo,
 )
 from tasks.inventory.runs import start_run
-from tasks.inventory.store import read_landslides, read_reviewed, store_inventory
+from tasks.inventory.store import (
+    read_landslides,
+    read_reviewed,
+    read_screened,
+    store_inventory,
+)
 from tasks.types import AreaOfInterest, Event, Provenance, geodesic_area_m2
 
 STORM = Event("storm", "rainfall", "A storm", datetime(2023, 5, 17, tzinfo=UTC), 11.9, 44.2)
@@ -118,8 +123,10 @@ def test_the_automatic_result_stays_as_it_was(connection, inventory):
 
 
 def test_a_confirmed_landslide_stands_whatever_a_screen_said(connection, inventory):
+    assert list(read_screened(connection, inventory)["number"]) == [4]
     confirm(connection, inventory, [4], ANN)
     assert truth(connection)[4] == "confirmed"
+    assert not len(read_screened(connection, inventory))
     assert connection.scalar(text("SELECT count(*) FROM scarp.v_screened")) == 0
 
 
