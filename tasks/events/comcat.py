@@ -1,0 +1,254 @@
+"""USGS ComCat: GeoJSON summaries, answers of the FDSN event service, and the page of one event.
+
+Times are milliseconds since 1970 in UTC, before 1970 negative; `ids` is a list wrapped in commas;
+the longitude of a place near the antimeridian may lie beyond 180.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tasks.errors import EventError, FeedError
+from tasks.events.fetch import fetch
+from tasks.events.reports import (
+    Alert,
+    EventReport,
+    ShakeMapVersion,
+    Source,
+    Status,
+    WatchState,
+    source_version,
+)
+from tasks.events.request import event_from_fields
+
+log = logging.getLogger(__name__)
+
+SOURCE: Source = "usgs"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ALTERNATE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+_STATUSES: dict[object, Status] = {
+    "automatic": "automatic",
+    "reviewed": "reviewed",
+    "deleted": "deleted",
+}
+_ALERTS: dict[object, Alert] = {
+    "green": "green",
+    # PAGER's yellow stands between GDACS' green and orange; what it asks for is closer to orange.
+    "yellow": "orange",
+    "orange": "orange",
+    "red": "red",
+}
+
+
+def look(url: str, state: WatchState, now: datetime) -> tuple[list[EventReport], WatchState]:
+    """Read a ComCat feed once.
+
+    Args:
+        url: a summary feed, an FDSN query in GeoJSON, or one event's page; or a file of these.
+        state: of the last look.
+        now: the watcher's clock.
+
+    Returns:
+        A report an entry, none if nothing changed, and the state to keep.
+
+    Raises:
+        FeedError: the answer as a whole cannot be used; the sentence says what it is instead.
+        TransientError: the feed cannot be reached just now.
+    """
+    fetched = fetch(url, state, now)
+    if fetched.content is None:
+        return [], fetched.state
+    answer = _parsed(url, fetched.content)
+    generated = _mapping(answer.get("metadata")).get("generated")
+    feed_time = _time(generated) if generated is not None else None
+    reports = [read_feature(feature) for feature in _features(url, answer)]
+    return reports, replace(fetched.state, feed_time=feed_time)
+
+
+def read_feature(feature: object) -> EventReport:
+    """What one GeoJSON feature of ComCat says; an unusable one becomes a report with a problem."""
+    if not isinstance(feature, dict):
+        return _useless("", _EPOCH, f"an entry is {type(feature).__name__} instead of a feature")
+    properties = _mapping(feature.get("properties"))
+    event_id = str(feature.get("id") or "")
+    updated = _time(properties.get("updated"))
+    if updated is None:
+        given = json.dumps(properties.get("updated"))
+        return _useless(
+            event_id, _EPOCH, f"{event_id or 'an entry'}: updated {given} is not ms since 1970"
+        )
+    report = _useless(event_id, updated, "")
+    report = replace(
+        report,
+        alternate_ids=tuple(name for name in _ids(properties) if name != event_id),
+        status=_STATUSES.get(properties.get("status"), ""),
+        alert=_ALERTS.get(properties.get("alert")),
+        detail_url=str(properties.get("detail") or ""),
+    )
+    if report.status == "deleted":
+        return replace(report, problem=f"{event_id}: ComCat deleted it")
+    kind = properties.get("type")
+    if kind not in ("earthquake", None):
+        return replace(
+            report, status="deleted", problem=f"{event_id} is of type {kind!r}, not an earthquake"
+        )
+    return _described(report, feature, properties)
+
+
+def _described(
+    report: EventReport, feature: Mapping[str, Any], properties: Mapping[str, Any]
+) -> EventReport:
+    """Add the event, its version and its ShakeMaps, or the reason why it cannot be told."""
+    products = _mapping(properties.get("products"))
+    version = _origin_version(products) or report.source_version
+    try:
+        event = event_from_fields(
+            _fields(report, feature, properties) | {"source_version": version},
+            report.event_id or "an entry",
+        )
+    except EventError as error:
+        return replace(report, problem=str(error))
+    return replace(
+        report, event=event, source_version=version, shakemaps=tuple(_shakemaps(products))
+    )
+
+
+def _fields(
+    report: EventReport, feature: Mapping[str, Any], properties: Mapping[str, Any]
+) -> dict[str, Any]:
+    place = _mapping(feature.get("geometry")).get("coordinates")
+    longitude, latitude, depth = [*(place if isinstance(place, list) else []), None, None, None][:3]
+    occurred_at = _time(properties.get("time"))
+    if occurred_at is None:
+        given = json.dumps(properties.get("time"))
+        raise EventError(f"{report.event_id}: time {given} is not ms since 1970")
+    scale = re.sub("[^A-Za-z]", "", str(properties.get("magType") or ""))[:12]
+    magnitude = properties.get("mag")
+    return {
+        "id": report.event_id,
+        "kind": "earthquake",
+        "title": str(properties.get("title") or properties.get("place") or "")[:300] or None,
+        "occurred_at": occurred_at,
+        "longitude": _within_180(longitude),
+        "latitude": latitude,
+        "magnitude": magnitude,
+        "magnitude_type": scale or None if magnitude is not None else None,
+        "depth_km": depth,
+        "source": SOURCE,
+        "alternate_ids": report.alternate_ids,
+    }
+
+
+def _origin_version(products: Mapping[str, Any]) -> str:
+    """The version of the origin ComCat prefers; empty where the entry lists none.
+
+    Of each contributor the last one counts, of those the one with the greatest `preferredWeight`.
+    """
+    last: dict[tuple[str, str], tuple[datetime, Mapping[str, Any]]] = {}
+    for product in _products(products, "origin"):
+        updated = _time(product.get("updateTime"))
+        key = str(product.get("source")), str(product.get("code"))
+        if updated is not None and (key not in last or updated > last[key][0]):
+            last[key] = updated, product
+    standing = [
+        (float(weight) if isinstance(weight := product.get("preferredWeight"), int) else 0.0, at)
+        + key
+        for key, (at, product) in last.items()
+        if str(product.get("status")).upper() != "DELETE"
+    ]
+    if not standing:
+        return ""
+    _, updated, source, code = max(standing)
+    return source_version(source, code, updated)
+
+
+def _shakemaps(products: Mapping[str, Any]) -> Iterator[ShakeMapVersion]:
+    for product in _products(products, "shakemap"):
+        updated = _time(product.get("updateTime"))
+        source, code = product.get("source"), product.get("code")
+        if updated is None or not source or not code:
+            log.warning("a ShakeMap without source, code or updateTime is left out: %s", product)
+            continue
+        yield ShakeMapVersion(
+            source=str(source),
+            code=str(code),
+            updated_at=updated,
+            version=str(_mapping(product.get("properties")).get("version") or ""),
+            status=str(product.get("status") or ""),
+            contents={
+                name: str(_mapping(content).get("url"))
+                for name, content in _mapping(product.get("contents")).items()
+                if _mapping(content).get("url")
+            },
+        )
+
+
+def _products(products: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+    listed = products.get(kind)
+    return [_mapping(product) for product in listed] if isinstance(listed, list) else []
+
+
+def _useless(event_id: str, updated: datetime, problem: str) -> EventReport:
+    # The network's code begins with its letters: `nc` of `nc72852151`.
+    network = re.match("[a-z]*", event_id)
+    version = source_version(network[0] if network else "", event_id, updated)
+    return EventReport(None, SOURCE, version, updated, problem=problem, event_id=event_id)
+
+
+def _parsed(url: str, content: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        start = content[:200].lstrip().lower()
+        if start.startswith((b"<!doctype", b"<html")):
+            raise FeedError(f"{url} is a web page, not GeoJSON; give a GeoJSON feed") from error
+        raise FeedError(
+            f"{url} is not whole GeoJSON ({len(content)} bytes, {error}); it is read again at the "
+            "next look"
+        ) from error
+    if not isinstance(answer, dict):
+        raise FeedError(f"{url} holds no GeoJSON object; give a ComCat feed in GeoJSON")
+    return answer
+
+
+def _features(url: str, answer: dict[str, Any]) -> list[object]:
+    if answer.get("type") == "Feature":
+        return [answer]
+    features = answer.get("features")
+    if answer.get("type") == "FeatureCollection" and isinstance(features, list):
+        return features
+    raise FeedError(
+        f"{url} holds a GeoJSON {answer.get('type')!r}; give a ComCat FeatureCollection or Feature"
+    )
+
+
+def _ids(properties: Mapping[str, Any]) -> list[str]:
+    names = (name.strip() for name in str(properties.get("ids") or "").split(","))
+    return [name for name in dict.fromkeys(names) if _ALTERNATE.fullmatch(name)]
+
+
+def _time(value: object) -> datetime | None:
+    """An instant from ms since 1970; None where the value is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    try:
+        return _EPOCH + timedelta(milliseconds=value)
+    except OverflowError:
+        return None
+
+
+def _within_180(longitude: object) -> object:
+    if isinstance(longitude, int | float) and 180 < abs(longitude) <= 360:
+        return (longitude + 180) % 360 - 180
+    return longitude
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
