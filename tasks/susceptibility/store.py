@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row, insert, select, text, update
 
-from tasks.inventory.tables import susceptibility
+from tasks.susceptibility.tables import susceptibility
 from tasks.types import Doubt, Interval
 
 

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import geopandas as gpd
 import pytest
@@ -15,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from shapely.geometry import MultiPolygon, box
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from infra.describe import describe_views
 from infra.errors import DatabaseError, SchemaError
@@ -34,11 +35,13 @@ from tasks.inventory import tables
 from tasks.inventory.review import Reviewer, confirm, reject
 from tasks.inventory.runs import start_run
 from tasks.inventory.store import store_inventory
+from tasks.susceptibility.tables import susceptibility
 from tasks.types import AreaOfInterest, Event, Provenance
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "database.md"
 STORM = Event("storm", "rainfall", "A storm", datetime(2023, 5, 17, tzinfo=UTC), 11.9, 44.2)
 AREA = AreaOfInterest(MultiPolygon([box(11.8, 44.1, 12.0, 44.3)]), "given")
+ENDS = ("", "_low", "_high")
 COLUMNS = """
     SELECT relname AS relation, relkind AS kind, attname AS name,
         col_description(attrelid, attnum) AS words, obj_description(attrelid) AS relation_words
@@ -212,6 +215,56 @@ def test_states_and_ids_survive_the_way_down_and_up(engine):
             ("two", "cancelled", []),
         ]
     assert [row for row in columns(engine) if not row.words or not row.relation_words] == []
+
+
+def test_maps_survive_the_way_down_and_up_but_for_those_carried_over(engine):
+    with engine.begin() as connection:
+        register(connection, STORM, AREA)
+        run_id = start_run(connection, Provenance(STORM.id, {}), "test", None, "c0ffee")
+        inventory = store_inventory(
+            connection,
+            event_id=STORM.id,
+            run_id=run_id,
+            digest="one",
+            method="manual",
+            threshold=None,
+            minimum_mapping_unit_m2=0,
+            observed=AREA.geometry,
+            scenes=[],
+            landslides=gpd.GeoDataFrame(geometry=[box(11.9, 44.2, 11.91, 44.21)], crs=4326),
+            doubts=[],
+            publish=True,
+        )
+        for digest, inventory_id in (("own", inventory.id), ("carried", None)):
+            connection.execute(
+                insert(susceptibility).values(
+                    id=uuid4(),
+                    event_id=STORM.id,
+                    inventory_id=inventory_id,
+                    kind="carried" if inventory_id is None else "fitted",
+                    run_id=run_id,
+                    digest=digest,
+                    path="map.tif",
+                    factors=[],
+                    sampling={},
+                    model="rf",
+                    roc={},
+                    importance={},
+                    doubts=[],
+                    current=True,
+                    **{f"auc_{of}{end}": 0.7 for of in ("spatial", "random") for end in ENDS},
+                )
+            )
+    stored = text("SELECT digest, version, auc_spatial FROM scarp.v_susceptibility ORDER BY 1")
+    with engine.begin() as connection:
+        assert connection.execute(stored).all() == [("carried", None, 0.7), ("own", 1, 0.7)]
+        command.downgrade(alembic_config(connection), "0004")
+        assert connection.execute(stored).all() == [("own", 1, 0.7)]
+        assert [row for row in columns(engine) if not row.words] == []
+    migrate(engine)
+    kinds = text("SELECT digest, kind, auc_gap FROM scarp.v_susceptibility")
+    with engine.connect() as connection:
+        assert connection.execute(kinds).all() == [("own", "fitted", 0.0)]
 
 
 @pytest.mark.parametrize("latitude", [-80, -33, 0, 44, 89])
