@@ -29,11 +29,12 @@ import numpy as np
 import shapely
 from record import machine, write
 from shapely.geometry import MultiPolygon, box
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import URL, Engine, create_engine, inspect, text
 
 from infra import postgres
+from infra.clients import dump, restore
 from infra.roles import role_url
-from infra.schema import open_engine, parse_url
+from infra.schema import database_url, open_engine, parse_url
 from infra.settings import Settings
 from tasks.events.registry import register
 from tasks.inventory.compare import difference
@@ -261,6 +262,43 @@ def _whole(engine: Engine, event_id: str, digest: str) -> int:
     return int(found) if said == found else -1
 
 
+def round_trip(settings: Settings) -> dict[str, Any]:
+    """Dump the store, drop it, restore it, and compare every row of every table."""
+    url, path = parse_url(database_url(settings)), settings.home / "all.dump"
+    shown = url.render_as_string(hide_password=False)
+    before = fingerprints(url)
+    began = time.perf_counter()
+    dump(shown, path)
+    dumped = time.perf_counter()
+    owner = create_engine(url)
+    with owner.begin() as connection:
+        connection.execute(text("DROP SCHEMA scarp CASCADE"))
+    owner.dispose()
+    emptied = time.perf_counter()
+    restore(shown, path)
+    return {
+        "dump_s": round(dumped - began, 1),
+        "restore_s": round(time.perf_counter() - emptied, 1),
+        "dump_mb": round(path.stat().st_size / 1e6),
+        "rows": sum(rows for rows, _ in before.values()),
+        "identical": fingerprints(url) == before,
+    }
+
+
+def fingerprints(url: URL) -> dict[str, tuple[int, int]]:
+    """Rows of each table, and the sum of their hashes, which no order changes."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        names = inspect(connection).get_table_names("scarp")
+        counted = "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)), 0)"
+        found = {
+            name: tuple(connection.execute(text(f"{counted} FROM scarp.{name} AS t")).one())
+            for name in names
+        }
+    engine.dispose()
+    return found
+
+
 def main() -> None:
     """Build the world, measure, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -319,6 +357,7 @@ def measure_all(
     record["publish_20000_s"] = [round(seconds, 2) for _, seconds in versions]
     record["diff_20000"] = compare(engine, [stored for stored, _ in versions[1:]])
     engine.dispose()
+    record["dump_and_restore"] = round_trip(settings)
     record["kills"] = survive(settings, scars, events + 1, kills)
     return record
 
