@@ -1,0 +1,298 @@
+"""Which events are worth a response: limits an operator sets in one small TOML file."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import hashlib
+import json
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from shapely.geometry import MultiPolygon
+
+from tasks.errors import AreaError, RulesError
+from tasks.events.aoi import read_aoi
+from tasks.events.reports import Alert, EventReport
+from tasks.types import AreaOfInterest, Event, EventKind
+
+DEFAULTS = Path(__file__).with_name("default_rules.toml")
+# Clocks differ by minutes, not by more; beyond it one of them is wrong.
+CLOCKS_DIFFER = timedelta(minutes=10)
+_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
+_ALERTS: tuple[Alert, ...] = ("green", "orange", "red")
+
+
+def _duration(value: object) -> timedelta:
+    """`5min` as a span of time; anything else is refused, since 5 may mean anything."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)", str(value))
+    if match is None:
+        raise ValueError("is not a time such as 90s, 5min, 1h or 3d")
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+_Duration = Annotated[timedelta, BeforeValidator(_duration)]
+_Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Feed(_Table):
+    """How feeds are read."""
+
+    interval: Annotated[_Duration, Field(ge=timedelta(seconds=1))]
+    stale_after: _Duration
+    hosts: tuple[str, ...] = ()
+
+
+class Limits(_Table):
+    """What an event must be to be registered, and how it is followed afterwards."""
+
+    watch: bool
+    min_magnitude: Annotated[float, Field(ge=-2, le=10)] = -2
+    max_depth_km: _Amount = 1000.0
+    min_land_km2: _Amount
+    coast_within_km: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    min_alert: Alert | None = None
+    mask: Path | None = None
+    max_age: _Duration
+    fresh_for: _Duration
+    debounce: _Duration
+    re_looks: tuple[_Duration, ...]
+    priority_weight: _Amount
+
+    @property
+    def masked(self) -> MultiPolygon | None:
+        """The ground of the mask, EPSG:4326; None where none is given."""
+        return _read_mask(self.mask) if self.mask else None
+
+
+class Region(BaseModel):
+    """A part of the world with limits of its own; fields not given are those of its kind."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    kind: EventKind = "earthquake"
+    bbox: tuple[float, float, float, float]
+
+    @model_validator(mode="after")
+    def _is_on_the_globe(self) -> Self:
+        west, south, east, north = self.bbox
+        if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90):
+            raise ValueError("bbox is west, south, east, north in degrees, south below north")
+        return self
+
+    def holds(self, event: Event) -> bool:
+        """Whether the event's point lies in the region."""
+        west, south, east, north = self.bbox
+        beyond = event.longitude >= west, event.longitude <= east
+        return south <= event.latitude <= north and (all(beyond) if west <= east else any(beyond))
+
+
+class Rules(_Table):
+    """Everything an operator decides about events in advance."""
+
+    hold: tuple[str, ...] = ()
+    feed: Feed
+    earthquake: Limits
+    rainfall: Limits
+    rain: Mapping[str, Any] = Field(default_factory=dict)
+    region: tuple[Region, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what the rules say, hexadecimal."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def limits(self, event: Event) -> Limits:
+        """The limits for an event: of the first region that holds it, else of its kind."""
+        base: Limits = getattr(self, event.kind)
+        for region in self.region:
+            if region.kind == event.kind and region.holds(event):
+                return base.model_validate(_given(base) | (region.model_extra or {}))
+        return base
+
+    def holds_back(self, ids: set[str]) -> str:
+        """The entry of the hold list that one of these ids meets; empty if none does."""
+        return next((one for one in self.hold if fnmatch.filter(ids, one)), "")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the rules ask for an event, and why."""
+
+    wanted: bool
+    reason: str
+
+
+def read_rules(path: Path | None = None) -> Rules:
+    """Read a rules file; what it does not say is as in `default_rules.toml`.
+
+    Raises:
+        RulesError: the file cannot be read, is not TOML, or holds an unknown or senseless rule.
+    """
+    given = _read_toml(DEFAULTS)
+    if path is not None:
+        given = _merged(given, _read_toml(path))
+    try:
+        rules = Rules.model_validate(given)
+        for region in rules.region:
+            base = _given(getattr(rules, region.kind))
+            Limits.model_validate(base | (region.model_extra or {}))
+    except ValidationError as error:
+        raise RulesError(f"{path or DEFAULTS}: {_sentence(error)}") from error
+    for limits in (rules.earthquake, rules.rainfall):
+        try:
+            _ = limits.masked
+        except AreaError as error:
+            raise RulesError(f"{path}: mask {error}") from error
+    return rules
+
+
+def judge(report: EventReport, rules: Rules, now: datetime) -> Verdict:
+    """Whether what a source says of an event asks for registering it, its ground aside.
+
+    Args:
+        report: with an event.
+        rules: the operator's.
+        now: the watcher's clock.
+    """
+    event = report.event
+    assert event is not None
+    limits = rules.limits(event)
+    age = now - event.occurred_at
+    if not limits.watch:
+        return Verdict(False, f"{event.kind}s are not watched here")
+    if age < -CLOCKS_DIFFER:
+        return Verdict(
+            False,
+            f"it happens {_span(-age)} after the watcher's clock ({now:%Y-%m-%d %H:%M} UTC); it is "
+            "decided again when the clock has passed it",
+        )
+    if age > limits.max_age:
+        return Verdict(
+            False, f"it is {_span(age)} old, older than the {_span(limits.max_age)} of the rules"
+        )
+    if event.kind == "earthquake" and event.magnitude is None:
+        return Verdict(False, "it has no magnitude yet")
+    if event.magnitude is not None and event.magnitude < limits.min_magnitude:
+        return Verdict(
+            False, f"M {event.magnitude:g} is below M {limits.min_magnitude:g} of the rules"
+        )
+    if event.depth_km is not None and event.depth_km > limits.max_depth_km:
+        return Verdict(
+            False,
+            f"its depth of {event.depth_km:g} km is beyond {limits.max_depth_km:g} km of the rules",
+        )
+    if limits.min_alert and _rank(report.alert) < _rank(limits.min_alert):
+        level = report.alert or "none"
+        return Verdict(False, f"its alert level ({level}) is below {limits.min_alert} of the rules")
+    size = f"M {event.magnitude:g}" if event.magnitude is not None else event.kind
+    if event.kind == "earthquake":
+        return Verdict(True, f"{size} is at least M {limits.min_magnitude:g} of the rules")
+    return Verdict(True, f"{size} within the rules")
+
+
+def judge_ground(event: Event, aoi: AreaOfInterest, land_km2: float, rules: Rules) -> Verdict:
+    """Whether the ground where slides are looked for asks for a response.
+
+    Args:
+        event: as reported.
+        aoi: its area of interest.
+        land_km2: land in it.
+        rules: the operator's.
+    """
+    limits = rules.limits(event)
+    if land_km2 < limits.min_land_km2:
+        return Verdict(
+            False,
+            f"{land_km2:,.1f} km² of its area of interest is land, less than "
+            f"{limits.min_land_km2:g} km² of the rules",
+        )
+    mask = limits.masked
+    if mask is not None and not mask.intersects(aoi.geometry):
+        return Verdict(False, f"its area of interest meets nothing of {limits.mask}")
+    return Verdict(True, f"{land_km2:,.0f} km² of land to look at")
+
+
+def respond_at(event: Event, rules: Rules, now: datetime) -> datetime:
+    """When a response to a change may start: fresh events change fast, so it waits a little."""
+    limits = rules.limits(event)
+    return now + limits.debounce if now - event.occurred_at < limits.fresh_for else now
+
+
+def re_look_due(event: Event, rules: Rules, looked_at: datetime | None, now: datetime) -> bool:
+    """Whether one of the scheduled ages has been reached since the last look."""
+    due = [event.occurred_at + age for age in rules.limits(event).re_looks]
+    return any((looked_at is None or looked_at < moment) and moment <= now for moment in due)
+
+
+def _rank(alert: Alert | None) -> int:
+    return _ALERTS.index(alert) if alert else -1
+
+
+def _span(span: timedelta) -> str:
+    seconds = span.total_seconds()
+    for unit, name in ((86_400 * 365.25, "years"), (86_400, "days"), (3600, "hours")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{math.ceil(seconds / 60)} minutes"
+
+
+@cache
+def _read_mask(path: Path) -> MultiPolygon:
+    return read_aoi(path).geometry
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = error.strerror or error
+        raise RulesError(f"{path} cannot be read: {reason}; give a rules file in TOML") from error
+    except ValueError as error:
+        raise RulesError(f"{path} is not TOML: {error}; mend it there") from error
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    both = {
+        name: _merged(base[name], value)
+        if isinstance(value, dict) and isinstance(base.get(name), dict)
+        else value
+        for name, value in own.items()
+    }
+    return {**base, **both}
+
+
+def _given(limits: Limits) -> dict[str, Any]:
+    """The limits as a file would write them, to be overridden field by field."""
+    given = limits.model_dump()
+    for name, value in given.items():
+        if isinstance(value, timedelta):
+            given[name] = f"{value.total_seconds()}s"
+        elif name == "re_looks":
+            given[name] = [f"{one.total_seconds()}s" for one in value]
+    return given
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first thing wrong with a rules file: where, what, and what to write instead."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or "the file"
+    if first["type"] == "extra_forbidden":
+        known = [*Limits.model_fields, *Rules.model_fields, *Feed.model_fields]
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        return f"{place} is no rule; " + (f"did you mean {near[0]}?" if near else "leave it out")
+    wrong = first["msg"].removeprefix("Value error, ")
+    return f"{place} = {json.dumps(first['input'], default=str)} {wrong[:1].lower()}{wrong[1:]}"

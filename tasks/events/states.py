@@ -1,0 +1,114 @@
+"""The life of an event: registered, responding, published, closed; held or cancelled on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from sqlalchemy import Connection, select, update
+
+from tasks.errors import EventError
+from tasks.events.registry import RegisteredEvent, find_registered, lock_known, record_change
+from tasks.inventory import tables
+from tasks.inventory.tables import EventChange, EventState
+
+Move = Literal["responding", "published", "failed", "closed", "held", "released", "cancelled"]
+
+# From which states a change may come. A response that was killed is begun again.
+_MAY_COME_FROM: dict[Move, tuple[EventState, ...]] = {
+    "responding": ("registered", "responding", "published", "closed"),
+    "published": ("responding",),
+    "failed": ("responding",),
+    "closed": ("registered", "published"),
+    "held": ("registered", "responding", "published", "closed"),
+    "released": ("held", "cancelled"),
+    "cancelled": ("registered", "responding", "published", "closed", "held"),
+}
+_LEADS_TO: dict[Move, EventState] = {
+    "responding": "responding",
+    "published": "published",
+    "closed": "closed",
+    "held": "held",
+    "cancelled": "cancelled",
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One row of an event's history."""
+
+    change: EventChange
+    state: EventState
+    reason: str
+    changed_at: datetime
+
+
+def move(connection: Connection, event_id: str, change: Move, reason: str) -> RegisteredEvent:
+    """Bring an event into another state and write it into the history.
+
+    Being in that state already changes nothing. An event whose response failed, or that is
+    released, stands where its inventories put it: published if one is, else registered.
+
+    Returns:
+        The event after the change.
+
+    Raises:
+        EventError: there is no such event, or the change cannot be made from the state it is in.
+    """
+    known = _locked(connection, event_id)
+    settled: EventState = "registered" if known.published_version is None else "published"
+    target = _LEADS_TO.get(change, settled)
+    if known.state == target and change != "released":
+        return known
+    if known.merged_into:
+        raise EventError(
+            f"event {known.event.id} was merged into {known.merged_into}; name that one"
+        )
+    if known.state not in _MAY_COME_FROM[change]:
+        allowed = " or ".join(_MAY_COME_FROM[change])
+        raise EventError(
+            f"event {known.event.id} is {known.state}; only one that is {allowed} can be {change}"
+        )
+    mine = tables.event.c.id == known.event.id
+    connection.execute(update(tables.event).where(mine).values(state=target))
+    record_change(connection, known.event.id, change, reason)
+    return find_registered(connection, known.event.id)
+
+
+def require_open(known: RegisteredEvent) -> None:
+    """Refuse to work on an event that nobody wants a response to.
+
+    Raises:
+        EventError: it is held or cancelled; the sentence says how to go on.
+    """
+    name = known.event.id
+    if known.merged_into:
+        raise EventError(f"event {name} was merged into {known.merged_into}; respond to that one")
+    if known.state in ("held", "cancelled"):
+        raise EventError(
+            f"event {name} is {known.state}; `scarp events release {name}` lets work on it go on"
+        )
+
+
+def history(connection: Connection, event_id: str) -> list[Change]:
+    """Every change of an event, the first one first."""
+    rows = connection.execute(
+        select(
+            tables.event_history.c.change,
+            tables.event_history.c.state,
+            tables.event_history.c.reason,
+            tables.event_history.c.changed_at,
+        )
+        .where(tables.event_history.c.event_id == event_id)
+        .order_by(tables.event_history.c.id)
+    )
+    return [Change(*row[:3], changed_at=row.changed_at.astimezone(UTC)) for row in rows]
+
+
+def _locked(connection: Connection, event_id: str) -> RegisteredEvent:
+    known = find_registered(connection, event_id)
+    # Of a merged event the own id leads elsewhere: it stays as it is, and needs no lock.
+    if known.merged_into:
+        return known
+    return lock_known(connection, (known.event.id,)) or known
