@@ -8,8 +8,9 @@ from typing import Literal
 
 from flows.world import open_world
 from tasks.errors import AreaError
-from tasks.events.aoi import magnitude_distance_aoi, read_aoi
+from tasks.events.aoi import read_aoi
 from tasks.events.registry import register
+from tasks.events.shaken import magnitude_distance_aoi
 from tasks.types import AreaOfInterest, Event
 
 

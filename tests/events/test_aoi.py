@@ -7,7 +7,7 @@ import pytest
 from shapely.geometry import Point, box
 
 from tasks.errors import AreaError
-from tasks.events.aoi import geodesic_disc, keefer_upper_area_km2, magnitude_distance_aoi, read_aoi
+from tasks.events.aoi import geodesic_buffer, geodesic_disc, read_aoi
 from tasks.events.request import event_from_fields, read_event
 from tasks.types import geodesic_area_m2
 
@@ -175,19 +175,6 @@ def test_an_area_just_across_the_antimeridian_from_its_event_is_near(write):
     assert read_aoi(path, near=quake(179.9, -17.5)).area_km2 > 0
 
 
-def test_keefer_bound_goes_through_its_published_points():
-    assert keefer_upper_area_km2(5.8) == pytest.approx(1_500)
-    assert keefer_upper_area_km2(9.2) == pytest.approx(500_000)
-
-
-@pytest.mark.parametrize(("magnitude", "radius_km"), [(5.8, 21.9), (6.6, 43.3), (7.8, 120.6)])
-def test_the_disc_is_as_large_as_the_bound(magnitude, radius_km):
-    aoi = magnitude_distance_aoi(quake(142.01, 42.69, magnitude))
-    assert aoi.area_km2 == pytest.approx(math.pi * radius_km**2, rel=5e-3)
-    assert "Keefer 1984" in aoi.how
-    assert f"M {magnitude:g}" in aoi.how
-
-
 @pytest.mark.parametrize(
     ("longitude", "latitude", "parts"),
     [(142, 42.7, 1), (179.9, -17, 2), (-179.9, 60, 2), (0, 89.5, 1), (120, -89.9, 1), (0, 0, 1)],
@@ -200,8 +187,12 @@ def test_a_disc_is_valid_anywhere_on_earth(longitude, latitude, parts):
     assert geodesic_area_m2(disc) == pytest.approx(math.pi * 1e10, rel=1e-3)
 
 
-def test_small_earthquakes_and_rainstorms_have_no_derived_area():
-    with pytest.raises(AreaError, match=r"below M 4\.0"):
-        magnitude_distance_aoi(quake(142, 42, 3.9))
-    with pytest.raises(AreaError, match="give an area of interest file"):
-        magnitude_distance_aoi(read_event(EXAMPLE / "event.json"))
+def test_a_buffer_keeps_its_distance_everywhere():
+    for longitude, latitude in ((10, 0), (10, 60), (179.99, -17)):
+        disc = geodesic_disc(longitude, latitude, 50_000)
+        wider = geodesic_buffer(disc, 10_000)
+        expected = geodesic_disc(longitude, latitude, 60_000)
+        assert wider.is_valid
+        assert geodesic_area_m2(wider.symmetric_difference(expected)) < 1e-3 * geodesic_area_m2(
+            wider
+        )

