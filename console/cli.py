@@ -8,7 +8,17 @@ import sys
 
 import typer
 
-from console import db, doctor, events, inventory, mapping, networks, response, serve
+from console import (
+    db,
+    doctor,
+    events,
+    inventory,
+    mapping,
+    networks,
+    response,
+    serve,
+    susceptibility,
+)
 from console.output import say
 from infra.errors import InfraError
 from models.errors import ModelError
@@ -28,6 +38,7 @@ app.command()(response.respond)
 app.command(name="map")(mapping.map_image)
 app.add_typer(inventory.app, name="inventory")
 app.command()(mapping.evaluate)
+app.command()(susceptibility.susceptibility)
 app.add_typer(networks.app, name="model")
 app.add_typer(db.app, name="db")
 app.command()(serve.serve)
