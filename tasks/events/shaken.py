@@ -26,7 +26,7 @@ LEAST_PGA_G = 0.1
 # Two published points of Keefer's (1984) upper bound of the area affected by landslides.
 _KEEFER_M58_KM2 = 1_500.0
 _KEEFER_M92_KM2 = 500_000.0
-_KEEFER_SMALLEST_M = 4.0
+KEEFER_SMALLEST_M = 4.0
 
 
 def shakemap_aoi(
@@ -128,7 +128,7 @@ def magnitude_distance_aoi(event: Event, land: Path | None = None) -> AreaOfInte
             f"event {event.id}: an area can be derived only from an earthquake's magnitude; "
             "give an area of interest file"
         )
-    if event.magnitude < _KEEFER_SMALLEST_M:
+    if event.magnitude < KEEFER_SMALLEST_M:
         raise AreaError(
             f"event {event.id}: M {event.magnitude:g} is below M 4.0, the smallest known to set "
             "off landslides (Keefer 1984); give an area of interest file to map it all the same"
