@@ -24,6 +24,7 @@ from tasks.inventory.runs import finish_run
 from tasks.inventory.store import StoredInventory, get_inventory, read_landslides, read_screened
 from tasks.susceptibility.factors import derive_factors
 from tasks.susceptibility.fit import MODEL, Validation, cross_validate, fit_forest
+from tasks.susceptibility.forest import PackedForest
 from tasks.susceptibility.predict import predict_map
 from tasks.susceptibility.sampling import FEW_LANDSLIDES, Samples, draw_samples
 from tasks.susceptibility.stack import FactorStack
@@ -141,7 +142,7 @@ def fit_and_map(
     steps(done=3)
     path = work / "susceptibility.tif"
     tags = {"SCARP_EVENT": inventory.event_id, "SCARP_DIGEST": provenance.digest}
-    predict_map(forest, stack, path, tags)
+    predict_map(PackedForest.of(forest), stack, path, tags)
     steps(done=4)
     return Fitted(path, stack.names, samples, validation, options.seed, _doubts(stack, samples))
 

@@ -40,15 +40,20 @@ class PackedForest(NamedTuple):
         first = np.cumsum([0, *map(len, nodes)])
         return cls(first, np.concatenate(nodes), np.concatenate(share))
 
-    def predict(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def predict(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Probability of failure, (n,): the numbers of the forest's own `predict_proba`."""
+        return self.predict_with_spread(x)[0]
+
+    def predict_with_spread(
+        self, x: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation over the trees of the share of failed samples.
 
         Args:
             x: factors of n cells, (n, factors), without NaN.
 
         Returns:
-            The probability of failure, the same numbers as the forest's own `predict_proba` with
-            one job, and the spread of the trees about it, each (n,).
+            The probability of failure and the spread of the trees about it, each (n,).
         """
         total, square = np.zeros(len(x)), np.zeros(len(x))
         walk(self.first, self.nodes, self.share, _ordered(x), total, square)

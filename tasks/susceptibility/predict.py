@@ -1,136 +1,241 @@
-"""The susceptibility map: a forest applied to every cell of a factor stack."""
+"""The susceptibility map: a model applied to every cell of a factor stack, window by window."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from sklearn.cluster import KMeans
-from sklearn.ensemble import RandomForestClassifier
+from rasterio.io import DatasetWriter
+from rasterio.windows import Window
 
 from tasks.publish.products import (
     SCORE_NODATA,
     SCORE_OFFSET,
     SCORE_SCALE,
     quantise,
+    room_for,
     scratch_beside,
     write_cog,
 )
-from tasks.susceptibility.stack import FactorStack
+from tasks.susceptibility.applicability import Applicability
+from tasks.susceptibility.classes import BOUNDS_TAG, LEVELS, Breaks, as_shares, class_bounds
+from tasks.susceptibility.planes import side_by_side
+from tasks.susceptibility.stack import BLOCK_PX, GDAL_CACHE_BYTES, FactorStack
 
-CLASSES = 5
-_BAND_CELLS = 1 << 19
+THRESHOLD_TAG = "APPLICABILITY_THRESHOLD"
+_BLOCK_CELLS = 1 << 19
+
+Progress = Callable[[int, int], None]
 
 
-def predict_map(
-    forest: RandomForestClassifier, stack: FactorStack, path: Path, tags: dict[str, str]
-) -> Path:
-    """Write the susceptibility map and its classes as COGs.
+class Predictor(Protocol):
+    """What a map is made with."""
 
-    `path` gets the forest's probability of failure, uint8 1-255 with scale and offset tags for 0-1,
-    0 = nodata where a factor is missing. `classes_path(path)` gets `CLASSES` classes by natural
-    breaks, uint8 1 (least) to 5 (most), 0 = nodata; its tag `CLASS_BOUNDS` lists their upper ends.
+    def predict(self, x: NDArray[np.float32]) -> NDArray[np.floating]:
+        """Susceptibility 0-1, (n,), of rows of factors without NaN, (n, factors)."""
 
-    Args:
-        forest: fitted on factors in the order of `stack.names`.
-        stack: the factors.
-        path: COG to make or replace.
-        tags: provenance tags for both.
 
-    Returns:
-        `path`.
+@runtime_checkable
+class SpreadPredictor(Predictor, Protocol):
+    """A model of several members, which can say how far they differ."""
 
-    Raises:
-        StorageError: `path` cannot be written.
+    def predict_with_spread(
+        self, x: NDArray[np.float32]
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Susceptibility and the standard deviation of the members about it, each (n,)."""
+
+
+@dataclass(frozen=True)
+class MapSummary:
+    """What a map's cells came to.
+
+    `bounds` are the upper ends of its classes, 0-1; `applicable_share` is the part of its cells
+    inside the area of applicability, or None where that was not asked.
     """
-    levels = _levels(forest, stack)
-    bounds = natural_breaks(np.bincount(levels.ravel(), minlength=256))
-    classes = np.where(levels == SCORE_NODATA, 0, np.searchsorted(bounds, levels) + 1)
-    shares = [round((bound - 1) * SCORE_SCALE, 3) for bound in bounds.tolist()]
-    class_tags = {**tags, "CLASS_BOUNDS": json.dumps(shares)}
-    _write(levels, stack.geobox, path, tags, "susceptibility", "average", scaled=True)
-    _write(
-        classes.astype(np.uint8),
-        stack.geobox,
-        classes_path(path),
-        class_tags,
-        "susceptibility class",
-        "mode",
-    )
-    return path
+
+    path: Path
+    bounds: tuple[float, ...]
+    cells: int
+    applicable_share: float | None
 
 
-def classes_path(path: Path) -> Path:
-    """Where the classes of the map at `path` lie: `<name>_classes.tif` beside it."""
-    return path.with_name(f"{path.stem}_classes.tif")
+@dataclass(frozen=True)
+class _Layer:
+    """How one kind of map is stored; `bands` describes them."""
 
+    dtype: Literal["uint8", "float32"]
+    nodata: float
+    bands: tuple[str, ...]
+    overviews: Literal["average", "nearest", "mode"]
+    scaled: bool = False
 
-def natural_breaks(histogram: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Upper bounds of at most `CLASSES` classes of least variance (Jenks 1967, by k-means).
-
-    Args:
-        histogram: cells at each level, shape (256,); level 0 is nodata and ignored.
-
-    Returns:
-        The highest level of each class, ascending; the last is the highest level that occurs.
-    """
-    present = np.flatnonzero(histogram[1:]) + 1
-    if len(present) <= CLASSES:
-        return present
-    means = KMeans(CLASSES, n_init=10, random_state=0).fit(
-        present[:, None], sample_weight=histogram[present]
-    )
-    return np.sort([present[means.labels_ == label].max() for label in range(CLASSES)])
-
-
-def _levels(forest: RandomForestClassifier, stack: FactorStack) -> NDArray[np.uint8]:
-    """Quantised probability of every cell, (rows, cols)."""
-    levels = np.empty(stack.geobox.shape, np.uint8)
-    for window, factors in stack.blocks(_BAND_CELLS):
-        levels[window.toslices()] = quantise(_probability(forest, factors))
-    return levels
-
-
-def _probability(forest: RandomForestClassifier, band: NDArray[np.float32]) -> NDArray[np.floating]:
-    known = np.isfinite(band).all(axis=0)
-    probability = np.full(known.shape, np.nan)
-    if known.any():
-        probability[known] = forest.predict_proba(band[:, known].T)[:, 1]
-    return probability
-
-
-def _write(
-    levels: NDArray[np.uint8],
-    grid: GeoBox,
-    path: Path,
-    tags: dict[str, str],
-    description: str,
-    overview_resampling: Any,
-    *,
-    scaled: bool = False,
-) -> None:
-    with scratch_beside(path) as folder:
-        partial = folder / "grid.tif"
-        with rasterio.open(
-            partial,
+    def open(self, path: Path, grid: GeoBox) -> DatasetWriter:
+        """A new tiled GeoTIFF over a grid."""
+        dataset = rasterio.open(
+            path,
             "w",
             driver="GTiff",
             width=grid.width,
             height=grid.height,
-            count=1,
-            dtype="uint8",
-            nodata=SCORE_NODATA,
+            count=len(self.bands),
+            dtype=self.dtype,
+            nodata=self.nodata,
             crs=str(grid.crs),
             transform=grid.transform,
             tiled=True,
-        ) as dataset:
-            dataset.write(levels, 1)
-            dataset.set_band_description(1, description)
-            if scaled:
-                dataset.scales, dataset.offsets = (SCORE_SCALE,), (SCORE_OFFSET,)
-        write_cog(partial, path, tags=tags, overview_resampling=overview_resampling)
+            blockxsize=BLOCK_PX,
+            blockysize=BLOCK_PX,
+            bigtiff="IF_SAFER",
+        )
+        dataset.descriptions = self.bands
+        if self.scaled:
+            dataset.scales, dataset.offsets = (SCORE_SCALE,), (SCORE_OFFSET,)
+        return dataset
+
+
+_LAYERS = {
+    "": _Layer("uint8", SCORE_NODATA, ("susceptibility",), "average", scaled=True),
+    "classes": _Layer("uint8", SCORE_NODATA, ("susceptibility class",), "mode"),
+    "uncertainty": _Layer(
+        "uint8", SCORE_NODATA, ("standard deviation of the members",), "average", scaled=True
+    ),
+    "applicability": _Layer(
+        "float32", np.nan, ("dissimilarity index", "inside the area of applicability"), "nearest"
+    ),
+}
+
+
+def predict_map(
+    model: Predictor,
+    stack: FactorStack,
+    path: Path,
+    tags: dict[str, str],
+    *,
+    breaks: Breaks = "natural",
+    applicability: Applicability | None = None,
+    progress: Progress | None = None,
+) -> MapSummary:
+    """Write the susceptibility map and what belongs to it as COGs; every file has its cells.
+
+    `path` gets the probability of failure, uint8 1-255 with scale and offset tags for 0-1,
+    0 = nodata where a factor is missing. `classes_path` gets its classes, uint8 from 1 (least),
+    0 = nodata; the tag `CLASS_BOUNDS` lists their upper ends. `uncertainty_path`, if the model has
+    members, gets their standard deviation as `path` holds the probability. `applicability_path`,
+    if asked for, gets the dissimilarity index and, in a second band, 1 where the model applies and
+    0 where it does not; float32, NaN = nodata.
+
+    Args:
+        model: fitted on factors in the order of `stack.names`.
+        stack: the factors.
+        path: COG to make or replace.
+        tags: provenance tags for all.
+        breaks: how the map is classed.
+        applicability: where the model applies.
+        progress: told how many cells of how many are done.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
+    names = ["", *(["uncertainty"] if isinstance(model, SpreadPredictor) else [])]
+    names += ["applicability"] if applicability else []
+    grid, histogram, inside, done = stack.geobox, np.zeros(LEVELS, np.int64), 0, 0
+    with scratch_beside(path) as folder, rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_BYTES):
+        parts = {name: folder / f"{name or 'map'}.tif" for name in (*names, "classes")}
+        with room_for(path), ExitStack() as opened:
+            files = {
+                name: opened.enter_context(_LAYERS[name].open(parts[name], grid)) for name in names
+            }
+            tile = partial(_tile, model, applicability)
+            for window, tiles in side_by_side(tile, stack.blocks(_BLOCK_CELLS)):
+                for name, file in files.items():
+                    file.write(tiles[name], window=window)
+                histogram += np.bincount(tiles[""].ravel(), minlength=LEVELS)
+                if applicability:
+                    inside += int(np.nansum(tiles["applicability"][1]))
+                done += window.width * window.height
+                if progress:
+                    progress(done, grid.width * grid.height)
+        bounds = class_bounds(breaks, histogram)
+        with room_for(path):
+            _cut(parts[""], parts["classes"], bounds, grid)
+        shares = as_shares(bounds)
+        for name, part in parts.items():
+            more = {BOUNDS_TAG: json.dumps(shares)} if name == "classes" else {}
+            if applicability and name == "applicability":
+                more = {THRESHOLD_TAG: f"{applicability.threshold:.6g}"}
+            write_cog(
+                part,
+                _beside(path, name),
+                tags=tags | more,
+                overview_resampling=_LAYERS[name].overviews,
+            )
+    cells = int(histogram[1:].sum())
+    share = inside / max(cells, 1) if applicability else None
+    return MapSummary(path, tuple(shares), cells, share)
+
+
+def classes_path(path: Path) -> Path:
+    """Where the classes of the map at `path` lie: `<name>_classes.tif` beside it."""
+    return _beside(path, "classes")
+
+
+def uncertainty_path(path: Path) -> Path:
+    """Where the spread of the members lies: `<name>_uncertainty.tif` beside the map."""
+    return _beside(path, "uncertainty")
+
+
+def applicability_path(path: Path) -> Path:
+    """Where the area of applicability lies: `<name>_applicability.tif` beside the map."""
+    return _beside(path, "applicability")
+
+
+def _beside(path: Path, name: str) -> Path:
+    return path.with_name(f"{path.stem}_{name}.tif") if name else path
+
+
+def _tile(
+    model: Predictor,
+    applicability: Applicability | None,
+    block: tuple[Window, NDArray[np.float32]],
+) -> tuple[Window, dict[str, Any]]:
+    """Every layer of one block, (bands, rows, cols); its factors are (factors, rows, cols)."""
+    window, factors = block
+    known = np.asarray(np.isfinite(factors).all(axis=0))
+    x = np.ascontiguousarray(factors[:, known].T)
+    tiles: dict[str, Any] = {}
+    if isinstance(model, SpreadPredictor):
+        probability, spread = model.predict_with_spread(x) if len(x) else (x[:, 0], x[:, 0])
+        tiles["uncertainty"] = quantise(_placed(spread, known))[None]
+    else:
+        probability = model.predict(x) if len(x) else x[:, 0]
+    tiles[""] = quantise(_placed(probability, known))[None]
+    if applicability:
+        index = applicability.dissimilarity(x) if len(x) else x[:, 0]
+        applies = (index <= applicability.threshold).astype(np.float32)
+        tiles["applicability"] = np.stack([_placed(index, known), _placed(applies, known)])
+    return window, tiles
+
+
+def _placed(values: NDArray[np.floating], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Values of the known cells in their places, NaN elsewhere."""
+    placed = np.full(known.shape, np.nan, np.float32)
+    placed[known] = values
+    return placed
+
+
+def _cut(levels: Path, classes: Path, bounds: NDArray[np.int64], grid: GeoBox) -> None:
+    """Write the class of each cell of a map."""
+    numbers = np.searchsorted(bounds, np.arange(LEVELS)).astype(np.uint8) + np.uint8(1)
+    numbers[SCORE_NODATA] = 0
+    with rasterio.open(levels) as source, _LAYERS["classes"].open(classes, grid) as target:
+        for _, window in source.block_windows(1):
+            target.write(numbers[source.read(window=window)], window=window)

@@ -14,14 +14,29 @@ from sklearn.ensemble import RandomForestClassifier
 
 from tasks.errors import StorageError
 from tasks.susceptibility import predict, stack
-from tasks.susceptibility.fit import fit_forest
-from tasks.susceptibility.predict import classes_path, natural_breaks, predict_map
+from tasks.susceptibility.applicability import Applicability, fit_applicability
+from tasks.susceptibility.forest import PackedForest
+from tasks.susceptibility.predict import (
+    THRESHOLD_TAG,
+    MapSummary,
+    applicability_path,
+    classes_path,
+    predict_map,
+    uncertainty_path,
+)
 from tasks.susceptibility.stack import FactorStack
 
 
 @pytest.fixture(scope="module")
-def forest(samples) -> RandomForestClassifier:
-    return fit_forest(samples, seed=0)
+def forest(samples) -> PackedForest:
+    forest = RandomForestClassifier(n_estimators=50, max_depth=50, random_state=0)
+    return PackedForest.of(forest.fit(samples.x, samples.y))
+
+
+@pytest.fixture(scope="module")
+def applicability(samples) -> Applicability:
+    folds = np.digitize(samples.northing, np.quantile(samples.northing, [0.2, 0.4, 0.6, 0.8]))
+    return fit_applicability(samples, {"slope": 0.1, "elevation": 0.05, "relief": -0.1}, folds)
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +51,19 @@ def holed(kaghan, tmp_path_factory) -> FactorStack:
 
 
 @pytest.fixture(scope="module")
-def written(forest, holed, tmp_path_factory) -> Path:
+def summary(forest, holed, applicability, tmp_path_factory) -> MapSummary:
     path = tmp_path_factory.mktemp("products") / "susceptibility.tif"
-    return predict_map(forest, holed, path, {"SCARP_DIGEST": "abc"})
+    tags = {"SCARP_DIGEST": "abc"}
+    return predict_map(forest, holed, path, tags, applicability=applicability)
+
+
+@pytest.fixture(scope="module")
+def written(summary) -> Path:
+    return summary.path
+
+
+def every(path: Path) -> list[Path]:
+    return [path, classes_path(path), uncertainty_path(path), applicability_path(path)]
 
 
 def test_the_map_holds_the_forests_probability(written, forest, holed):
@@ -50,7 +75,7 @@ def test_the_map_holds_the_forests_probability(written, forest, holed):
         levels = dataset.read(1, masked=True)
         values = levels * dataset.scales[0] + dataset.offsets[0]
     rows, cols = np.nonzero(holed.known())
-    expected = forest.predict_proba(holed.at(rows, cols))[:, 1]
+    expected = forest.predict(holed.at(rows, cols))
     np.testing.assert_allclose(values[rows, cols], expected, atol=0.5 / 254 + 1e-9)
 
 
@@ -61,9 +86,51 @@ def test_cells_that_lack_a_factor_have_no_value(written, holed):
             np.testing.assert_array_equal(dataset.read(1) > 0, holed.known())
 
 
-def test_both_maps_are_valid_cogs(written):
-    for path in (written, classes_path(written)):
+def test_every_map_is_a_valid_cog(written):
+    for path in every(written):
         assert cog_validate(path) == (True, [], [])
+        with rasterio.open(path) as dataset:
+            assert dataset.tags()["SCARP_DIGEST"] == "abc"
+
+
+def test_the_uncertainty_is_the_spread_of_the_trees(written, forest, holed):
+    with rasterio.open(uncertainty_path(written)) as dataset:
+        levels = dataset.read(1, masked=True)
+        values = levels * dataset.scales[0] + dataset.offsets[0]
+    rows, cols = np.nonzero(holed.known())
+    expected = forest.predict_with_spread(holed.at(rows, cols))[1]
+    np.testing.assert_allclose(values[rows, cols], expected, atol=0.5 / 254 + 1e-6)
+    assert 0 < values.mean() < 0.5
+
+
+def test_the_map_says_where_it_applies(written, summary, applicability, holed):
+    with rasterio.open(applicability_path(written)) as dataset:
+        index, inside = dataset.read()
+        assert float(dataset.tags()[THRESHOLD_TAG]) == pytest.approx(applicability.threshold)
+    rows, cols = np.nonzero(holed.known())
+    expected = applicability.dissimilarity(holed.at(rows, cols))
+    np.testing.assert_allclose(index[rows, cols], expected, rtol=1e-6)
+    np.testing.assert_array_equal(inside[rows, cols], expected <= applicability.threshold)
+    assert np.isnan(index[~holed.known()]).all() and np.isnan(inside[~holed.known()]).all()
+    assert summary.applicable_share == pytest.approx(inside[rows, cols].mean())
+    assert summary.cells == len(rows)
+
+
+def test_a_model_without_members_has_no_map_of_their_spread(samples, kaghan, tmp_path):
+    class Slope:
+        def predict(self, x):
+            return x[:, samples.names.index("slope")] / 90
+
+    made = predict_map(Slope(), kaghan.stack, tmp_path / "map.tif", {}, breaks=(0.2, 0.4))
+    assert {path.name for path in tmp_path.iterdir()} == {"map.tif", "map_classes.tif"}
+    assert made.bounds == (0.197, 0.398, 1.0) and made.applicable_share is None
+    with rasterio.open(classes_path(made.path)) as dataset:
+        numbers = dataset.read(1)
+    slope = kaghan.stack.read("slope")
+    levels = np.rint(slope / 90 * 254) / 254
+    np.testing.assert_array_equal(
+        numbers[slope > 0], (np.digitize(levels, [0.2, 0.4]) + 1)[slope > 0]
+    )
 
 
 def test_classes_cut_the_map_at_their_bounds(written):
@@ -78,30 +145,27 @@ def test_classes_cut_the_map_at_their_bounds(written):
         assert low - 0.001 < inside.min() and inside.max() <= bounds[number - 1] + 0.001
 
 
-def test_bands_do_not_show(written, forest, holed, tmp_path, monkeypatch):
-    monkeypatch.setattr(predict, "_BAND_CELLS", 3000)
+def test_blocks_do_not_show(written, forest, holed, applicability, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict, "_BLOCK_CELLS", 3000)
     monkeypatch.setattr(stack, "BLOCK_PX", 48)
-    again = predict_map(forest, holed, tmp_path / "susceptibility.tif", {"SCARP_DIGEST": "abc"})
-    assert again.read_bytes() == written.read_bytes()
-    assert classes_path(again).read_bytes() == classes_path(written).read_bytes()
-    assert len(list(tmp_path.iterdir())) == 2
+    told = []
+    again = predict_map(
+        forest,
+        holed,
+        tmp_path / "susceptibility.tif",
+        {"SCARP_DIGEST": "abc"},
+        applicability=applicability,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    for here, there in zip(every(again.path), every(written), strict=True):
+        with rasterio.open(here) as one, rasterio.open(there) as other:
+            np.testing.assert_array_equal(one.read(), other.read())
+            assert one.tags() == other.tags()
+    assert len(list(tmp_path.iterdir())) == 4
+    assert len(told) > 5 and told[-1] == (holed.known().size,) * 2
 
 
 def test_a_folder_that_cannot_be_made_is_named(forest, kaghan, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="file/susceptibility.tif"):
         predict_map(forest, kaghan.stack, tmp_path / "file" / "susceptibility.tif", {})
-
-
-def test_breaks_fall_between_the_heaps():
-    histogram = np.zeros(256, dtype=np.int64)
-    for centre in (20, 70, 120, 170, 220):
-        histogram[centre - 3 : centre + 4] = 100
-    histogram[0] = 10**6
-    np.testing.assert_array_equal(natural_breaks(histogram), [23, 73, 123, 173, 223])
-
-
-def test_a_map_of_few_levels_has_as_many_classes():
-    histogram = np.zeros(256, dtype=np.int64)
-    histogram[[1, 255]] = 5
-    np.testing.assert_array_equal(natural_breaks(histogram), [1, 255])

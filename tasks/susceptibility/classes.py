@@ -1,0 +1,173 @@
+"""Classes of a susceptibility map: where they are cut, and what lies in each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import geopandas as gpd
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from shapely.geometry import MultiPolygon
+from sklearn.cluster import KMeans
+
+from tasks.errors import AssessmentError
+from tasks.publish.products import SCORE_SCALE
+from tasks.susceptibility.cover import NOTHING, Cover
+
+CLASSES = 5
+MOST_CLASSES = 9
+BOUNDS_TAG = "CLASS_BOUNDS"
+LEVELS = 256
+
+Breaks = Literal["natural", "quantiles"] | tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class of a map, 1 the least susceptible.
+
+    `low` and `high` bound its susceptibility, 0-1. `area_km2` is all its ground and `area_share`
+    its part of the map; `observed_km2` what of it was seen. `landslides` counts those whose middle
+    lies in it, `landslide_share` is their part of all, `failed_km2` the seen ground in the class
+    that failed, `density` that as a share of the seen ground, and `frequency_ratio` the density as
+    a multiple of the whole map's.
+    """
+
+    number: int
+    low: float
+    high: float
+    area_km2: float
+    area_share: float
+    observed_km2: float
+    landslides: int
+    landslide_share: float
+    failed_km2: float
+    density: float
+    frequency_ratio: float
+
+
+def parse_breaks(text: str) -> Breaks:
+    """Read how a map is classed: `natural`, `quantiles`, or breaks such as `0.2,0.5`.
+
+    Raises:
+        AssessmentError: it is neither, or the breaks do not rise between 0 and 1.
+    """
+    if text in ("natural", "quantiles"):
+        return text  # type: ignore[return-value]
+    try:
+        breaks = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        breaks = ()
+    rising = all(low < high for low, high in zip((0.0, *breaks), (*breaks, 1.0), strict=True))
+    if not breaks or not rising or len(breaks) >= MOST_CLASSES:
+        raise AssessmentError(
+            f"classes {text!r} are unknown; take natural, quantiles, or up to {MOST_CLASSES - 1} "
+            "rising breaks between 0 and 1, such as 0.2,0.4,0.6,0.8"
+        )
+    return breaks
+
+
+def class_bounds(breaks: Breaks, histogram: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The highest level of each class, ascending; the last is 255 or the highest that occurs.
+
+    Args:
+        breaks: natural (`natural_breaks`), quantiles (classes of equal area) or upper ends, 0-1.
+        histogram: cells at each level of the map, shape (256,); level 0 is nodata and ignored.
+    """
+    if breaks == "natural":
+        return natural_breaks(histogram)
+    if breaks == "quantiles":
+        below = np.cumsum(histogram[1:]) / max(1, histogram[1:].sum())
+        wanted = np.linspace(0, 1, CLASSES + 1)[1:-1]
+        return np.append(np.searchsorted(below, wanted - 1e-9) + 1, LEVELS - 1)
+    levels = np.floor(np.array(breaks) / SCORE_SCALE + 1 + 1e-6).astype(np.int64)
+    return np.append(levels, LEVELS - 1)
+
+
+def natural_breaks(histogram: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Upper bounds of at most `CLASSES` classes of least variance (Jenks 1967, by k-means).
+
+    Args:
+        histogram: cells at each level, shape (256,); level 0 is nodata and ignored.
+
+    Returns:
+        The highest level of each class, ascending; the last is the highest level that occurs.
+    """
+    present = np.flatnonzero(histogram[1:]) + 1
+    if len(present) <= CLASSES:
+        return present
+    means = KMeans(CLASSES, n_init=10, random_state=0).fit(
+        present[:, None], sample_weight=histogram[present]
+    )
+    return np.sort([present[means.labels_ == label].max() for label in range(CLASSES)])
+
+
+def as_shares(bounds: NDArray[np.int64]) -> list[float]:
+    """Levels as susceptibility 0-1."""
+    return [round((bound - 1) * SCORE_SCALE, 3) for bound in bounds.tolist()]
+
+
+def class_table(
+    classes: Path, landslides: gpd.GeoDataFrame, observed: MultiPolygon
+) -> tuple[ClassRow, ...]:
+    """Count what lies in each class of a map, window by window.
+
+    Args:
+        classes: the class raster `predict_map` writes.
+        landslides: polygons, EPSG:4326.
+        observed: area that was seen clear, EPSG:4326.
+    """
+    with rasterio.open(classes) as dataset:
+        uppers = json.loads(dataset.tags()[BOUNDS_TAG])
+        grid = GeoBox(dataset.shape, dataset.transform, dataset.crs.to_wkt())
+        outlines = landslides.geometry.to_crs(str(grid.crs)).reset_index(drop=True)
+        failed, seen = Cover(outlines, grid), Cover.of(observed, grid)
+        cells = np.zeros((3, len(uppers) + 1), np.int64)
+        for _, window in dataset.block_windows(1):
+            numbers = dataset.read(1, window=window)
+            observed_here = seen.mask(window)
+            slid = observed_here & (failed.numbers(window) != NOTHING)
+            for row, part in zip(cells, (numbers >= 0, observed_here, slid), strict=True):
+                row += np.bincount(numbers[part], minlength=len(row))
+        middles = outlines.representative_point()
+        held = [int(value[0]) for value in dataset.sample(zip(middles.x, middles.y, strict=True))]
+    counts = np.bincount(held, minlength=len(uppers) + 1)
+    return _rows(uppers, cells[:, 1:], counts[1:], abs(grid.resolution.x * grid.resolution.y) / 1e6)
+
+
+def _rows(
+    uppers: list[float],
+    cells: NDArray[np.int64],
+    landslides: NDArray[np.int64],
+    cell_km2: float,
+) -> tuple[ClassRow, ...]:
+    everything, observed, failed = cells
+    overall = _share(int(failed.sum()), int(observed.sum()))
+    rows = []
+    for i, (low, high) in enumerate(zip([0.0, *uppers], uppers, strict=False)):
+        density = _share(int(failed[i]), int(observed[i]))
+        rows.append(
+            ClassRow(
+                number=i + 1,
+                low=low,
+                high=high,
+                area_km2=float(everything[i] * cell_km2),
+                area_share=_share(int(everything[i]), int(everything.sum())),
+                observed_km2=float(observed[i] * cell_km2),
+                landslides=int(landslides[i]),
+                landslide_share=_share(int(landslides[i]), int(landslides.sum())),
+                failed_km2=float(failed[i] * cell_km2),
+                density=density,
+                frequency_ratio=density / overall if overall else 0.0,
+            )
+        )
+    return tuple(rows)
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
