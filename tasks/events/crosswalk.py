@@ -1,4 +1,4 @@
-"""One earthquake, one event: which known event a source speaks of under an id of its own."""
+"""One earthquake or storm, one event: which known one a report speaks of under an id of its own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Protocol
 
+import shapely
 from pyproj import Geod
 
 from tasks.events.reports import EventReport
-from tasks.types import Event
+from tasks.types import AreaOfInterest, Event, geodesic_area_m2
 
 # Agencies differ by up to 4 s, 48 km and 0.4 in the histories of seven earthquakes in ComCat. A
 # place 100 km off goes with a time up to 15 s off (P waves, 6.5 km/s), a depth fixed at 10 or 33 km
@@ -26,6 +27,8 @@ _GLIDE = re.compile(r"EQ-\d{4}-\d{6}-[A-Z]{3}")
 # One network gives two ids to two earthquakes: `us70006rql`, `nc72852151`, `pr2019362003`.
 _NETWORK = re.compile(r"([a-z]{2})\d")
 _CLEARLY_BETTER = 0.5
+# As long without rain over the threshold divides storms in one look (`rain.storms`).
+STORMS_APART = timedelta(hours=24)
 
 _WGS84 = Geod(ellps="WGS84")
 
@@ -37,37 +40,69 @@ class Known(Protocol):
     def event(self) -> Event:
         """What is known of it."""
 
+    @property
+    def aoi(self) -> AreaOfInterest:
+        """Its area of interest."""
+
 
 def same_event(report: EventReport, candidates: Iterable[Known]) -> str | None:
-    """The id of the known earthquake that a report describes.
+    """The id of the known event that a report describes.
 
-    An id in common decides. Otherwise the two must lie within 30 s, 100 km and one unit of
+    An id in common decides. Otherwise two earthquakes must lie within 30 s, 100 km and one unit of
     magnitude (where both have one), ten times the time and place where they share a GLIDE number,
-    and no network may have given them different ids. Which source came first makes no difference.
+    and no network may have given them different ids. Two storms must share ground, with less than a
+    day between them. Which source came first makes no difference.
 
     Args:
-        report: with an earthquake; of any other report nothing is known.
-        candidates: events of the register, in any order; only earthquakes are compared.
+        report: with an event, and for rain with an area; nothing is the same as any other.
+        candidates: events of the register, in any order; only those of its kind are compared.
 
     Returns:
-        The id of the one that fits; None if none does, or if two fit about equally well: a second
-        entry can be merged later, an earthquake merged into another is lost.
+        The id of the one that fits, of storms the one that shares most ground. None if none does,
+        or if two earthquakes fit about equally well: a second entry can be merged later, an
+        earthquake merged into another is lost.
     """
-    if report.event is None or report.event.kind != "earthquake":
+    event = report.event
+    if event is None:
         return None
-    quakes = [known.event for known in candidates if known.event.kind == "earthquake"]
-    mine = _ids(report.event) | set(report.alternate_ids)
-    named = [known for known in quakes if any(not _GLIDE.fullmatch(i) for i in mine & _ids(known))]
+    kin = [known for known in candidates if known.event.kind == event.kind]
+    mine = _ids(event) | set(report.alternate_ids)
+    named = [
+        known.event
+        for known in kin
+        if any(not _GLIDE.fullmatch(name) for name in mine & _ids(known.event))
+    ]
     if named:
         return min(named, key=lambda known: (known.occurred_at, known.id)).id
+    if event.kind == "rainfall":
+        return _same_storm(event, report.aoi, kin)
+    return _same_earthquake(event, mine, [known.event for known in kin])
+
+
+def _same_earthquake(event: Event, ids: set[str], quakes: Iterable[Event]) -> str | None:
     fits = sorted(
-        (misfit, known.id)
-        for known in quakes
-        if (misfit := _misfit(report.event, known, mine)) is not None
+        (misfit, known.id) for known in quakes if (misfit := _misfit(event, known, ids)) is not None
     )
     if len(fits) > 1 and fits[0][0] > _CLEARLY_BETTER * fits[1][0]:
         return None
     return fits[0][1] if fits else None
+
+
+def _same_storm(event: Event, aoi: AreaOfInterest | None, storms: Iterable[Known]) -> str | None:
+    if aoi is None:
+        return None
+    shared = sorted(
+        (-geodesic_area_m2(shapely.intersection(aoi.geometry, known.aoi.geometry)), known.event.id)
+        for known in storms
+        if _gap(event, known.event) < STORMS_APART
+    )
+    return shared[0][1] if shared and shared[0][0] < 0 else None
+
+
+def _gap(one: Event, other: Event) -> timedelta:
+    """Time between two storms; below zero where they overlap."""
+    first, second = sorted((one, other), key=lambda event: event.occurred_at)
+    return second.occurred_at - first.occurred_at - timedelta(hours=first.duration_h or 0)
 
 
 def _misfit(one: Event, other: Event, ids: set[str]) -> float | None:

@@ -2,11 +2,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from shapely.geometry import MultiPolygon, box
 
 from tasks.events import gdacs
 from tasks.events.crosswalk import same_event
 from tasks.events.reports import EventReport, WatchState
-from tasks.types import Event
+from tasks.types import AreaOfInterest, Event
 from tests.conftest import DATA
 
 NOW = datetime(2019, 12, 30, 2, tzinfo=UTC)
@@ -26,6 +27,7 @@ PAIRS_IN_THE_FEED = [("EQ1199845", "EQ1199846"), ("EQ1199938", "EQ1199939")]
 @dataclass(frozen=True)
 class Known:
     event: Event
+    aoi: AreaOfInterest | None = None
 
 
 def week():
@@ -129,6 +131,48 @@ def test_a_glide_number_only_widens_the_gates():
     for seconds, expected in ((200, "us2000h8ty"), (400, None)):
         other = moved(seconds=seconds, ids=glide)
         assert same_event(report(other), known(known_by_glide)) == expected
+
+
+STORM = Event(
+    id="rain-1",
+    kind="rainfall",
+    title="storm",
+    occurred_at=datetime(2023, 5, 16, tzinfo=UTC),
+    longitude=11.5,
+    latitude=44.3,
+    rainfall_mm=150,
+    duration_h=24,
+)
+
+
+def area(west, south, east, north):
+    return AreaOfInterest(MultiPolygon([box(west, south, east, north)]), "rain")
+
+
+def storm(name="rain-2", hours=0):
+    return replace(STORM, id=name, occurred_at=STORM.occurred_at + timedelta(hours=hours))
+
+
+def test_a_storm_seen_again_later_and_wider_is_the_same():
+    known = [Known(STORM, area(11, 44, 12, 45))]
+    again = replace(report(storm(hours=1)), aoi=area(11.9, 44, 13, 45))
+    assert same_event(again, known) == "rain-1"
+
+
+@pytest.mark.parametrize(
+    ("hours", "west", "same"),
+    [(47, 11, True), (49, 11, False), (-47, 11, True), (-49, 11, False), (1, 12.1, False)],
+)
+def test_storms_a_day_or_a_valley_apart_are_two(hours, west, same):
+    known = [Known(STORM, area(11, 44, 12, 45))]
+    other = replace(report(storm(hours=hours)), aoi=area(west, 44, west + 1, 45))
+    assert (same_event(other, known) == "rain-1") is same
+
+
+def test_a_storm_that_has_grown_together_is_the_one_it_shares_most_ground_with():
+    known = [Known(STORM, area(11, 44, 11.2, 45)), Known(storm("rain-0"), area(12, 44, 13, 45))]
+    both = replace(report(storm("rain-3", hours=2)), aoi=area(11, 44, 13, 45))
+    assert same_event(both, known) == "rain-0"
 
 
 def test_rain_is_no_earthquake():

@@ -1,0 +1,241 @@
+"""The rain watcher: storms whose rain passes a landslide threshold become reports of events."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, Self
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+import shapely
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from shapely.geometry import MultiPolygon
+
+from tasks.errors import AreaError
+from tasks.events.aoi import read_aoi
+from tasks.events.fetch import fetch
+from tasks.events.land import on_land
+from tasks.events.rain.files import read_rain
+from tasks.events.rain.series import Reading
+from tasks.events.rain.storms import Storm, Unknown, find_storms
+from tasks.events.reports import EventReport, WatchState
+from tasks.events.request import event_from_fields
+from tasks.events.thresholds import CAINE_1980, THRESHOLDS, Threshold
+from tasks.types import AreaOfInterest, geodesic_area_m2
+
+# Less than any cell of a satellite product: what is left of one at a shore or a region's edge.
+MIN_AREA_KM2 = 10.0
+# A threshold of one's own holds for a minute to a year unless it says otherwise.
+_ANY_SHORT_H, _ANY_LONG_H = 1 / 60, 24.0 * 366
+
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class RainRules:
+    """How rain is read, and how much is too much.
+
+    Attributes:
+        threshold: intensity over duration that must be passed.
+        region: where to look, EPSG:4326; None for everywhere the files cover.
+        min_area_km2: parts of a storm's area smaller than this are left out.
+        reading: what files do not say of themselves.
+    """
+
+    threshold: Threshold = CAINE_1980
+    region: MultiPolygon | None = None
+    min_area_km2: float = MIN_AREA_KM2
+    reading: Reading = field(default_factory=Reading)
+
+
+class RainTable(BaseModel):
+    """The table `[rain]` of a rules file, as an operator writes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    threshold: Literal["caine1980", "guzzetti2008"] | None = None
+    a: float | None = None
+    b: float | None = None
+    shortest_h: _Positive | None = None
+    longest_h: _Positive | None = None
+    region: Path | None = None
+    min_area_km2: _Positive = MIN_AREA_KM2
+    units: str = ""
+    hours: _Positive | None = None
+    stamp: Literal["start", "end"] | None = None
+    variable: str = ""
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> Self:
+        own = [self.a, self.b, self.shortest_h, self.longest_h]
+        if self.threshold and any(value is not None for value in own):
+            raise ValueError("give a threshold by name or by a and b of your own, not both")
+        if (self.a is None) != (self.b is None) or (self.a is None and any(own)):
+            raise ValueError("a threshold of your own needs both a and b, I = a D^b")
+        return self
+
+    def to_rules(self) -> RainRules:
+        """The rules, their region read.
+
+        Raises:
+            EventError: a, b and the durations make no threshold.
+            AreaError: the region's file cannot be used.
+        """
+        return RainRules(
+            threshold=self._threshold(),
+            region=read_aoi(self.region).geometry if self.region else None,
+            min_area_km2=self.min_area_km2,
+            reading=Reading(self.units, self.hours, self.stamp, self.variable),
+        )
+
+    def _threshold(self) -> Threshold:
+        if self.a is None or self.b is None:
+            return THRESHOLDS[self.threshold or CAINE_1980.name]
+        shortest, longest = self.shortest_h or _ANY_SHORT_H, self.longest_h or _ANY_LONG_H
+        return Threshold("own", self.a, self.b, shortest, longest)
+
+
+def look(
+    url: str, state: WatchState, now: datetime, rules: RainRules | None = None
+) -> tuple[list[EventReport], WatchState]:
+    """Read rain once and report every storm in it that passed the threshold.
+
+    Args:
+        url: a file or a folder as `read_rain` takes it, or the address of a file.
+        state: of the last look at it.
+        now: the watcher's clock; rain after it has not fallen.
+        rules: threshold, region and units.
+
+    Returns:
+        A report of each storm, widest first, with the area on land where the threshold was passed;
+        then one with a problem for each reason why something cannot be told. None at all where
+        neither the files nor the rules changed. The state to keep.
+
+    Raises:
+        TransientError: the address cannot be reached now.
+        FeedError: it answers with an error.
+        RasterError: nothing there can be used as rain.
+    """
+    rules = rules or RainRules()
+    asked = hashlib.sha256(repr(rules).encode()).hexdigest()
+    if state.memory.get("rules") != asked:
+        state = replace(state, etag="", last_modified="", memory={"rules": asked})
+    if urlsplit(url).scheme in ("http", "https"):
+        fetched = fetch(url, state, now)
+        if fetched.content is None:
+            return [], fetched.state
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / (PurePosixPath(unquote(urlsplit(url).path)).name or "rain")
+            path.write_bytes(fetched.content)
+            return _seen(path, url, fetched.state, now, rules)
+    path = Path(url2pathname(urlsplit(url).path)) if url.startswith("file:") else Path(url)
+    fingerprint = _fingerprint(path)
+    if fingerprint == state.etag:
+        return [], replace(state, url=url, looked_at=now)
+    return _seen(path, url, replace(state, url=url, looked_at=now, etag=fingerprint), now, rules)
+
+
+def _fingerprint(path: Path) -> str:
+    """What changes when any file does."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    facts = [
+        (one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in files if one.exists()
+    ]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _seen(
+    path: Path, url: str, state: WatchState, now: datetime, rules: RainRules
+) -> tuple[list[EventReport], WatchState]:
+    """Reports of what lies at a path, and the state after it."""
+    rain = read_rain(path, rules.reading, until=now)
+    storms, unknown = find_storms(rain.series, rules.threshold, rules.region)
+    reports = [report for storm in storms if (report := _report(storm, rules, now))]
+    problems = [*map(_open, unknown), *rain.problems]
+    reports += [_problem(sentence.replace(str(path), url), now) for sentence in problems]
+    newest = max((series.end for series in rain.series), default=None)
+    if rain.ahead:
+        # What lies ahead of the clock is looked at again, although its file stays as it is.
+        state = replace(state, etag="", last_modified="")
+    return reports, replace(state, feed_time=newest)
+
+
+def _report(storm: Storm, rules: RainRules, now: datetime) -> EventReport | None:
+    """A storm as an event; None where too little of it fell on land."""
+    aoi, problem = _aoi(storm, rules)
+    if problem:
+        return _problem(problem, now)
+    if aoi is None:
+        return None
+    place = shapely.Point(storm.longitude, storm.latitude)
+    if shapely.is_empty(place):
+        place = aoi.geometry.representative_point()
+    fields = {
+        "kind": "rainfall",
+        "occurred_at": storm.onset,
+        "longitude": place.x,
+        "latitude": place.y,
+        "rainfall_mm": round(storm.rain_mm, 1),
+        "duration_h": storm.hours,
+        "source": "rain",
+    }
+    name = f"rain-{storm.onset:%Y%m%dT%H}-{_name(place.y, 'NS')}{_name(place.x, 'EW')}"
+    least = "at least " if storm.at_least else ""
+    title = (
+        f"Rain of {least}{storm.rain_mm:.0f} mm in {storm.hours:g} h, {least}{storm.ratio:.1f} "
+        f"times the landslide threshold {rules.threshold.name}"
+    )
+    said = repr((fields, aoi.geometry.normalize().wkb_hex, aoi.how))
+    version = f"rain:{storm.end:%Y%m%dT%H%MZ}:{hashlib.sha256(said.encode()).hexdigest()[:12]}"
+    event = event_from_fields(
+        fields | {"id": name, "title": title, "source_version": version}, where="storm"
+    )
+    return EventReport(event, "rain", version, storm.end, status="automatic", aoi=aoi)
+
+
+def _aoi(storm: Storm, rules: RainRules) -> tuple[AreaOfInterest | None, str]:
+    """The storm's area on land without specks, or why there is none."""
+    if storm.area.is_empty:
+        return None, (
+            f"rain of {storm.rain_mm:.0f} mm in {storm.hours:g} h from "
+            f"{storm.onset:%Y-%m-%dT%H:%MZ} passed the threshold at a gauge whose place "
+            "is not known; give its table columns longitude and latitude, or the rules a region"
+        )
+    try:
+        land = on_land(storm.area, "the rain over the threshold")
+    except AreaError:
+        return None, ""
+    wide = [part for part in land.geoms if geodesic_area_m2(part) >= rules.min_area_km2 * 1e6]
+    relation = rules.threshold
+    how = f"rain over I = {relation.a:g} D^{relation.b:g} mm/h ({relation.name})"
+    return (AreaOfInterest(MultiPolygon(wide), how) if wide else None), ""
+
+
+def _open(unknown: Unknown) -> str:
+    """Why it cannot be told whether the threshold was passed."""
+    series = unknown.series
+    absent = [number for number, step in enumerate(series.steps) if step is None]
+    which = (
+        f"{len(absent)} of {len(series.steps)} time steps are absent"
+        if absent
+        else ("some of their rain is missing")
+    )
+    return (
+        f"rain from {series.start:%Y-%m-%dT%H:%MZ} to {series.end:%Y-%m-%dT%H:%MZ} in "
+        f"{series.where}: it cannot be told whether the threshold was passed in {unknown.cells} of "
+        f"{unknown.of_cells} cells, since {which}; missing rain is not taken for none"
+    )
+
+
+def _problem(sentence: str, now: datetime) -> EventReport:
+    version = f"rain:{hashlib.sha256(sentence.encode()).hexdigest()[:12]}"
+    return EventReport(None, "rain", version, now, problem=sentence)
+
+
+def _name(degrees: float, signs: str) -> str:
+    """Tenths of a degree for an id, such as 441N."""
+    return f"{abs(degrees) * 10:.0f}{signs[degrees < 0]}"
