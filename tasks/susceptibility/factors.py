@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.features import geometry_mask
+from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 from shapely.geometry import MultiPolygon, Point, box
 from shapely.geometry.base import BaseGeometry
@@ -22,7 +24,9 @@ from tasks.errors import RasterError
 from tasks.publish.products import room_for, scratch_beside
 from tasks.susceptibility import terrain
 from tasks.susceptibility.dem import Dem, open_dem
-from tasks.susceptibility.planes import Plane, padded, side_by_side, tiles
+from tasks.susceptibility.drainage import Drainage, Pulled, drain
+from tasks.susceptibility.planes import Plane, read_around, side_by_side, tiles
+from tasks.susceptibility.slope_units import Channels
 from tasks.susceptibility.stack import (
     BLOCK_PX,
     GDAL_CACHE_BYTES,
@@ -33,7 +37,7 @@ from tasks.susceptibility.stack import (
 
 NEIGHBOURHOOD_M = 300.0
 MARGIN_M = 600.0
-MAX_CELLS = 12_000_000
+MAX_CELLS = 400_000_000
 LEAST_COVERAGE = 0.01
 
 Grid = NDArray[np.floating]
@@ -41,63 +45,193 @@ Grid = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Ground:
-    """What the measures of one tile are made from.
+    """One tile of a site, with what its measures are made from, each when first asked for.
 
-    `elevation` has `halo` more cells on each side than the tile; `accumulation_m2` has not.
+    Grids have the tile's shape unless they say otherwise, NaN where the terrain is unknown.
     """
 
-    elevation: NDArray[np.float32]
-    halo: int
-    cell_m: float
-    accumulation_m2: NDArray[np.float32]
+    site: Site
+    number: int
+
+    @property
+    def cell_m(self) -> float:
+        """Side of a cell in metres."""
+        return self.site.cell_m
+
+    @cached_property
+    def elevation(self) -> NDArray[np.float32]:
+        """Elevation in m with `site.halo` more cells on each side."""
+        window = self.site.wide(self.site.tiles[self.number])
+        return read_around(self.site.elevation, window, self.site.halo, np.nan)
+
+    def inner(self, values: Grid, halo: int | None = None) -> Grid:
+        """The tile's part of a grid that is wider, by default as much as `elevation`."""
+        halo = self.site.halo if halo is None else halo
+        return values[halo:-halo, halo:-halo]
 
     @cached_property
     def derivatives(self) -> terrain.Derivatives:
-        """Of the tile's cells."""
-        near = self.halo - 1
-        around = self.elevation[near : -near or None, near : -near or None]
+        """Derivatives of elevation, two more cells on each side."""
+        around = self.elevation[self.site.halo - 3 : 3 - self.site.halo or None]
+        around = around[:, self.site.halo - 3 : 3 - self.site.halo or None]
         return terrain.Derivatives(
             *(each[1:-1, 1:-1] for each in terrain.derivatives(around, self.cell_m))
         )
 
+    def derived(self, measure: Callable[[terrain.Derivatives], Grid]) -> Grid:
+        """A measure of the derivatives."""
+        return self.inner(measure(self.derivatives), 2)
+
     @cached_property
     def slope_deg(self) -> Grid:
-        """Slope of the tile's cells in degrees."""
-        return terrain.slope_deg(self.derivatives)
+        """Slope in degrees."""
+        return self.derived(terrain.slope_deg)
 
-    def inner(self, values: Grid) -> Grid:
-        """The tile's part of a grid that has the halo."""
-        return values[self.halo : -self.halo, self.halo : -self.halo]
+    @cached_property
+    def accumulation_m2(self) -> Grid:
+        """Area in m² that drains through each cell, itself included."""
+        cells = self.site.drainage.cells.read(self.site.wide(self.site.tiles[self.number]))
+        return np.asarray(cells * self.cell_m**2)
+
+    def pulled(self, values: Pulled) -> Grid:
+        """What water brings up to each cell."""
+        return self.site.crop(values.of_tile(self.number), self.number)
+
+    @property
+    def height_above_channel(self) -> Grid:
+        """Height in m above the channel each cell drains to, depressions filled."""
+        window = self.site.wide(self.site.tiles[self.number])
+        return self.site.drainage.filled.read(window) - self.pulled(self.site.foot)
 
     def square(self, side_m: float) -> int:
         """Cells (odd) of a square of `side_m`."""
         return math.ceil(side_m / self.cell_m) // 2 * 2 + 1
 
 
-def _relief(side_m: float) -> Callable[[Ground], Grid]:
-    return lambda g: g.inner(terrain.local_relief(g.elevation, g.square(side_m)))
+@dataclass(frozen=True)
+class Site:
+    """The terrain of a grid and of `margin` cells around it, on disk in `folder`.
+
+    The grid's `tiles` and the wider drainage's windows correspond, so that neither is cut by the
+    other.
+    """
+
+    grid: GeoBox
+    area: BaseGeometry
+    margin: int
+    elevation: Plane
+    folder: Path
+
+    @property
+    def cell_m(self) -> float:
+        """Side of a cell in metres."""
+        return float(self.grid.resolution.x)
+
+    @property
+    def halo(self) -> int:
+        """How far the widest measure looks, in cells."""
+        return self.margin
+
+    @cached_property
+    def tiles(self) -> list[Window]:
+        """Windows that cover the grid."""
+        return tiles((self.grid.height, self.grid.width))
+
+    @cached_property
+    def drainage(self) -> Drainage:
+        """How the water runs, the margin included."""
+        windows = [self._reaching_out(tile) for tile in self.tiles]
+        return drain(self.elevation, windows, self.folder)
+
+    @cached_property
+    def channels(self) -> Channels:
+        """Where the water gathers."""
+        return Channels.of(self.drainage, self.cell_m)
+
+    @cached_property
+    def foot(self) -> Pulled:
+        """Elevation of the channel each cell drains to."""
+        return self.channels.foot()
+
+    @cached_property
+    def distance(self) -> Pulled:
+        """Way to the channel each cell drains to."""
+        return self.channels.distance()
+
+    def wide(self, tile: Window) -> Window:
+        """A window of the grid as one of the planes, which begin earlier."""
+        return Window(
+            tile.col_off + self.margin, tile.row_off + self.margin, tile.width, tile.height
+        )
+
+    def crop(self, values: Grid, number: int) -> Grid:
+        """The part of a drainage window that belongs to the tile."""
+        tile, window = self.wide(self.tiles[number]), self.drainage.windows[number]
+        top, left = tile.row_off - window.row_off, tile.col_off - window.col_off
+        return values[top : top + tile.height, left : left + tile.width]
+
+    def inside(self, tile: Window) -> NDArray[np.bool_]:
+        """Cells of a tile whose centre lies in the area."""
+        part = self.grid[tile.toslices()]
+        mask: NDArray[np.bool_] = ~geometry_mask([self.area], part.shape, part.transform)
+        return mask
+
+    def _reaching_out(self, tile: Window) -> Window:
+        """A tile as a window of the planes, with the margin where it lies at the grid's edge."""
+        rows, cols = self.grid.shape
+        top = tile.row_off + self.margin * (tile.row_off > 0)
+        left = tile.col_off + self.margin * (tile.col_off > 0)
+        last_row, last_col = tile.row_off + tile.height, tile.col_off + tile.width
+        bottom = last_row + self.margin * (1 + (last_row == rows))
+        right = last_col + self.margin * (1 + (last_col == cols))
+        return Window(left, top, right - left, bottom - top)
 
 
-def _position(side_m: float) -> Callable[[Ground], Grid]:
-    return lambda g: g.inner(terrain.topographic_position(g.elevation, g.square(side_m)))
+@dataclass(frozen=True)
+class Measure:
+    """A factor made from the terrain alone; `needs` names what of a `Site` it reads."""
+
+    unit: str
+    of: Callable[[Ground], Grid]
+    needs: tuple[str, ...] = ()
 
 
-MEASURES: dict[str, tuple[str, Callable[[Ground], Grid]]] = {
-    "elevation": ("m", lambda g: g.inner(g.elevation)),
-    "slope": ("degrees", lambda g: g.slope_deg),
-    "northness": ("1", lambda g: terrain.northness(g.derivatives)),
-    "eastness": ("1", lambda g: terrain.eastness(g.derivatives)),
-    "plan_curvature": ("1/m", lambda g: terrain.plan_curvature(g.derivatives)),
-    "profile_curvature": ("1/m", lambda g: terrain.profile_curvature(g.derivatives)),
-    "relief": ("m", _relief(NEIGHBOURHOOD_M)),
-    "topographic_position": ("m", _position(NEIGHBOURHOOD_M)),
-    "flow_accumulation": ("log10 m2", lambda g: np.log10(g.accumulation_m2)),
-    "wetness": (
-        "ln m",
-        lambda g: terrain.wetness_index(g.accumulation_m2, g.slope_deg, g.cell_m),
-    ),
+def _relief(side_m: float) -> Measure:
+    return Measure("m", lambda g: g.inner(terrain.local_relief(g.elevation, g.square(side_m))))
+
+
+def _position(side_m: float) -> Measure:
+    return Measure(
+        "m", lambda g: g.inner(terrain.topographic_position(g.elevation, g.square(side_m)))
+    )
+
+
+def _of_water(unit: str, measure: Callable[[Grid, Grid, float], Grid]) -> Measure:
+    return Measure(unit, lambda g: measure(g.accumulation_m2, g.slope_deg, g.cell_m), ("drainage",))
+
+
+MEASURES = {
+    "elevation": Measure("m", lambda g: g.inner(g.elevation)),
+    "slope": Measure("degrees", lambda g: g.slope_deg),
+    "northness": Measure("1", lambda g: g.derived(terrain.northness)),
+    "eastness": Measure("1", lambda g: g.derived(terrain.eastness)),
+    "plan_curvature": Measure("1/m", lambda g: g.derived(terrain.plan_curvature)),
+    "profile_curvature": Measure("1/m", lambda g: g.derived(terrain.profile_curvature)),
+    "relief": _relief(NEIGHBOURHOOD_M),
+    "topographic_position": _position(NEIGHBOURHOOD_M),
+    "flow_accumulation": Measure("log10 m2", lambda g: np.log10(g.accumulation_m2), ("drainage",)),
+    "wetness": _of_water("ln m", terrain.wetness_index),
+    "total_curvature": Measure("1/m2", lambda g: g.derived(terrain.total_curvature)),
+    "roughness": Measure("1", lambda g: g.derived(terrain.ruggedness)),
+    "relief_100": _relief(100.0),
+    "relief_1000": _relief(1000.0),
+    "topographic_position_100": _position(100.0),
+    "topographic_position_1000": _position(1000.0),
+    "stream_power": _of_water("ln m", terrain.stream_power_index),
+    "channel_distance": Measure("m", lambda g: g.pulled(g.site.distance), ("distance",)),
+    "channel_height": Measure("m", lambda g: g.height_above_channel, ("foot",)),
 }
-FACTORS = tuple(MEASURES)
+FACTORS = tuple(MEASURES)[:10]
 
 
 def derive_factors(
@@ -129,13 +263,13 @@ def derive_factors(
             `LEAST_COVERAGE` of the AOI.
         StorageError: `path` cannot be written.
     """
-    factors = tuple(Factor(name, "continuous", MEASURES[name][0], dem.name) for name in names)
+    factors = tuple(Factor(name, "continuous", MEASURES[name].unit, dem.name) for name in names)
     with scratch_beside(path) as folder:
         with open_dem(dem, _place(aoi)) as opened:
             area = gpd.GeoSeries([aoi], crs="EPSG:4326").to_crs(opened.crs).iloc[0]
             grid = _grid(opened, dem, area, resolution_m)
-            site = _Site.prepare(opened, grid, area, folder)
-        coverage = min(1.0, site.known_cells * grid.resolution.x**2 / area.area)
+            site = Site(grid, area, _margin(grid), _elevation(opened, grid, folder), folder)
+        coverage = _coverage(site)
         if coverage < LEAST_COVERAGE:
             raise RasterError(
                 f"DEM {dem} knows {coverage:.1%} of the area of interest; give one that covers it"
@@ -148,68 +282,47 @@ def derive_factors(
     return replace(stack, path=path)
 
 
-@dataclass(frozen=True)
-class _Site:
-    """The terrain of a grid and of `margin` cells around it, on disk."""
-
-    grid: GeoBox
-    area: BaseGeometry
-    margin: int
-    elevation: Plane
-    accumulation: Plane
-    known_cells: int
-
-    @classmethod
-    def prepare(cls, dem: Dem, grid: GeoBox, area: BaseGeometry, folder: Path) -> _Site:
-        margin = math.ceil(MARGIN_M / grid.resolution.x) + 1
-        wide = grid.pad(margin)
-        elevation = Plane.make(folder / "elevation", wide.shape, np.float32)
-        for window in tiles(wide.shape):
-            elevation.write(dem.read(_part(wide, window)), window)
-        accumulation = Plane.make(folder / "accumulation", wide.shape, np.float32)
-        everything = Window(0, 0, wide.width, wide.height)
-        accumulation.write(
-            terrain.flow_accumulation_m2(elevation.read(everything), grid.resolution.x), everything
-        )
-        site = cls(grid, area, margin, elevation, accumulation, 0)
-        known = sum(
-            int((np.isfinite(elevation.read(site.wide(w))) & site.inside(w)).sum())
-            for w in tiles(grid.shape)
-        )
-        return replace(site, known_cells=known)
-
-    def wide(self, window: Window, halo: int = 0) -> Window:
-        """A window of the grid, `halo` wider, as one of the planes, which begin earlier."""
-        around = padded(window, halo)
-        return Window(
-            around.col_off + self.margin, around.row_off + self.margin, around.width, around.height
-        )
-
-    def inside(self, window: Window) -> NDArray[np.bool_]:
-        """Cells of a window whose centre lies in the area."""
-        part = _part(self.grid, window)
-        mask: NDArray[np.bool_] = ~geometry_mask([self.area], part.shape, part.transform)
-        return mask
-
-    def ground(self, window: Window) -> Ground:
-        halo = self.margin - 1
-        return Ground(
-            self.elevation.read(self.wide(window, halo)),
-            halo,
-            self.grid.resolution.x,
-            self.accumulation.read(self.wide(window)),
-        )
+def _margin(grid: GeoBox) -> int:
+    return math.ceil(MARGIN_M / grid.resolution.x) + 1
 
 
-def _write(stack: FactorStack, site: _Site) -> None:
-    def derived(window: Window) -> tuple[Window, NDArray[np.float32]]:
-        ground, outside = site.ground(window), ~site.inside(window)
-        values = np.empty((len(stack.factors), window.height, window.width), np.float32)
+def _elevation(dem: Dem, grid: GeoBox, folder: Path) -> Plane:
+    wide = grid.pad(_margin(grid))
+    elevation = Plane.make(folder / "elevation", (wide.height, wide.width), np.float32)
+    for window in tiles(elevation.shape):
+        elevation.write(dem.read(wide[window.toslices()]), window)
+    return elevation
+
+
+def _coverage(site: Site) -> float:
+    """Share of the area whose elevation is known."""
+    known = sum(
+        int((np.isfinite(site.elevation.read(site.wide(tile))) & site.inside(tile)).sum())
+        for tile in site.tiles
+    )
+    return float(min(1.0, known * site.cell_m**2 / site.area.area))
+
+
+def _write(stack: FactorStack, site: Site) -> None:
+    def derived(number: int) -> NDArray[np.float32]:
+        ground, tile = Ground(site, number), site.tiles[number]
+        values = np.empty((len(stack.factors), tile.height, tile.width), np.float32)
         for layer, name in zip(values, stack.names, strict=True):
-            layer[:] = MEASURES[name][1](ground)
-        values[:, outside] = np.nan
-        return window, values
+            layer[:] = MEASURES[name].of(ground)
+        values[:, ~site.inside(tile)] = np.nan
+        return values
 
+    for name in stack.names:
+        for need in MEASURES[name].needs:
+            getattr(site, need)  # made once, and not by whichever thread asks first
+    with _created(stack) as dataset:
+        results = side_by_side(derived, range(len(site.tiles)))
+        for tile, values in zip(site.tiles, results, strict=True):
+            dataset.write(values, window=tile)
+
+
+@contextmanager
+def _created(stack: FactorStack) -> Iterator[DatasetWriter]:
     grid = stack.geobox
     with (
         rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_BYTES),
@@ -233,8 +346,7 @@ def _write(stack: FactorStack, site: _Site) -> None:
     ):
         for number, factor in enumerate(stack.factors, start=1):
             dataset.set_band_description(number, factor.name)
-        for window, values in side_by_side(derived, tiles(grid.shape)):
-            dataset.write(values, window=window)
+        yield dataset
 
 
 def check_dem(dem: Path, aoi: MultiPolygon) -> None:
@@ -259,10 +371,6 @@ def _grid(dem: Dem, path: Path, area: BaseGeometry, resolution_m: float | None) 
     if extent.area == 0:
         raise RasterError(f"DEM {path} does not overlap the area of interest")
     return dem.grid(extent.bounds, resolution_m or _size_that_fits(dem.cell_m, extent.area))
-
-
-def _part(grid: GeoBox, window: Window) -> GeoBox:
-    return grid[window.toslices()]
 
 
 def _size_that_fits(own_m: float, area_m2: float) -> float:

@@ -53,6 +53,10 @@ class Plane:
         """Replace the numbers of a window."""
         self._mapped("r+")[window.toslices()] = values
 
+    def at(self, cells: NDArray[np.integer]) -> NDArray[Any]:
+        """The numbers of single cells, given as flat indices."""
+        return np.array(self._mapped("r").reshape(-1)[cells])
+
     def _mapped(self, mode: Any) -> NDArray[Any]:
         return np.memmap(self.path, self.dtype, mode, shape=self.shape)
 
@@ -67,14 +71,18 @@ def tiles(shape: tuple[int, int], side: int = TILE) -> list[Window]:
     ]
 
 
-def padded(window: Window, cells: int) -> Window:
-    """A window with so many more cells on each side."""
-    return Window(
-        window.col_off - cells,
-        window.row_off - cells,
-        window.width + 2 * cells,
-        window.height + 2 * cells,
+def read_around(plane: Plane, window: Window, halo: int, beyond: Any) -> NDArray[Any]:
+    """A window of a plane with `halo` more cells on each side, `beyond` the grid's edge."""
+    rows, cols = plane.shape
+    top, left = max(window.row_off - halo, 0), max(window.col_off - halo, 0)
+    bottom = min(window.row_off + window.height + halo, rows)
+    right = min(window.col_off + window.width + halo, cols)
+    values = np.full((window.height + 2 * halo, window.width + 2 * halo), beyond, plane.dtype)
+    row, col = top - window.row_off + halo, left - window.col_off + halo
+    values[row : row + bottom - top, col : col + right - left] = plane.read(
+        Window(left, top, right - left, bottom - top)
     )
+    return values
 
 
 def side_by_side(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

@@ -11,22 +11,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
-_FLOW_NODATA = -9999.0
 _LEAST_SLOPE = 0.001
-_D8_STEPS = {
-    1: (0, 1),
-    2: (1, 1),
-    4: (1, 0),
-    8: (1, -1),
-    16: (0, -1),
-    32: (-1, -1),
-    64: (-1, 0),
-    128: (-1, 1),
-}
 
 
 class Derivatives(NamedTuple):
@@ -98,6 +86,28 @@ def profile_curvature(d: Derivatives) -> NDArray[np.float64]:
     return -_over(bending, gradient2 * (1 + gradient2) ** 1.5)
 
 
+def total_curvature(d: Derivatives) -> NDArray[np.float64]:
+    """Bending in any direction in 1/m², 0 on planes: r² + 2s² + t² (Gallant & Wilson 2000)."""
+    return np.asarray(d.r**2 + 2 * d.s**2 + d.t**2)
+
+
+def ruggedness(d: Derivatives) -> NDArray[np.float64]:
+    """Vector ruggedness measure, 0 on planes to 1: spread of the nine normals of a 3x3 square.
+
+    1 - |Σ n| / 9 with unit normals n (Sappington et al. 2007, J. Wildlife Management 71); unlike
+    other measures of roughness it does not repeat the slope. NaN along the grid's edge.
+    """
+    length = np.sqrt(1 + d.p**2 + d.q**2)
+    sums = [_sum_of_nine(part / length) for part in (d.p, d.q, np.ones_like(d.p))]
+    return np.asarray(1 - np.sqrt(sum(each**2 for each in sums)) / 9)
+
+
+def _sum_of_nine(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    padded = np.pad(values, 1, constant_values=np.nan)
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    return np.asarray(rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:])
+
+
 def local_relief(dem: NDArray[np.floating], cells: int) -> NDArray[np.floating]:
     """Highest minus lowest known elevation in a square of `cells` x `cells` (odd), in metres."""
     unknown = np.isnan(dem)
@@ -121,46 +131,6 @@ def topographic_position(dem: NDArray[np.floating], cells: int) -> NDArray[np.fl
     return np.asarray(dem - mean)
 
 
-def flow_accumulation_m2(dem: NDArray[np.floating], resolution_m: float) -> NDArray[np.float32]:
-    """Area that drains through each cell, itself included, in m²; NaN where `dem` is.
-
-    Depressions are filled to their pour point (Wang & Liu 2006), then flow follows the steepest of
-    eight neighbours (O'Callaghan & Mark 1984). Ground beyond the grid does not contribute.
-    """
-    known = ~np.isnan(dem)
-    if not known.any():
-        return np.full(dem.shape, np.nan, dtype=np.float32)
-    import pyflwdir  # as slow to import as all the rest, and few commands need it
-
-    filled, way_out = pyflwdir.dem.fill_depressions(
-        np.where(known, dem, _FLOW_NODATA).astype(np.float32), nodata=_FLOW_NODATA
-    )
-    directions = pyflwdir.from_array(
-        _steepest(np.where(known, filled, np.nan), way_out),
-        ftype="d8",
-        transform=Affine(resolution_m, 0, 0, 0, -resolution_m, 0),
-        check_ftype=False,
-    )
-    area = directions.upstream_area("m2")
-    return np.where(known, area, np.nan).astype(np.float32)
-
-
-def _steepest(filled: NDArray[np.floating], way_out: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    # pyflwdir's own directions lead to the lowest neighbour whatever its distance, which bends
-    # flow on even slopes; they are right, and free of loops, only where nothing lies lower.
-    directions = way_out.copy()
-    steepest = np.zeros(filled.shape)
-    padded = np.pad(filled, 1, constant_values=np.nan)
-    rows, cols = filled.shape
-    for code, (down, right) in _D8_STEPS.items():
-        neighbour = padded[1 + down : 1 + down + rows, 1 + right : 1 + right + cols]
-        drop = (filled - neighbour) / np.hypot(down, right)
-        steeper = drop > steepest
-        steepest[steeper] = drop[steeper]
-        directions[steeper] = code
-    return directions
-
-
 def wetness_index(
     accumulation_m2: NDArray[np.floating], slope: NDArray[np.floating], resolution_m: float
 ) -> NDArray[np.floating]:
@@ -169,8 +139,21 @@ def wetness_index(
     a is the upslope area per metre of contour, `accumulation_m2 / resolution_m`; β is the slope in
     degrees, taken as at least 0.1 % so that level ground stays finite.
     """
-    gradient = np.maximum(np.tan(np.radians(slope)), _LEAST_SLOPE)
-    return np.asarray(np.log(accumulation_m2 / resolution_m / gradient))
+    return np.asarray(np.log(accumulation_m2 / resolution_m / _gradient(slope)))
+
+
+def stream_power_index(
+    accumulation_m2: NDArray[np.floating], slope: NDArray[np.floating], resolution_m: float
+) -> NDArray[np.floating]:
+    """Stream power index ln(a tan β) (Moore et al. 1991, Hydrological Processes 5).
+
+    a and β as in `wetness_index`.
+    """
+    return np.asarray(np.log(accumulation_m2 / resolution_m * _gradient(slope)))
+
+
+def _gradient(slope: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.asarray(np.maximum(np.tan(np.radians(slope)), _LEAST_SLOPE))
 
 
 def _over(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -60,8 +60,7 @@ def test_level_ground_has_no_aspect_and_a_finite_wetness():
     d = terrain.derivatives(level, RESOLUTION_M)
     for measure in (terrain.slope_deg, terrain.northness, terrain.eastness, terrain.plan_curvature):
         assert np.all(measure(d)[INNER] == 0)
-    area = terrain.flow_accumulation_m2(level, RESOLUTION_M)
-    wetness = terrain.wetness_index(area, terrain.slope_deg(d), RESOLUTION_M)
+    wetness = terrain.wetness_index(level, terrain.slope_deg(d), RESOLUTION_M)
     assert np.isfinite(wetness[INNER]).all()
 
 
@@ -91,26 +90,52 @@ def test_relief_and_position_leave_unknown_cells_out():
         assert np.isfinite(measure[:, 1:]).all()
 
 
-def test_all_the_water_of_a_plane_runs_down_its_columns():
-    _, y = grid(rows=30, cols=9)
-    area = terrain.flow_accumulation_m2(y, RESOLUTION_M)
-    uphill_cells = np.arange(1, 31)
-    np.testing.assert_allclose(area[:-1, 4], uphill_cells[:-1] * RESOLUTION_M**2)
-    slope = np.full_like(area, 45.0)
+def test_wetness_and_stream_power_follow_their_formulas():
+    area, slope = np.array([[100.0, 5000.0]]), np.array([[45.0, 30.0]])
+    tangent = np.tan(np.radians(slope))
     wetness = terrain.wetness_index(area, slope, RESOLUTION_M)
-    np.testing.assert_allclose(wetness[:-1, 4], np.log(uphill_cells[:-1] * RESOLUTION_M), rtol=1e-6)
+    np.testing.assert_allclose(wetness, np.log(area / 10 / tangent))
+    power = terrain.stream_power_index(area, slope, RESOLUTION_M)
+    np.testing.assert_allclose(power, np.log(area / 10 * tangent))
+    assert np.isfinite(terrain.stream_power_index(area, 0 * slope, RESOLUTION_M)).all()
 
 
-def test_a_valley_gathers_the_water_of_both_sides_and_a_pit_does_not_stop_it():
+def test_total_curvature_of_a_saddle_and_of_a_dome_is_that_of_their_second_derivatives():
     x, y = grid()
-    valley = np.abs(x) + 0.1 * y
-    valley[20, 25] -= 30
-    area = terrain.flow_accumulation_m2(valley, RESOLUTION_M)
-    assert area[-1].max() > 0.95 * valley.size * RESOLUTION_M**2
+    saddle = terrain.derivatives(x * y / 500, RESOLUTION_M)
+    np.testing.assert_allclose(terrain.total_curvature(saddle)[INNER], 2 / 500**2, rtol=1e-6)
+    dome = terrain.derivatives(-(x**2 + y**2) / 800, RESOLUTION_M)
+    np.testing.assert_allclose(terrain.total_curvature(dome)[INNER], 2 / 400**2, rtol=1e-6)
+
+
+def test_a_plane_is_not_rugged_however_steep_and_a_cones_tip_is():
+    x, y = grid()
+    inner = np.s_[2:-2, 2:-2]
+    steep = terrain.derivatives(3 * x + y, RESOLUTION_M)
+    np.testing.assert_allclose(terrain.ruggedness(steep)[inner], 0, atol=1e-12)
+    assert np.isnan(terrain.ruggedness(steep)[1]).all()
+    cone = terrain.ruggedness(terrain.derivatives(-2 * np.hypot(x, y), RESOLUTION_M))
+    assert np.nanargmax(cone) == np.ravel_multi_index((20, 25), cone.shape)
+    # around the tip eight normals of slope 2 cancel sideways and the ninth stands upright
+    assert 0.2 < cone[20, 25] < 1 - 1 / np.sqrt(5)
+
+
+def test_a_gaussian_hill_has_the_slope_and_curvatures_of_its_formula():
+    x, y = grid(81, 81)
+    height, width = 100.0, 150.0
+    hill = height * np.exp(-(x**2 + y**2) / (2 * width**2))
+    d = terrain.derivatives(hill, RESOLUTION_M)
+    ring = np.s_[40, 45:70]
+    radius = x[ring]
+    falls = hill[ring] * radius / width**2
+    bends = hill[ring] * (radius**2 / width**4 - 1 / width**2)
+    np.testing.assert_allclose(np.tan(np.radians(terrain.slope_deg(d)[ring])), falls, rtol=0.02)
+    np.testing.assert_allclose(terrain.plan_curvature(d)[ring], 1 / radius, rtol=0.03)
+    profile = -bends / (1 + falls**2) ** 1.5
+    np.testing.assert_allclose(terrain.profile_curvature(d)[ring], profile, atol=4e-5)
 
 
 def test_an_all_unknown_grid_stays_unknown():
     nothing = np.full((8, 8), np.nan)
-    assert np.isnan(terrain.flow_accumulation_m2(nothing, RESOLUTION_M)).all()
     assert np.isnan(terrain.local_relief(nothing, 3)).all()
     assert np.isnan(terrain.topographic_position(nothing, 3)).all()
