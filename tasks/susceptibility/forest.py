@@ -40,10 +40,6 @@ class PackedForest(NamedTuple):
         first = np.cumsum([0, *map(len, nodes)])
         return cls(first, np.concatenate(nodes), np.concatenate(share))
 
-    def predict(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Probability of failure, (n,): the numbers of the forest's own `predict_proba`."""
-        return self.predict_with_spread(x)[0]
-
     def predict_with_spread(
         self, x: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

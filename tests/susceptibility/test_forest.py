@@ -17,7 +17,7 @@ def forest(samples: Samples) -> RandomForestClassifier:
 @pytest.mark.parametrize("cells", [1, 511, 514, 3000])
 def test_the_packed_forest_says_to_the_last_bit_what_the_forest_says(forest, samples, cells):
     x = np.resize(samples.x, (cells, samples.x.shape[1]))
-    probability = PackedForest.of(forest).predict(x)
+    probability, _ = PackedForest.of(forest).predict_with_spread(x)
     np.testing.assert_array_equal(probability, forest.predict_proba(x)[:, 1])
 
 
@@ -27,14 +27,14 @@ def test_cells_on_a_threshold_go_the_way_the_forest_sends_them(forest, samples):
     on = np.resize(samples.x, (len(splits), samples.x.shape[1]))
     on[np.arange(len(splits)), tree.feature[splits]] = tree.threshold[splits]
     on[::2] *= -1
-    probability = PackedForest.of(forest).predict(on)
+    probability, _ = PackedForest.of(forest).predict_with_spread(on)
     np.testing.assert_array_equal(probability, forest.predict_proba(on)[:, 1])
 
 
 def test_both_zeros_are_one():
     x = np.array([[-1.0], [0.0], [-0.0], [1.0]] * 5, dtype=np.float32)
     forest = RandomForestClassifier(n_estimators=9, random_state=0).fit(x, np.arange(20) % 4 == 3)
-    probability = PackedForest.of(forest).predict(x)
+    probability, _ = PackedForest.of(forest).predict_with_spread(x)
     np.testing.assert_array_equal(probability, forest.predict_proba(x)[:, 1])
 
 

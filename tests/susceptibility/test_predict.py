@@ -10,12 +10,11 @@ import pytest
 import rasterio
 from rasterio.windows import Window
 from rio_cogeo import cog_validate
-from sklearn.ensemble import RandomForestClassifier
 
 from tasks.errors import StorageError
 from tasks.susceptibility import predict, stack
 from tasks.susceptibility.applicability import Applicability, fit_applicability
-from tasks.susceptibility.forest import PackedForest
+from tasks.susceptibility.learners import Model, fit_model
 from tasks.susceptibility.predict import (
     THRESHOLD_TAG,
     MapSummary,
@@ -28,9 +27,8 @@ from tasks.susceptibility.stack import FactorStack
 
 
 @pytest.fixture(scope="module")
-def forest(samples) -> PackedForest:
-    forest = RandomForestClassifier(n_estimators=50, max_depth=50, random_state=0)
-    return PackedForest.of(forest.fit(samples.x, samples.y))
+def forest(samples) -> Model:
+    return fit_model("rf", samples)
 
 
 @pytest.fixture(scope="module")
