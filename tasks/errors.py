@@ -5,6 +5,8 @@ ScarpError                      the one base; `scarp` prints its sentence and ex
 │   ├── EventError              an event's field is missing, malformed or contradictory
 │   ├── AreaError               an area of interest is not a valid area on the ground
 │   ├── CatalogError            a STAC catalog or folder does not hold what it must
+│   ├── AccessError             a source's credentials are missing, expired or do not permit it
+│   ├── QuotaError              an order would go over the monthly quota of imagery
 │   ├── RasterError             an image or DEM is missing, truncated or not georeferenced
 │   ├── InventoryError          a polygon file or an inventory named cannot be used
 │   │   └── ReviewConflictError somebody else reviewed the landslide meanwhile
@@ -56,6 +58,14 @@ class AreaError(BadInputError):
 
 class CatalogError(BadInputError):
     """A STAC catalog, API or image folder does not hold what it must."""
+
+
+class AccessError(BadInputError):
+    """A source's credentials are missing, expired, or do not permit what is asked."""
+
+
+class QuotaError(BadInputError):
+    """Ordering would go over the monthly quota of imagery."""
 
 
 class RasterError(BadInputError):
