@@ -10,7 +10,7 @@ import typer
 from console.output import AsJson, print_json, progress_bars, screen, table
 
 if TYPE_CHECKING:
-    from tasks.susceptibility.learners import Model
+    from tasks.susceptibility.model import Model
     from tasks.susceptibility.points import Points
     from tasks.susceptibility.validation import Score, Validation
 

@@ -6,6 +6,7 @@ unfailed cell is a unit of its own.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -170,6 +171,12 @@ def splits(samples: Samples, folds: Folds, buffer_m: float = 0.0) -> tuple[list[
             "learn from when it is held out; enlarge the area of interest"
         )
     return usable, left_out
+
+
+def taken(samples: Samples, rows: NDArray[np.int64]) -> Samples:
+    """Some of the samples, in the order of `rows`."""
+    per_sample = ("x", "y", "easting", "northing", "landslide")
+    return replace(samples, **{name: getattr(samples, name)[rows] for name in per_sample})
 
 
 def _away_from(

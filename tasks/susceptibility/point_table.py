@@ -75,7 +75,10 @@ def read_point_table(path: Path, label: str) -> PointTable:
     here = labelled & placed
     columns = table.drop(columns=[label, x_name, y_name])
     ignored = {name: why for name in columns if (why := _no_factor(columns[name]))}
-    left_out = {"no label": int((~labelled).sum()), "no coordinates": int((~placed).sum())}
+    left_out = {
+        "a missing label": int((~labelled).sum()),
+        "missing coordinates": int((labelled & ~placed).sum()),
+    }
     return PointTable(
         path,
         labels[here].to_numpy(dtype=bool),
@@ -138,7 +141,7 @@ def _coordinate(column: pd.Series, path: Path) -> NDArray[np.float64]:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise PointsError(
-            f"{path}: column {column.name!r} holds {column.iloc[row]!r} in row {row + 1}, which is "
+            f"{path}: column {column.name!r} holds '{column.iloc[row]}' in row {row + 1}, which is "
             "no coordinate"
         )
     return np.asarray(numbers, dtype=np.float64)
@@ -152,7 +155,7 @@ def _labels(column: pd.Series, path: Path) -> pd.Series:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise PointsError(
-            f"{path}: column {column.name!r} holds {column.iloc[row]!r} in row {row + 1}; a label "
+            f"{path}: column {column.name!r} holds '{column.iloc[row]}' in row {row + 1}; a label "
             "is true or false, 1 or 0, yes or no"
         )
     return labels

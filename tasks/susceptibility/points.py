@@ -89,9 +89,9 @@ def read_points(
     complete = values.notna().all(axis=1).to_numpy()
     twice = complete & values.assign(failed=failed, x=x, y=y).duplicated().to_numpy()
     left_out = table.left_out | {
-        "outside the raster": int((~inside).sum()),
-        "a factor is missing": int((~complete).sum()),
-        "twice in the table": int(twice.sum()),
+        "lying outside the raster": int((~inside).sum()),
+        "a missing factor": int((~complete).sum()),
+        "being in the table twice": int(twice.sum()),
     }
     kept = complete & ~twice
     samples = _samples(values[kept], failed[kept], x[kept], y[kept], classes)
@@ -251,7 +251,7 @@ def _require_both(samples: Samples, path: Path) -> None:
 def _point_doubts(samples: Samples, left_out: dict[str, int]) -> Iterator[Doubt]:
     for why, points in left_out.items():
         if points:
-            yield Doubt("samples-left-out", f"{points} points are left out: {why}")
+            yield Doubt("samples-left-out", f"points left out because of {why}: {points}")
     if samples.landslides < FEW_LANDSLIDES:
         text = f"only {samples.landslides} landslides were there to learn from; do not lean on it"
         yield Doubt("few-landslides", text)

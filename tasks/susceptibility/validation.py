@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from tasks.susceptibility.folds import (
     district_folds,
     random_folds,
     splits,
+    taken,
     units,
 )
 from tasks.susceptibility.learners import fit_model
@@ -242,12 +243,6 @@ def mean_roc(
     curves = [roc_curve(y, score)[:2] for y, score in zip(tests, scores, strict=True)]
     mean = np.mean([np.interp(at, *curve) for curve in curves], axis=0)
     return np.column_stack([np.append(0, at), np.append(0, mean)])
-
-
-def taken(samples: Samples, rows: NDArray[np.int64]) -> Samples:
-    """Some of the samples, in the order of `rows`."""
-    per_sample = ("x", "y", "easting", "northing", "landslide")
-    return replace(samples, **{name: getattr(samples, name)[rows] for name in per_sample})
 
 
 def _counted(
