@@ -17,7 +17,7 @@ from console import (
     networks,
     response,
     serve,
-    susceptibility,
+    susceptibility_group,
 )
 from console.output import say
 from infra.errors import InfraError
@@ -38,7 +38,7 @@ app.command()(response.respond)
 app.command(name="map")(mapping.map_image)
 app.add_typer(inventory.app, name="inventory")
 app.command()(mapping.evaluate)
-app.command()(susceptibility.susceptibility)
+app.add_typer(susceptibility_group.app, name="susceptibility")
 app.add_typer(networks.app, name="model")
 app.add_typer(db.app, name="db")
 app.command()(serve.serve)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import mannwhitneyu
+from shapely.geometry import box
+
+from tasks.mapping.relief import relief
+from tasks.susceptibility.degrade import Degradation, degrade
+from tasks.susceptibility.misfits import GROUND, LEAST, contrasts, ground_of, misfits
+
+
+def squares(*boxes: tuple[float, float, float, float]) -> gpd.GeoSeries:
+    return gpd.GeoSeries([box(*sides) for sides in boxes], crs=4326)
+
+
+def test_an_outline_is_wrong_if_less_than_a_third_or_so_of_it_is_in_the_other_inventory():
+    judged = squares((0, 0, 1, 1), (2, 0, 3, 1), (4, 0, 5, 1), (6, 0, 7, 1))
+    # the first two overlap each other's half; what is there twice counts once
+    others = squares(
+        (0, 0, 0.2, 1), (0, 0, 0.2, 1), (2, 0, 2.2, 1), (2.1, 0, 2.31, 1), (4, 0, 5, 1)
+    )
+    np.testing.assert_array_equal(misfits(judged, others), [True, False, False, True])
+
+
+def test_nothing_is_found_where_the_other_inventory_is_empty():
+    assert misfits(squares((0, 0, 1, 1)), squares()).all()
+    assert len(misfits(squares(), squares((0, 0, 1, 1)))) == 0
+
+
+def test_the_ground_of_an_outline_is_what_its_relief_is_measured_on(kaghan):
+    some = kaghan.landslides.iloc[:40]
+    ground, measured = ground_of(some.geometry, kaghan.stack), relief(some.geometry, kaghan.dem)
+    inside = some.within(kaghan.aoi)
+    pairs = {"slope": "slope_mean_deg", "elevation": "elevation_mean_m"}
+    for factor, column in pairs.items():
+        np.testing.assert_allclose(ground[factor][inside], measured[column][inside], rtol=1e-3)
+    assert set(ground) == set(GROUND) & set(kaghan.stack.names)
+
+
+def test_outlines_off_the_terrain_have_no_ground(kaghan):
+    assert ground_of(squares((0, 0, 1e-3, 1e-3)), kaghan.stack).isna().all(axis=None)
+
+
+def test_invented_outlines_are_found_out_and_lie_lower(kaghan):
+    worse = degrade(
+        kaghan.landslides, kaghan.aoi, kaghan.stack, Degradation(channel_share=0), seed=1
+    )
+    wrong = misfits(worse.geometry, kaghan.landslides.geometry)
+    np.testing.assert_array_equal(wrong, worse["origin"] == "false")
+    told = {
+        one.factor: one
+        for one in contrasts("commission", ground_of(worse.geometry, kaghan.stack), wrong)
+    }
+    assert told["slope"].lower > 0.95
+    assert told["slope"].median < 20 < told["slope"].median_other
+    assert told["slope"].p < 1e-9
+
+
+def test_the_statistic_is_mann_and_whitneys_with_p_adjusted_for_the_number_of_tests():
+    random = np.random.default_rng(0)
+    wrong = np.arange(60) < 20
+    table = pd.DataFrame(
+        {"slope": random.normal(size=60) - wrong, "relief": random.normal(size=60)}
+    )
+    slope, relief_ = contrasts("omission", table, wrong)
+    u, p = mannwhitneyu(table["slope"][wrong], table["slope"][~wrong])
+    assert slope.lower == pytest.approx(1 - u / 800)
+    assert p < slope.p == pytest.approx(min(2 * p, relief_.p))
+    assert (slope.kind, slope.errors, slope.others) == ("omission", 20, 40)
+
+
+def test_too_few_errors_are_not_tested_and_unknown_ground_does_not_count():
+    wrong = np.arange(30) < LEAST
+    table = pd.DataFrame({"slope": np.arange(30.0), "relief": np.where(wrong, np.nan, 1.0)})
+    assert [one.factor for one in contrasts("commission", table, wrong)] == ["slope"]
+    assert contrasts("commission", table, np.arange(30) < LEAST - 1) == ()
