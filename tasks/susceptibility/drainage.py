@@ -89,8 +89,7 @@ def _fill(elevation: Plane, drainage: Drainage, folder: Path) -> None:
         filled, label, highest = flow.flood(read_around(elevation, window, 1, np.nan))
         drainage.filled.write(filled, window)
         labels.write(label, window)
-        edges = _spills(label, filled)
-        return highest, *edges
+        return highest, *_skeleton(*_spills(label, filled), highest + 1)
 
     offsets, spills, levels, offset = [], [], [], 0
     for highest, pairs, level in side_by_side(flooded, drainage.windows):
@@ -124,16 +123,16 @@ def _fill(elevation: Plane, drainage: Drainage, folder: Path) -> None:
 def _spills(
     label: NDArray[np.int32], filled: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Pairs of watersheds that touch, (2, n), and the lowest elevation at which one spills."""
+    """Pairs of watersheds that touch, (2, n), and the elevations at which they spill."""
     first, second, level = [], [], []
     for a, b in _touching(label.shape):
         here, there = label[a], label[b]
         apart = (here != there) & (here >= 0) & (there >= 0)
-        first.append(np.minimum(here, there)[apart])
-        second.append(np.maximum(here, there)[apart])
+        first.append(here[apart])
+        second.append(there[apart])
         level.append(np.maximum(filled[a], filled[b])[apart])
     pairs = np.stack([np.concatenate(first), np.concatenate(second)]).astype(np.int64)
-    return _least(pairs, np.concatenate(level))
+    return pairs, np.concatenate(level)
 
 
 def _touching(shape: tuple[int, ...]) -> list[tuple[Any, Any]]:
@@ -163,20 +162,36 @@ def _lowest_way_out(
 ) -> NDArray[np.float32]:
     """Level to which each watershed must fill to reach the ocean, (count,)."""
     lowest = np.full(count, -np.inf, np.float32)
+    pairs, level = _skeleton(pairs, level, count)
+    tree = coo_array((np.arange(1, len(level) + 1), pairs), shape=(count, count)).tocsr()
+    order, before = breadth_first_order(tree, flow.OCEAN, directed=False)
+    way = _edge_of(pairs, count, order[1:], before[order[1:]])
+    for node, spill in zip(order[1:], level[way], strict=True):
+        lowest[node] = max(lowest[before[node]], spill)
+    return lowest
+
+
+def _skeleton(
+    pairs: NDArray[np.int64], level: NDArray[np.float32], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The pairs that lowest ways between watersheds 0 to count - 1 go over, and their levels."""
     apart = pairs[0] != pairs[1]
     pairs, level = _least(np.sort(pairs[:, apart], axis=0), level[apart])
-    if not len(level):
-        return lowest
     # scipy takes a zero for no edge, and ranks are as good as levels
     levels, rank = np.unique(level, return_inverse=True)
-    graph = coo_array((rank + 1.0, pairs), shape=(count, count)).tocsr()
-    tree = minimum_spanning_tree(graph)
-    order, before = breadth_first_order(tree, flow.OCEAN, directed=False)
-    heights = (tree + tree.T).tocsr()
-    weight = np.asarray(heights[order[1:], before[order[1:]]]).ravel().astype(np.int64) - 1
-    for node, way in zip(order[1:], levels[weight], strict=True):
-        lowest[node] = max(lowest[before[node]], way)
-    return lowest
+    graph = coo_array((rank + 1, pairs), shape=(count, count)).tocsr()
+    tree = minimum_spanning_tree(graph).tocoo()
+    return np.stack(tree.coords).astype(np.int64), levels[tree.data.astype(np.int64) - 1]
+
+
+def _edge_of(
+    pairs: NDArray[np.int64], count: int, one: NDArray[np.integer], other: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """Where the pairs (one, other), either way round, are in `pairs`."""
+    keys = pairs.min(axis=0) * count + pairs.max(axis=0)
+    wanted = np.minimum(one, other).astype(np.int64) * count + np.maximum(one, other)
+    order = np.argsort(keys)
+    return np.asarray(order[np.searchsorted(keys, wanted, sorter=order)])
 
 
 def _direct(drainage: Drainage, folder: Path) -> None:
