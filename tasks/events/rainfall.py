@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -11,11 +12,10 @@ from typing import Annotated, Literal, Self
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-import shapely
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from shapely.geometry import MultiPolygon
+from shapely.geometry import MultiPolygon, Point
 
-from tasks.errors import AreaError
+from tasks.errors import AreaError, FeedError, RasterError
 from tasks.events.aoi import read_aoi
 from tasks.events.fetch import fetch
 from tasks.events.land import on_land
@@ -117,8 +117,7 @@ def look(
 
     Raises:
         TransientError: the address cannot be reached now.
-        FeedError: it answers with an error.
-        RasterError: nothing there can be used as rain.
+        FeedError: it answers with an error, or nothing there can be used as rain.
     """
     rules = rules or RainRules()
     asked = hashlib.sha256(repr(rules).encode()).hexdigest()
@@ -152,7 +151,10 @@ def _seen(
     path: Path, url: str, state: WatchState, now: datetime, rules: RainRules
 ) -> tuple[list[EventReport], WatchState]:
     """Reports of what lies at a path, and the state after it."""
-    rain = read_rain(path, rules.reading, until=now)
+    try:
+        rain = read_rain(path, rules.reading, until=now)
+    except RasterError as error:
+        raise FeedError(str(error).replace(str(path), url)) from error
     storms, unknown = find_storms(rain.series, rules.threshold, rules.region)
     reports = [report for storm in storms if (report := _report(storm, rules, now))]
     problems = [*map(_open, unknown), *rain.problems]
@@ -171,8 +173,8 @@ def _report(storm: Storm, rules: RainRules, now: datetime) -> EventReport | None
         return _problem(problem, now)
     if aoi is None:
         return None
-    place = shapely.Point(storm.longitude, storm.latitude)
-    if shapely.is_empty(place):
+    place = Point(storm.longitude, storm.latitude)
+    if math.isnan(storm.longitude):
         place = aoi.geometry.representative_point()
     fields = {
         "kind": "rainfall",
