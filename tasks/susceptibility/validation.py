@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_curve
+from sklearn.metrics import average_precision_score
 from threadpoolctl import threadpool_limits
 
 from tasks.errors import SamplingError
 from tasks.susceptibility.auc import bootstraps, fold_aucs, interval, mean_auc
+from tasks.susceptibility.curves import calibration, mean_precision_recall, mean_roc
 from tasks.susceptibility.folds import (
     Folds,
     Split,
@@ -33,7 +34,6 @@ FOLDS = 5
 REPEATS = 3
 BOOTSTRAPS = 500
 IMPORTANCE_BOOTSTRAPS = 200
-CURVE_POINTS = 201
 
 Progress = Callable[[str, int, int], None]
 
@@ -44,10 +44,10 @@ class Score:
 
     `folds` says what was held out. `auc` is the plain mean of `fold_aucs`, each the AUC of a fold
     on its own samples; its 95 % interval is bootstrapped over landslides. `sd` is the folds'
-    standard deviation. `left_out` counts the folds that lack a class and rank nothing. `roc` holds
-    (false, true) positive rates, averaged as the AUC is, (points, 2). `average_precision` (mean of
-    the folds) and `brier` (mean squared error of the probability) hold for the share of failures
-    among the samples.
+    standard deviation. `left_out` counts the folds that lack a class and rank nothing. `roc`,
+    `precision_recall` and `calibration` are as `curves` has them, `average_precision` is the mean
+    of the folds and `brier` the mean squared error of the score; all but the ROC hold for the share
+    of failures among the samples.
     """
 
     folds: str
@@ -56,6 +56,8 @@ class Score:
     fold_aucs: tuple[float, ...]
     left_out: int
     roc: NDArray[np.float64]
+    precision_recall: NDArray[np.float64]
+    calibration: NDArray[np.float64]
     average_precision: float
     brier: float
 
@@ -219,6 +221,8 @@ def score_held_out(samples: Samples, held: HeldOut, seed: int = 0) -> Score:
         fold_aucs=tuple(each.tolist()),
         left_out=held.left_out,
         roc=mean_roc(tests, held.scores),
+        precision_recall=mean_precision_recall(tests, held.scores),
+        calibration=calibration(tests, held.scores),
         average_precision=float(np.mean(list(map(average_precision_score, tests, held.scores)))),
         brier=float(np.mean((np.concatenate(tests) - np.concatenate(held.scores)) ** 2)),
     )
@@ -233,16 +237,6 @@ def importance(samples: Samples, held: HeldOut, seed: int = 0) -> dict[str, Inte
         for name, without in zip(samples.names, zip(*held.shuffled, strict=True), strict=True)
     }
     return dict(sorted(losses.items(), key=lambda loss: -loss[1].value))
-
-
-def mean_roc(
-    tests: Sequence[NDArray[np.bool_]], scores: Sequence[NDArray[np.float32]]
-) -> NDArray[np.float64]:
-    """True positive rate at each false positive rate, averaged over folds: (points, 2)."""
-    at = np.linspace(0, 1, CURVE_POINTS)
-    curves = [roc_curve(y, score)[:2] for y, score in zip(tests, scores, strict=True)]
-    mean = np.mean([np.interp(at, *curve) for curve in curves], axis=0)
-    return np.column_stack([np.append(0, at), np.append(0, mean)])
 
 
 def _counted(
