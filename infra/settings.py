@@ -18,6 +18,12 @@ class Settings(BaseSettings):
             means the private cluster. Kept out of `repr`, since it may hold a password.
         dask_address: scheduler of a Dask cluster that scores images (`SCARP_DASK_ADDRESS`), such as
             `tcp://10.0.0.5:8786`; None, or a blank value, means this process.
+        rules: which events are worth a response (`SCARP_RULES`, a TOML file); None, or a blank
+            value, means the rules that come with Scarp.
+        comcat_url: where `scarp register ID` asks for an event (`SCARP_COMCAT_URL`), an FDSN event
+            service that answers GeoJSON.
+        impact: TOML file that names the layers of the expected impact (`SCARP_IMPACT`), see
+            docs/events.md; None, or a blank value, means that magnitude and land must do.
     """
 
     model_config = SettingsConfigDict(env_prefix="SCARP_", frozen=True, extra="ignore")
@@ -29,3 +35,6 @@ class Settings(BaseSettings):
         default=None, repr=False
     )
     dask_address: Annotated[str | None, BeforeValidator(lambda value: value or None)] = None
+    impact: Annotated[Path | None, BeforeValidator(lambda value: value or None)] = None
+    rules: Annotated[Path | None, BeforeValidator(lambda value: value or None)] = None
+    comcat_url: str = "https://earthquake.usgs.gov/fdsnws/event/1/query"

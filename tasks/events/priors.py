@@ -16,41 +16,46 @@ from tasks.events.tables import prior_map
 
 
 @dataclass(frozen=True)
-class PriorMap:
-    """One stored expectation; `path` is None where the model makes no map."""
+class Expectation:
+    """What was expected of an event.
+
+    Attributes:
+        impact: what was expected; its map, if it has one, is written.
+        source_version: identity of the ShakeMap, or version of the description, it rests on.
+        digest: SHA-256 of everything it was made from.
+    """
+
+    impact: Impact
+    source_version: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class PriorMap(Expectation):
+    """An expectation as it is stored."""
 
     id: UUID
     event_id: str
-    model: str
-    source_version: str
-    digest: str
-    path: Path | None
-    expected_km2: float
-    largest: float | None
-    parameters: dict[str, Any]
     created_at: datetime
 
 
-def store_prior(
-    connection: Connection, event_id: str, source_version: str, digest: str, impact: Impact
-) -> PriorMap:
-    """Store what a model expected; the same digest again changes nothing.
+def store_prior(connection: Connection, event_id: str, expected: Expectation) -> PriorMap:
+    """Store what a model expected of a registered event; the same again changes nothing.
 
     Args:
         connection: in a transaction that the caller commits.
         event_id: the event.
-        source_version: identity of the ShakeMap, or version of the description, it rests on.
-        digest: SHA-256 of everything it was made from.
-        impact: what was expected; its map, if it has one, is written.
+        expected: what to store.
     """
+    impact = expected.impact
     connection.execute(
         insert(prior_map)
         .values(
             id=uuid4(),
             event_id=event_id,
             model=impact.model,
-            source_version=source_version,
-            digest=digest,
+            source_version=expected.source_version,
+            digest=expected.digest,
             path=str(impact.path) if impact.path else None,
             expected_km2=impact.expected_km2,
             probability_max=impact.largest,
@@ -58,7 +63,8 @@ def store_prior(
         )
         .on_conflict_do_nothing(index_elements=["digest"])
     )
-    (stored,) = _find(connection, prior_map.c.digest == digest)
+    stored = find_prior(connection, expected.digest)
+    assert stored is not None
     return stored
 
 
@@ -79,15 +85,18 @@ def _find(connection: Connection, which: Any) -> list[PriorMap]:
     )
     return [
         PriorMap(
-            id=row.id,
-            event_id=row.event_id,
-            model=row.model,
+            impact=Impact(
+                row.model,
+                row.expected_km2,
+                row.parameters.pop("how"),
+                row.probability_max,
+                Path(row.path) if row.path else None,
+                row.parameters,
+            ),
             source_version=row.source_version,
             digest=row.digest,
-            path=Path(row.path) if row.path else None,
-            expected_km2=row.expected_km2,
-            largest=row.probability_max,
-            parameters=row.parameters,
+            id=row.id,
+            event_id=row.event_id,
             created_at=row.created_at.astimezone(UTC),
         )
         for row in rows

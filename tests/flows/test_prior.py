@@ -1,0 +1,104 @@
+"""What is expected of an event is computed by the configured layers, stored once, and found."""
+
+import os
+
+import pytest
+
+from tests.conftest import DATA
+
+LOMA_PRIETA = DATA / "usgs_groundfailure_loma_prieta"
+IDENTITY = "us:19891018000415:1586791501000"
+
+
+@pytest.fixture
+def quake():
+    from tasks.events.request import event_from_fields
+
+    return event_from_fields(
+        {
+            "id": "nc216859",
+            "kind": "earthquake",
+            "occurred_at": "1989-10-18T00:04:15Z",
+            "longitude": -121.88,
+            "latitude": 37.04,
+            "magnitude": 6.9,
+        }
+    )
+
+
+@pytest.fixture
+def configured(tmp_path, monkeypatch):
+    inputs = os.path.relpath(LOMA_PRIETA / "model_inputs", tmp_path)
+    path = tmp_path / "layers.toml"
+    path.write_text(
+        "[nowicki_jessee]\n"
+        f'slope = "{inputs}/global_grad.tif"\nslope_unit = "gradient"\n'
+        f'lithology = "{inputs}/GLIM_replace.tif"\n'
+        f'landcover = "{inputs}/globcover_replace.tif"\n'
+        f'cti = "{inputs}/global_cti_fil.grd"\n'
+    )
+    monkeypatch.setenv("SCARP_IMPACT", str(path))
+    return path
+
+
+def expect(quake):
+    from flows.prior import expect_landslides
+    from tasks.events.shakemap import read_shakemap
+    from tasks.events.shaken import shakemap_aoi
+
+    shaking = read_shakemap(LOMA_PRIETA / "grid.xml")
+    return expect_landslides(quake, shakemap_aoi(shaking), shaking, IDENTITY)
+
+
+def register(world, quake):
+    from tasks.events.registry import register as store
+    from tasks.events.shaken import magnitude_distance_aoi
+
+    with world.engine.begin() as connection:
+        store(connection, quake, magnitude_distance_aoi(quake))
+
+
+def test_the_prior_map_is_made_before_the_event_and_stored_once(configured, world, quake):
+    from tasks.events.priors import find_priors, store_prior
+
+    expected = expect(quake)
+    assert expected.impact.path.is_relative_to(world.products(quake.id))
+    register(world, quake)
+    with world.engine.begin() as connection:
+        stored = [store_prior(connection, quake.id, expected) for _ in range(2)]
+        assert find_priors(connection, quake.id) == stored[:1]
+    assert stored[0] == stored[1]
+    assert stored[0].impact == expected.impact
+    assert stored[0].source_version == IDENTITY
+
+
+def test_what_is_stored_is_not_computed_again(configured, world, quake):
+    from tasks.events.priors import store_prior
+
+    register(world, quake)
+    expected = expect(quake)
+    with world.engine.begin() as connection:
+        stored = store_prior(connection, quake.id, expected)
+    written = stored.impact.path.stat().st_mtime_ns
+    assert expect(quake) == stored
+    assert stored.impact.path.stat().st_mtime_ns == written
+    stored.impact.path.unlink()
+    assert expect(quake).impact == expected.impact
+    assert stored.impact.path.exists()
+
+
+def test_other_layers_make_another_expectation(configured, world, quake):
+    with_layers = expect(quake)
+    configured.write_text("")
+    without = expect(quake)
+    assert with_layers.digest != without.digest
+    assert without.impact.model == "malamud-2004"
+    assert without.impact.path is None
+
+
+def test_a_senseless_setting_is_named(configured, world, quake):
+    from tasks.errors import RulesError
+
+    configured.unlink()
+    with pytest.raises(RulesError, match=r"layers\.toml cannot be read"):
+        expect(quake)
