@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
 import shapely
 from pyproj import Geod
 
+from tasks.events.aoi import as_multipolygon
 from tasks.events.reports import EventReport
 from tasks.types import AreaOfInterest, Event, geodesic_area_m2
 
@@ -29,6 +31,8 @@ _NETWORK = re.compile(r"([a-z]{2})\d")
 _CLEARLY_BETTER = 0.5
 # As long without rain over the threshold divides storms in one look (`rain.storms`).
 STORMS_APART = timedelta(hours=24)
+# Less is what rounding leaves between two outlines of the same cells.
+_NO_GROUND_M2 = 1_000.0
 
 _WGS84 = Geod(ellps="WGS84")
 
@@ -68,15 +72,45 @@ def same_event(report: EventReport, candidates: Iterable[Known]) -> str | None:
     kin = [known for known in candidates if known.event.kind == event.kind]
     mine = _ids(event) | set(report.alternate_ids)
     named = [
-        known.event
-        for known in kin
-        if any(not _GLIDE.fullmatch(name) for name in mine & _ids(known.event))
+        known.event for known in kin if any(names_one(name) for name in mine & _ids(known.event))
     ]
     if named:
         return min(named, key=lambda known: (known.occurred_at, known.id)).id
     if event.kind == "rainfall":
         return _same_storm(event, report.aoi, kin)
     return _same_earthquake(event, mine, [known.event for known in kin])
+
+
+def names_one(name: str) -> bool:
+    """Whether an id is of one earthquake only, as a GLIDE number need not be."""
+    return not _GLIDE.fullmatch(name)
+
+
+def grown(event: Event, aoi: AreaOfInterest, known: Known) -> tuple[Event, AreaOfInterest]:
+    """What is known of a storm after another look at it, which may see less of it than the last.
+
+    Rain leaves the files as time goes on, but ground that was over the threshold has been so: the
+    area only grows. The event is the one described now if more rain or ground is told of it, else
+    as it was.
+
+    Args:
+        event: the storm as described now.
+        aoi: where rain passed the threshold, as told now.
+        known: the storm as registered.
+
+    Returns:
+        The event under the id it has been given now, and its area; `known.event` and `known.aoi`
+        themselves where nothing has grown.
+    """
+    before = known.event
+    added_m2 = geodesic_area_m2(shapely.difference(aoi.geometry, known.aoi.geometry))
+    wetter = (event.rainfall_mm or 0) > (before.rainfall_mm or 0)
+    if added_m2 < _NO_GROUND_M2 and not wetter:
+        return before, known.aoi
+    both = as_multipolygon(shapely.union(aoi.geometry, known.aoi.geometry))
+    told = event if wetter else replace(before, id=event.id, source_version=event.source_version)
+    onset = min(event.occurred_at, before.occurred_at)
+    return replace(told, occurred_at=onset), AreaOfInterest(both, aoi.how)
 
 
 def _same_earthquake(event: Event, ids: set[str], quakes: Iterable[Event]) -> str | None:

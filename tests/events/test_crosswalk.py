@@ -5,7 +5,7 @@ import pytest
 from shapely.geometry import MultiPolygon, box
 
 from tasks.events import gdacs
-from tasks.events.crosswalk import same_event
+from tasks.events.crosswalk import grown, names_one, same_event
 from tasks.events.reports import EventReport, WatchState
 from tasks.types import AreaOfInterest, Event
 from tests.conftest import DATA
@@ -173,6 +173,27 @@ def test_a_storm_that_has_grown_together_is_the_one_it_shares_most_ground_with()
     known = [Known(STORM, area(11, 44, 11.2, 45)), Known(storm("rain-0"), area(12, 44, 13, 45))]
     both = replace(report(storm("rain-3", hours=2)), aoi=area(11, 44, 13, 45))
     assert same_event(both, known) == "rain-0"
+
+
+def test_a_storm_only_grows():
+    known = Known(STORM, area(11, 44, 12, 45))
+    wider = replace(storm(hours=3), source_version="2")
+    event, aoi = grown(wider, area(11.5, 44, 13, 45), known)
+    assert aoi.geometry.equals(box(11, 44, 13, 45))
+    assert event == replace(STORM, id="rain-2", source_version="2")
+    wetter, _ = grown(replace(wider, rainfall_mm=180), area(11, 44, 12, 45), known)
+    assert (wetter.rainfall_mm, wetter.occurred_at) == (180, STORM.occurred_at)
+
+
+def test_a_look_that_sees_less_of_a_storm_changes_nothing():
+    known = Known(STORM, area(11, 44, 12, 45))
+    less = replace(storm(hours=3), rainfall_mm=90, source_version="2")
+    assert grown(less, area(11, 44, 11.5, 45), known) == (known.event, known.aoi)
+
+
+def test_a_glide_number_is_of_a_disaster_not_of_one_earthquake():
+    assert names_one("us2000h8ty")
+    assert not names_one("EQ-2018-000156-JPN")
 
 
 def test_rain_is_no_earthquake():
