@@ -18,6 +18,7 @@ from console import (
     response,
     serve,
     susceptibility_group,
+    watch,
 )
 from console.output import say
 from infra.errors import InfraError
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command()(response.demo)
 app.command()(events.register)
+app.command()(watch.watch)
 app.add_typer(events.app, name="events")
 app.command()(response.respond)
 app.command(name="map")(mapping.map_image)

@@ -77,7 +77,7 @@ def read_feature(feature: object) -> EventReport:
     if not isinstance(feature, dict):
         return _useless("", _EPOCH, f"an entry is {type(feature).__name__} instead of a feature")
     properties = _mapping(feature.get("properties"))
-    event_id = str(feature.get("id") or "")
+    event_id = _text(feature.get("id"))
     updated = _time(properties.get("updated"))
     if updated is None:
         given = json.dumps(properties.get("updated"))
@@ -90,7 +90,7 @@ def read_feature(feature: object) -> EventReport:
         alternate_ids=tuple(name for name in _ids(properties) if name != event_id),
         status=_STATUSES.get(properties.get("status"), ""),
         alert=_ALERTS.get(properties.get("alert")),
-        detail_url=str(properties.get("detail") or ""),
+        detail_url=_text(properties.get("detail"), 2000),
     )
     if report.status == "deleted":
         return replace(report, problem=f"{event_id}: ComCat deleted it")
@@ -134,7 +134,7 @@ def _fields(
     return {
         "id": report.event_id,
         "kind": "earthquake",
-        "title": str(properties.get("title") or properties.get("place") or "")[:300] or None,
+        "title": _text(properties.get("title") or properties.get("place"), 300) or None,
         "occurred_at": occurred_at,
         "longitude": _within_180(longitude),
         "latitude": latitude,
@@ -154,7 +154,7 @@ def _origin_version(products: Mapping[str, Any]) -> str:
     last: dict[tuple[str, str], tuple[datetime, Mapping[str, Any]]] = {}
     for product in _products(products, "origin"):
         updated = _time(product.get("updateTime"))
-        key = str(product.get("source")), str(product.get("code"))
+        key = _text(product.get("source")), _text(product.get("code"))
         if updated is not None and (key not in last or updated > last[key][0]):
             last[key] = updated, product
     standing = [
@@ -172,18 +172,18 @@ def _origin_version(products: Mapping[str, Any]) -> str:
 def _shakemaps(products: Mapping[str, Any]) -> Iterator[ShakeMapVersion]:
     for product in _products(products, "shakemap"):
         updated = _time(product.get("updateTime"))
-        source, code = product.get("source"), product.get("code")
+        source, code = _text(product.get("source")), _text(product.get("code"))
         if updated is None or not source or not code:
             log.warning("a ShakeMap without source, code or updateTime is left out: %s", product)
             continue
         yield ShakeMapVersion(
-            source=str(source),
-            code=str(code),
+            source=source,
+            code=code,
             updated_at=updated,
-            version=str(_mapping(product.get("properties")).get("version") or ""),
-            status=str(product.get("status") or ""),
+            version=_text(_mapping(product.get("properties")).get("version")),
+            status=_text(product.get("status")),
             contents={
-                name: str(_mapping(content).get("url"))
+                name: _text(_mapping(content).get("url"), 2000)
                 for name, content in _mapping(product.get("contents")).items()
                 if _mapping(content).get("url")
             },
@@ -232,6 +232,12 @@ def _features(url: str, answer: dict[str, Any]) -> list[object]:
 def _ids(properties: Mapping[str, Any]) -> list[str]:
     names = (name.strip() for name in str(properties.get("ids") or "").split(","))
     return [name for name in dict.fromkeys(names) if _ALTERNATE.fullmatch(name)]
+
+
+def _text(value: object, longest: int = 100) -> str:
+    """A value as text that a database and a terminal can carry."""
+    plain = str(value if value is not None else "").encode("utf-8", "replace").decode()
+    return "".join(one if one.isprintable() else "?" for one in plain)[:longest]
 
 
 def _time(value: object) -> datetime | None:

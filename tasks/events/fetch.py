@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -30,7 +30,7 @@ class Fetched:
 
 
 def fetch(url: str, state: WatchState, now: datetime) -> Fetched:
-    """Read a feed over HTTP(S) or from a local file, unless it is as it was at the last look.
+    """Read a feed over HTTP(S), unless it is as it was at the last look, or from a local file.
 
     Args:
         url: `http(s)://`, `file://` or a path.
@@ -44,12 +44,9 @@ def fetch(url: str, state: WatchState, now: datetime) -> Fetched:
         TransientError: no connection, a timeout, or HTTP 408, 425, 429 or 5xx.
         FeedError: another HTTP error, too large, or no such file.
     """
-    if urlsplit(url).scheme in ("http", "https"):
-        return _fetch_http(url, state, now)
-    content = _read_file(url)
-    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    seen = replace(state, url=url, etag=digest, looked_at=now)
-    return Fetched(None if digest == state.etag else content, seen)
+    if _is_remote(url):
+        return _fetch_http(url, replace(state, url=url, looked_at=now))
+    return Fetched(_read_file(url), replace(state, url=url, looked_at=now))
 
 
 def may_follow(href: str, feed_url: str, allowed_hosts: Collection[str] = ()) -> bool:
@@ -62,45 +59,47 @@ def may_follow(href: str, feed_url: str, allowed_hosts: Collection[str] = ()) ->
 
 
 def download(url: str, destination: Path) -> None:
-    """Fetch a file to a path that does not exist yet; it appears whole or not at all.
+    """Fetch a file; it appears whole or not at all.
 
     Raises:
         TransientError: as `fetch`.
         FeedError: as `fetch`.
     """
-    content = fetch(url, WatchState(url), datetime.min).content
-    assert content is not None
+    content = _fetch_http(url, WatchState(url)).content or b""
     destination.parent.mkdir(parents=True, exist_ok=True)
-    aside = destination.with_name(f".part-{destination.name}")
+    aside = destination.with_name(f".part-{os.getpid()}-{destination.name}")
     aside.write_bytes(content)
     aside.rename(destination)
 
 
-def _fetch_http(url: str, state: WatchState, now: datetime) -> Fetched:
+def _is_remote(url: str) -> bool:
+    return urlsplit(url).scheme in ("http", "https")
+
+
+def _fetch_http(url: str, state: WatchState) -> Fetched:
     headers = {"User-Agent": USER_AGENT}
     if state.etag:
         headers["If-None-Match"] = state.etag
     if state.last_modified:
         headers["If-Modified-Since"] = state.last_modified
     try:
-        with httpx.stream(
-            "GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=False
-        ) as answer:
+        with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT) as answer:
             if answer.status_code == httpx.codes.NOT_MODIFIED:
-                return Fetched(None, replace(state, url=url, looked_at=now))
+                return Fetched(None, state)
             _check_status(url, answer)
-            content = b""
+            content = bytearray()
             for part in answer.iter_bytes():
                 content += part
                 if len(content) > MAX_BYTES:
                     raise FeedError(f"{url} sends more than {MAX_BYTES >> 20} MB; is it a feed?")
+            kept = {"etag": "etag", "last_modified": "last-modified"}
+            tags = {name: answer.headers.get(header, "") for name, header in kept.items()}
     except httpx.TransportError as error:
-        raise TransientError(f"{url} cannot be reached: {error or type(error).__name__}") from error
+        reason = error or type(error).__name__
+        raise TransientError(f"{url} cannot be reached: {reason}; try again later") from error
     except (httpx.InvalidURL, httpx.HTTPError) as error:
-        raise FeedError(f"{url} cannot be read: {error}") from error
-    tags = {"etag": "etag", "last_modified": "last-modified"}
-    kept = {name: answer.headers.get(header, "") for name, header in tags.items()}
-    return Fetched(content, replace(state, url=url, looked_at=now, **kept))
+        raise FeedError(f"{url} cannot be read: {error}; give a feed's address") from error
+    return Fetched(bytes(content), replace(state, **tags))
 
 
 def _check_status(url: str, answer: httpx.Response) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -18,6 +18,8 @@ from tasks.errors import EventError
 from tasks.events.tables import event_alias, response_request, shakemap, watch_state
 from tasks.inventory import tables
 from tasks.types import AreaOfInterest, Event
+
+_MOMENT_S = 600
 
 Registered = Literal["registered", "updated", "unchanged"]
 
@@ -132,6 +134,17 @@ def lock_known(connection: Connection, ids: Collection[str]) -> RegisteredEvent 
     return find_registered(connection, first.event.id) if others else first
 
 
+def lock_moment(connection: Connection, moment: datetime) -> None:
+    """Keep others from registering, meanwhile, what happened about the same moment.
+
+    Two sources that report one earthquake under different ids find each other's entry only if
+    they do not look for it at the same time. To be taken before `lock_known`.
+    """
+    bucket = int(moment.timestamp() // _MOMENT_S)
+    for number in range(bucket - 1, bucket + 2):
+        _lock(connection, f"moment {number}")
+
+
 def record_change(
     connection: Connection, event_id: str, change: tables.EventChange, reason: str
 ) -> None:
@@ -150,6 +163,12 @@ def record_change(
             aoi=from_shape(known.aoi.geometry, srid=4326),
         )
     )
+
+
+def set_reported(connection: Connection, event_id: str, reported_at: datetime) -> None:
+    """Store when the source last spoke of an event, where it described nothing new."""
+    mine = tables.event.c.id == event_id
+    connection.execute(update(tables.event).where(mine).values(reported_at=reported_at))
 
 
 def set_priority(connection: Connection, event_id: str, priority: float, how: str) -> None:
@@ -192,6 +211,13 @@ def find_registered(connection: Connection, event_id: str) -> RegisteredEvent:
             "`scarp events list` lists the known ones, `scarp register` adds one"
         )
     return known
+
+
+def around(connection: Connection, moment: datetime, within: timedelta) -> list[RegisteredEvent]:
+    """The events that happened about a moment."""
+    occurred = tables.event.c.occurred_at.between(moment - within, moment + within)
+    unmerged = tables.event.c.merged_into.is_(None)
+    return [_read(row) for row in connection.execute(_query().where(occurred, unmerged))]
 
 
 def list_events(connection: Connection) -> list[RegisteredEvent]:

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from shapely.geometry import MultiPolygon
 
 from tasks.errors import AreaError, RulesError
 from tasks.events.aoi import read_aoi
-from tasks.events.reports import Alert, EventReport
+from tasks.events.reports import Alert
 from tasks.types import AreaOfInterest, Event, EventKind
 
 DEFAULTS = Path(__file__).with_name("default_rules.toml")
@@ -128,6 +128,9 @@ class Rules(_Table):
         return next((one for one in self.hold if fnmatch.filter(ids, one)), "")
 
 
+Table = TypeVar("Table", bound=BaseModel)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Whether the rules ask for an event, and why."""
@@ -136,8 +139,12 @@ class Verdict:
     reason: str
 
 
-def read_rules(path: Path | None = None) -> Rules:
+def read_rules(path: Path | None = None, feed: Mapping[str, Any] | None = None) -> Rules:
     """Read a rules file; what it does not say is as in `default_rules.toml`.
+
+    Args:
+        path: the operator's file; None for the defaults alone.
+        feed: what to read in `[feed]` instead.
 
     Raises:
         RulesError: the file cannot be read, is not TOML, or holds an unknown or senseless rule.
@@ -145,13 +152,12 @@ def read_rules(path: Path | None = None) -> Rules:
     given = _read_toml(DEFAULTS)
     if path is not None:
         given = _merged(given, _read_toml(path))
-    try:
-        rules = Rules.model_validate(given)
-        for region in rules.region:
-            base = _given(getattr(rules, region.kind))
-            Limits.model_validate(base | (region.model_extra or {}))
-    except ValidationError as error:
-        raise RulesError(f"{path or DEFAULTS}: {_sentence(error)}") from error
+    given = _merged(given, {"feed": feed or {}})
+    where = str(path or DEFAULTS)
+    rules = checked_table(Rules, given, where)
+    for region in rules.region:
+        base = _given(getattr(rules, region.kind))
+        checked_table(Limits, base | (region.model_extra or {}), f"{where}, region {region.name}")
     for limits in (rules.earthquake, rules.rainfall):
         try:
             _ = limits.masked
@@ -160,20 +166,21 @@ def read_rules(path: Path | None = None) -> Rules:
     return rules
 
 
-def judge(report: EventReport, rules: Rules, now: datetime) -> Verdict:
-    """Whether what a source says of an event asks for registering it, its ground aside.
+def checked_table(model: type[Table], given: Mapping[str, Any], where: str) -> Table:
+    """A table of a rules file as a record.
 
-    Args:
-        report: with an event.
-        rules: the operator's.
-        now: the watcher's clock.
+    Raises:
+        RulesError: a rule of it is unknown or makes no sense; the sentence names it.
     """
-    event = report.event
-    assert event is not None
-    limits = rules.limits(event)
-    age = now - event.occurred_at
-    if not limits.watch:
-        return Verdict(False, f"{event.kind}s are not watched here")
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        raise RulesError(f"{where}: {_sentence(error, [*model.model_fields])}") from error
+
+
+def judge_time(event: Event, rules: Rules, now: datetime) -> Verdict:
+    """Whether an event happened at a time that asks for registering it."""
+    limits, age = rules.limits(event), now - event.occurred_at
     if age < -CLOCKS_DIFFER:
         return Verdict(
             False,
@@ -184,24 +191,29 @@ def judge(report: EventReport, rules: Rules, now: datetime) -> Verdict:
         return Verdict(
             False, f"it is {_span(age)} old, older than the {_span(limits.max_age)} of the rules"
         )
-    if event.kind == "earthquake" and event.magnitude is None:
+    return Verdict(True, f"it is {_span(age)} old")
+
+
+def judge_size(event: Event, alert: Alert | None, rules: Rules) -> Verdict:
+    """Whether an event is of a kind, size and depth that ask for a response."""
+    limits, magnitude, depth = rules.limits(event), event.magnitude, event.depth_km
+    if not limits.watch:
+        return Verdict(False, f"{event.kind} events are not watched here")
+    if event.kind == "earthquake" and magnitude is None:
         return Verdict(False, "it has no magnitude yet")
-    if event.magnitude is not None and event.magnitude < limits.min_magnitude:
+    if magnitude is not None and magnitude < limits.min_magnitude:
+        return Verdict(False, f"M {magnitude:g} is below M {limits.min_magnitude:g} of the rules")
+    if depth is not None and depth > limits.max_depth_km:
         return Verdict(
-            False, f"M {event.magnitude:g} is below M {limits.min_magnitude:g} of the rules"
+            False, f"its depth of {depth:g} km is beyond {limits.max_depth_km:g} km of the rules"
         )
-    if event.depth_km is not None and event.depth_km > limits.max_depth_km:
+    if limits.min_alert and _rank(alert) < _rank(limits.min_alert):
         return Verdict(
-            False,
-            f"its depth of {event.depth_km:g} km is beyond {limits.max_depth_km:g} km of the rules",
+            False, f"its alert level ({alert or 'none'}) is below {limits.min_alert} of the rules"
         )
-    if limits.min_alert and _rank(report.alert) < _rank(limits.min_alert):
-        level = report.alert or "none"
-        return Verdict(False, f"its alert level ({level}) is below {limits.min_alert} of the rules")
-    size = f"M {event.magnitude:g}" if event.magnitude is not None else event.kind
-    if event.kind == "earthquake":
-        return Verdict(True, f"{size} is at least M {limits.min_magnitude:g} of the rules")
-    return Verdict(True, f"{size} within the rules")
+    if magnitude is not None:
+        return Verdict(True, f"M {magnitude:g} reaches M {limits.min_magnitude:g} of the rules")
+    return Verdict(True, f"the rules ask for {event.kind} events")
 
 
 def judge_ground(event: Event, aoi: AreaOfInterest, land_km2: float, rules: Rules) -> Verdict:
@@ -286,12 +298,12 @@ def _given(limits: Limits) -> dict[str, Any]:
     return given
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, names: list[str]) -> str:
     """The first thing wrong with a rules file: where, what, and what to write instead."""
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"]) or "the file"
     if first["type"] == "extra_forbidden":
-        known = [*Limits.model_fields, *Rules.model_fields, *Feed.model_fields]
+        known = [*names, *Limits.model_fields, *Feed.model_fields]
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         return f"{place} is no rule; " + (f"did you mean {near[0]}?" if near else "leave it out")
     wrong = first["msg"].removeprefix("Value error, ")

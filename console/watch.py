@@ -1,0 +1,130 @@
+"""`scarp watch`: let feeds register events while operators sleep."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+
+from console.output import AsJson, print_json, say, screen, table
+
+if TYPE_CHECKING:
+    from flows.watch import Looked, Watch
+    from tasks.events.reports import Decision, Source
+
+FEEDS = {
+    "usgs": "https://earthquake.usgs.gov/earthquakes/feed/v1.0/summary/all_day.geojson",
+    "gdacs": "https://www.gdacs.org/xml/rss_7d.xml",
+}
+
+
+def watch(
+    source: Annotated[str, typer.Option(help="usgs, gdacs or rain.")] = "usgs",
+    url: Annotated[
+        str | None, typer.Option(help="The feed: a URL or a file. Default: the source's own.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
+    now: Annotated[
+        str | None, typer.Option(help="Simulated time, with its zone: 2017-07-29T00:05:00Z.")
+    ] = None,
+    rules: Annotated[
+        Path | None, typer.Option(help="Rules in TOML; docs/events.md. Default: SCARP_RULES.")
+    ] = None,
+    interval: Annotated[
+        str | None, typer.Option(help="Time between looks: 90s, 5min, 1h. Default: the rules'.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Watch a feed, and register, update or cancel events by the rules.
+
+    With --json, a look prints one array of its decisions; without --once, each decision is an
+    object on a line of its own.
+
+    Example: scarp watch --source usgs --url feed.geojson --once --json
+    """
+    from flows.watch import keep_looking, look_once
+
+    watched, moment = _watch(source, url, rules, interval), _moment(now, once)
+    if not once:
+        for looked in keep_looking(watched):
+            _tell(watched, looked, as_json)
+        return
+    looked = look_once(watched, moment)
+    if as_json:
+        print_json(looked.decisions)
+    else:
+        _draw(looked.decisions)
+    if looked.failure:
+        raise looked.failure
+
+
+def _watch(source: str, url: str | None, rules: Path | None, interval: str | None) -> Watch:
+    from flows.watch import Watch
+    from flows.world import open_world
+    from infra.settings import Settings
+    from tasks.errors import BadInputError
+    from tasks.events.reports import Source
+    from tasks.events.rules import read_rules
+
+    if source not in get_args(Source):
+        known = ", ".join(get_args(Source))
+        raise BadInputError(f"--source {source!r} is not one of {known}")
+    feed = url or FEEDS.get(source)
+    if feed is None:
+        raise BadInputError(f"--source {source} needs --url: a file, a folder or an address")
+    chosen = read_rules(rules or Settings().rules, {"interval": interval} if interval else {})
+    return Watch(open_world(), cast("Source", source), feed, chosen)
+
+
+def _moment(now: str | None, once: bool) -> datetime:
+    from datetime import UTC
+
+    from tasks.errors import BadInputError
+
+    if now is None:
+        return datetime.now(UTC)
+    if not once:
+        raise BadInputError("--now simulates one moment; give --once with it")
+    try:
+        moment = datetime.fromisoformat(now)
+    except ValueError as error:
+        raise BadInputError(
+            f"--now {now!r} is not a time in ISO 8601, such as 2017-07-29T00:05:00Z"
+        ) from error
+    if moment.tzinfo is None:
+        raise BadInputError(f"--now {now!r} has no time zone; write 2017-07-29T00:05:00Z for UTC")
+    return moment.astimezone(UTC)
+
+
+def _tell(watched: Watch, looked: Looked, as_json: bool) -> None:
+    """What one of many looks did: what changed nothing is not worth a line."""
+    if looked.failure:
+        say(str(looked.failure))
+    for decision in looked.decisions:
+        if decision.decision == "unchanged":
+            continue
+        if as_json:
+            typer.echo(json.dumps(_row(decision), ensure_ascii=False))
+        else:
+            row = f"{decision.event_id} {decision.decision}: {decision.reason}"
+            screen.print(row, highlight=False, markup=False)
+
+
+def _draw(decisions: tuple[Decision, ...]) -> None:
+    told = [decision for decision in decisions if decision.decision != "unchanged"]
+    if told:
+        columns = ("event_id", "decision", "reason", "source_version")
+        rows = [{name: getattr(one, name) for name in columns} for one in told]
+        screen.print(table("Decisions", rows))
+    screen.print(f"{len(decisions) - len(told)} entries bring nothing new", highlight=False)
+
+
+def _row(decision: Decision) -> dict[str, Any]:
+    times = {"decided_at": decision.decided_at, "respond_at": decision.respond_at}
+    return dataclasses.asdict(decision) | {
+        name: moment.isoformat() if moment else None for name, moment in times.items()
+    }

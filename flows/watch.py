@@ -1,0 +1,247 @@
+"""Watching a feed: what one look at it does, event by event."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+
+from flows.world import World
+from tasks.errors import BadInputError, FeedError, ScarpError, TransientError
+from tasks.events import comcat, gdacs
+from tasks.events.decide import decide, find_known, needs_ground
+from tasks.events.decisions import store_decision
+from tasks.events.fetch import may_follow
+from tasks.events.ground import Ground, find_ground
+from tasks.events.registry import RegisteredEvent, find_registered
+from tasks.events.reports import (
+    Decision,
+    EventReport,
+    Look,
+    Source,
+    WatchState,
+    source_version,
+)
+from tasks.events.rules import Rules, checked_table, re_look_due
+from tasks.events.shakemaps import choose_shakemap, fetch_grid, known_shakemaps
+from tasks.events.watching import keep_page, load_state, pages, save_state
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Watch:
+    """One feed, and everything a look at it needs."""
+
+    world: World
+    source: Source
+    url: str
+    rules: Rules
+
+    def may_follow(self, href: str) -> bool:
+        """Whether a link in the feed leads where the operator lets it."""
+        return may_follow(href, self.url, self.rules.feed.hosts)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a look did; `failure` says why the feed could not be read, if it could not."""
+
+    decisions: tuple[Decision, ...]
+    failure: ScarpError | None = None
+
+
+def look_once(watch: Watch, now: datetime) -> Looked:
+    """Read a feed once and deal with every entry, each in a transaction of its own.
+
+    What was read is remembered only when all of it has been dealt with: a look that is killed is
+    done again, and finds done what it had finished.
+
+    Args:
+        watch: the feed and the rules.
+        now: the watcher's clock, by which ages and waits are reckoned.
+    """
+    digest = watch.rules.digest
+    with watch.world.engine.connect() as connection:
+        state = load_state(connection, watch.url, digest)
+    try:
+        reports, seen = _watcher(watch)(watch.url, state, now)
+    except (FeedError, TransientError) as error:
+        return Looked(tuple(_about_feed(watch, f"look:{state.etag}", str(error), now)), error)
+    decisions = []
+    whole = True
+    for report in reports:
+        decision, done = _deal_with(watch, report, now)
+        decisions.append(decision)
+        whole &= done
+    decisions += _look_again(watch, {one.event_id for one in decisions}, now)
+    decisions += _if_stale(watch, seen, now)
+    with watch.world.engine.begin() as connection:
+        kept = seen if whole else replace(seen, etag="", last_modified="")
+        save_state(connection, kept, watch.source, digest)
+    return Looked(tuple(decisions))
+
+
+def keep_looking(watch: Watch) -> Iterator[Looked]:
+    """Look again and again; after a failure, at growing intervals up to an hour."""
+    wait_s = pause_s = watch.rules.feed.interval.total_seconds()
+    while True:
+        looked = look_once(watch, datetime.now(UTC))
+        yield looked
+        wait_s = min(2 * wait_s, max(pause_s, LONGEST_WAIT_S)) if looked.failure else pause_s
+        # Many watchers that were started together do not ask together.
+        time.sleep(wait_s * random.uniform(1, 1.1))
+
+
+def deal_with(watch: Watch, report: EventReport, now: datetime, forced: bool = False) -> Decision:
+    """Decide about one report, with its ground if that matters, in one transaction.
+
+    Raises:
+        ScarpError: the report cannot be dealt with; nothing of it was stored.
+    """
+    ground = _ground(watch, report, now, forced)
+    with watch.world.engine.begin() as connection:
+        made = decide(connection, report, ground, watch.rules, now, forced)
+        if made.decision in ("registered", "updated", "held") and report.detail_url:
+            keep_page(connection, report.detail_url, watch.source, made.event_id, now)
+    return made
+
+
+def _deal_with(watch: Watch, report: EventReport, now: datetime) -> tuple[Decision, bool]:
+    """As `deal_with`, whatever the entry is like; and whether it need not be read again."""
+    told, whole = _told_more(watch, report, now)
+    try:
+        made = deal_with(watch, told, now)
+    except BadInputError as error:
+        # Its other ids may be what is odd about it.
+        odd = replace(told, event=None, alternate_ids=(), problem=str(error))
+        made = deal_with(watch, odd, now)
+    # What lies ahead of the clock is decided when the clock has passed it.
+    settled = told.event is None or told.event.occurred_at <= now
+    return made, whole and settled and _fetched(watch, made)
+
+
+def _watcher(watch: Watch) -> Look:
+    if watch.source == "usgs":
+        return comcat.look
+    if watch.source == "gdacs":
+        return gdacs.look
+    # Rasters and their libraries cost a second to import.
+    from tasks.events.rainfall import RainTable, look
+
+    return partial(look, rules=checked_table(RainTable, watch.rules.rain, "rain").to_rules())
+
+
+def _told_more(watch: Watch, report: EventReport, now: datetime) -> tuple[EventReport, bool]:
+    """The report with what the event's own page tells besides; and whether that could be read."""
+    if not report.detail_url or report.shakemaps or watch.source != "usgs":
+        return report, True
+    if not watch.may_follow(report.detail_url) or report.detail_url == watch.url:
+        return replace(report, detail_url=""), True
+    with watch.world.engine.connect() as connection:
+        name = find_known(connection, report)
+        known = find_registered(connection, name) if name else None
+    if known and _is_known(report, known):
+        return _as_known(report, known), True
+    if not needs_ground(report, known is not None, watch.rules, now):
+        return report, True
+    try:
+        pages, _ = comcat.look(report.detail_url, WatchState(report.detail_url), now)
+    except (FeedError, TransientError) as error:
+        log.warning("%s", error)
+        return (_as_known(report, known) if known else report), False
+    return replace(pages[0], detail_url=report.detail_url), True
+
+
+def _is_known(report: EventReport, known: RegisteredEvent) -> bool:
+    before = known.reported_at if known.event.source == report.source else None
+    return before is not None and report.reported_at <= before
+
+
+def _as_known(report: EventReport, known: RegisteredEvent) -> EventReport:
+    """A summary that says no more than the event's page did, under the version of that page."""
+    return replace(report, source_version=known.event.source_version or report.source_version)
+
+
+def _ground(watch: Watch, report: EventReport, now: datetime, forced: bool) -> Ground | None:
+    """Where to look, with the ShakeMap fetched; None where it makes no difference."""
+    with watch.world.engine.connect() as connection:
+        known = find_known(connection, report)
+        shakemaps = known_shakemaps(connection, known) if known else []
+    event = report.event
+    if event is None or not (forced or needs_ground(report, known is not None, watch.rules, now)):
+        return None
+    chosen = choose_shakemap(shakemaps, report.shakemaps)
+    if chosen:
+        folder = watch.world.home / "shakemaps" / (known or event.id)
+        chosen = fetch_grid(chosen, folder, watch.url, watch.rules.feed.hosts)
+    return find_ground(event, report.aoi, chosen, watch.rules.limits(event).coast_within_km)
+
+
+def _fetched(watch: Watch, made: Decision) -> bool:
+    """Whether nothing of an event waits for another try: its ShakeMap has been fetched."""
+    with watch.world.engine.connect() as connection:
+        chosen = choose_shakemap(known_shakemaps(connection, made.event_id), [])
+    waits = chosen is not None and chosen.path is None and watch.may_follow(chosen.url)
+    return not waits
+
+
+def _look_again(watch: Watch, done: set[str], now: datetime) -> Iterator[Decision]:
+    """Read again, by schedule, the pages of events that have left the feed."""
+    with watch.world.engine.connect() as connection:
+        due = [
+            page
+            for page in pages(connection, watch.source)
+            if page.event_id not in done
+            and watch.may_follow(page.url)
+            and re_look_due(
+                find_registered(connection, page.event_id).event, watch.rules, page.looked_at, now
+            )
+        ]
+    for page in due:
+        try:
+            reports, _ = comcat.look(page.url, WatchState(page.url), now)
+        except TransientError as error:
+            log.warning("%s", error)
+            continue
+        except FeedError as error:
+            reports = [_gone(page.event_id, error, now)] if error.status in (409, 410) else []
+        for report in reports:
+            yield _deal_with(watch, replace(report, detail_url=page.url), now)[0]
+        with watch.world.engine.begin() as connection:
+            keep_page(connection, page.url, watch.source, page.event_id, now)
+
+
+def _gone(event_id: str, error: FeedError, now: datetime) -> EventReport:
+    """ComCat answers 409 for the page of an event that it has deleted."""
+    version = source_version("", event_id, now)
+    problem = f"{event_id}: {error}"
+    return EventReport(
+        None, "usgs", version, now, (), "deleted", problem=problem, event_id=event_id
+    )
+
+
+def _if_stale(watch: Watch, state: WatchState, now: datetime) -> Sequence[Decision]:
+    """Say of a feed that it has stood still, once for each time it was made."""
+    made = state.feed_time
+    if made is None or now - made < watch.rules.feed.stale_after:
+        return []
+    sentence = (
+        f"{watch.url} is stale: it was made {made:%Y-%m-%d %H:%M} UTC, {(now - made).days} days "
+        "before the watcher's clock; look whether its source still works"
+    )
+    return _about_feed(watch, source_version("feed", "", made), sentence, now)
+
+
+def _about_feed(watch: Watch, version: str, reason: str, now: datetime) -> list[Decision]:
+    """Keep what is wrong with a feed as a whole; it is about no event."""
+    made = Decision("", watch.source, version, "ignored", reason, now)
+    with watch.world.engine.begin() as connection:
+        new = store_decision(connection, made, watch.rules.digest)
+    return [made if new else replace(made, decision="unchanged")]

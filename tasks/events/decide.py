@@ -1,0 +1,353 @@
+"""Decide about one report: register, update, ignore, hold or cancel, in one transaction.
+
+A version of what a source says is dealt with once. Nothing is decided by version numbers, which
+repeat and go backwards, but by the times at which a source sent things.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from pyproj import Geod
+from sqlalchemy import Connection, select
+
+from tasks.events.crosswalk import same_event
+from tasks.events.decisions import decided_versions, request_response, store_decision
+from tasks.events.ground import Ground, land_km2
+from tasks.events.registry import (
+    RegisteredEvent,
+    around,
+    lock_known,
+    lock_moment,
+    register,
+    set_reported,
+)
+from tasks.events.reports import Decision, EventReport, Outcome
+from tasks.events.rules import (
+    Rules,
+    judge_ground,
+    judge_size,
+    judge_time,
+    respond_at,
+)
+from tasks.events.shakemaps import known_shakemaps, store_shakemaps
+from tasks.events.states import history, move
+from tasks.events.tables import event_alias
+from tasks.types import AreaOfInterest, Event
+
+# Whose word about an earthquake stands against whose: the operator's is a first sketch.
+_STANDING = {"usgs": 3, "gdacs": 2, "rain": 2}
+_TAKEN_BACK = "the source took it back: "
+_SAME_QUAKE_WITHIN = timedelta(minutes=6)
+_OPEN = ("registered", "responding", "published")
+_WGS84 = Geod(ellps="WGS84")
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A report, the event it is about if that is known, and what of it is new.
+
+    `fresh` are the versions nobody has decided about yet, the ShakeMap's first; `late` those that
+    were sent before what is known already.
+    """
+
+    connection: Connection
+    report: EventReport
+    ground: Ground | None
+    rules: Rules
+    now: datetime
+    forced: bool
+    known: RegisteredEvent | None
+    fresh: tuple[str, ...]
+    late: tuple[str, ...]
+
+    @property
+    def event_id(self) -> str:
+        return self.known.event.id if self.known else self.report.id
+
+    @property
+    def version(self) -> str:
+        """What the decision is about: of several new versions the first."""
+        return (*self.fresh, *self.late, self.report.source_version)[0]
+
+
+def decide(
+    connection: Connection,
+    report: EventReport,
+    ground: Ground | None,
+    rules: Rules,
+    now: datetime,
+    forced: bool = False,
+) -> Decision:
+    """Decide about a report and do what was decided; deciding twice does nothing more.
+
+    Args:
+        connection: in a transaction that the caller commits; nothing else is needed to make the
+            decision and all its consequences appear at once or not at all.
+        report: what a source says.
+        ground: where to look, if it was needed (see `needs_ground`).
+        rules: the operator's.
+        now: the watcher's clock.
+        forced: an operator asks for the event, whatever the rules say.
+    """
+    case = _open_case(connection, report, ground, rules, now, forced)
+    if report.status == "deleted":
+        made = _take_back(case)
+    elif report.event is None:
+        made = _keep(case, "ignored", report.problem)
+    elif case.known is None:
+        made = _judge_new(case, report.event)
+    else:
+        made = _judge_known(case, case.known, report.event)
+    for version in {*case.fresh, *case.late} - {made.source_version}:
+        together = f"dealt with together with {made.source_version}"
+        also = replace(made, source_version=version, decision="unchanged", reason=together)
+        store_decision(connection, also, rules.digest, reported_at=report.reported_at)
+    return made
+
+
+def find_known(connection: Connection, report: EventReport) -> str | None:
+    """The id of the registered event a report is about: by its ids, or as the same earthquake."""
+    owner = select(event_alias.c.event_id).where(event_alias.c.id.in_(_ids(report)))
+    by_id = connection.scalars(owner.order_by(event_alias.c.event_id).limit(1)).first()
+    if by_id or report.event is None:
+        return by_id
+    near = around(connection, report.event.occurred_at, _SAME_QUAKE_WITHIN)
+    return same_event(report, near)
+
+
+def needs_ground(report: EventReport, known: bool, rules: Rules, now: datetime) -> bool:
+    """Whether it must be found out where to look, before it can be decided about a report."""
+    if report.event is None or report.status == "deleted":
+        return False
+    if known:
+        return True
+    timely = judge_time(report.event, rules, now).wanted
+    return timely and judge_size(report.event, report.alert, rules).wanted
+
+
+def _open_case(
+    connection: Connection,
+    report: EventReport,
+    ground: Ground | None,
+    rules: Rules,
+    now: datetime,
+    forced: bool,
+) -> _Case:
+    if report.event is not None:
+        lock_moment(connection, report.event.occurred_at)
+    names = _ids(report) | ({twin} if (twin := find_known(connection, report)) else set())
+    known = lock_known(connection, names) if names else None
+    if known:
+        names |= {known.event.id, *known.event.alternate_ids}
+    # What other rules ignored, these may want; what is registered is not registered again by them.
+    seen = decided_versions(connection, names, None if known else rules.digest)
+    fresh: list[str] = []
+    late: list[str] = []
+    if report.shakemaps:
+        last = max(report.shakemaps, key=lambda one: one.updated_at)
+        others = known_shakemaps(connection, known.event.id) if known else []
+        newer = any(one.version.updated_at > last.updated_at for one in others)
+        if last.identity not in seen:
+            (late if newer else fresh).append(last.identity)
+    if report.source_version not in seen:
+        before = known.reported_at if known and known.event.source == report.source else None
+        newer = before is not None and report.reported_at < before
+        (late if newer else fresh).append(report.source_version)
+    return _Case(connection, report, ground, rules, now, forced, known, tuple(fresh), tuple(late))
+
+
+def _judge_new(case: _Case, event: Event) -> Decision:
+    """Register an event that nobody knew, or say why not."""
+    size = judge_size(event, case.report.alert, case.rules)
+    for verdict in (judge_time(event, case.rules, case.now), size):
+        if not verdict.wanted and not case.forced:
+            return _keep(case, "ignored", verdict.reason)
+    ground = case.ground or Ground(None, problem="its ground was not looked at")
+    if ground.aoi is None:
+        return _keep(case, "ignored", ground.problem)
+    land = judge_ground(event, ground.aoi, land_km2(ground.aoi), case.rules)
+    if not land.wanted and not case.forced:
+        return _keep(case, "ignored", land.reason)
+    why = "an operator asked for it" if case.forced else size.reason
+    reason = "; ".join(filter(None, (why, f"area: {ground.aoi.how}", ground.remark)))
+    _store(case, event, ground.aoi, reason)
+    held_by = case.rules.holds_back(_ids(case.report))
+    if held_by and not case.forced:
+        move(case.connection, event.id, "held", f"the hold list names {held_by}")
+        return _keep(case, "held", f"{reason}; the hold list names {held_by}")
+    return _keep(case, "registered", reason, respond=True)
+
+
+def _judge_known(case: _Case, known: RegisteredEvent, event: Event) -> Decision:
+    """Bring a known event up to date with what is new about it."""
+    if known.state == "cancelled":
+        last = history(case.connection, known.event.id)[-1]
+        if not last.reason.startswith(_TAKEN_BACK):
+            return _keep(case, "ignored", "an operator cancelled it; `scarp events release` undoes")
+        if not case.fresh:
+            return _keep(case, "unchanged", f"it stays cancelled: {last.reason}")
+        move(case.connection, known.event.id, "released", "the source stands by it again")
+        return _update(case, known, event, "registered")
+    if _outranked(case.report, known):
+        return _add_ids(case, known, event)
+    return _update(case, known, event, "updated")
+
+
+def _update(case: _Case, known: RegisteredEvent, event: Event, outcome: Outcome) -> Decision:
+    ground = case.ground
+    before = known.event
+    newly_fetched = bool(
+        ground and ground.shakemap and ground.shaking and not ground.shakemap.in_use
+    )
+    if not case.fresh and not newly_fetched:
+        if case.late:
+            return _keep(case, "unchanged", "it was sent before what is known already")
+        return _keep(case, "unchanged", "nothing new since the last look")
+    told = case.report.source_version in case.fresh
+    after = event if told else before
+    if after.magnitude is None:
+        after = replace(after, magnitude=before.magnitude, magnitude_type=before.magnitude_type)
+    aoi = _area(known, ground)
+    parts = [_differences(before, after) if told else "", _about_ground(known, ground, aoi)]
+    if not before.source_version and before.source == "operator":
+        parts.insert(0, "the first that a feed says of it")
+    reason = "; ".join(filter(None, parts)) or "sent again, with place and size as before"
+    wanted = judge_size(after, case.report.alert, case.rules)
+    if not wanted.wanted and not known.forced:
+        reason += f"; {wanted.reason}: it stays registered, no response is asked for"
+    _store(case, after, aoi, reason)
+    if known.state in ("held", "closed"):
+        held: Outcome = "held" if known.state == "held" else "updated"
+        return _keep(case, held, f"{reason}; it is {known.state}, no response is asked for")
+    return _keep(case, outcome, reason, respond=wanted.wanted or known.forced)
+
+
+def _take_back(case: _Case) -> Decision:
+    """Cancel an event its source no longer stands by; one that an operator forced is held."""
+    known, why = case.known, case.report.problem
+    if known is None:
+        return _keep(case, "ignored", why)
+    if not case.fresh or known.state == "cancelled":
+        return _keep(case, "unchanged", f"it is {known.state} already, or known better since")
+    if _outranked(case.report, known):
+        return _keep(case, "ignored", f"{why}, but {known.event.source} stands by it")
+    set_reported(case.connection, known.event.id, case.report.reported_at)
+    if known.forced:
+        if known.state != "held":
+            move(case.connection, known.event.id, "held", f"{_TAKEN_BACK}{why}")
+        return _keep(case, "held", f"{why}; an operator registered it: release or cancel it")
+    move(case.connection, known.event.id, "cancelled", f"{_TAKEN_BACK}{why}")
+    return _keep(case, "cancelled", why)
+
+
+def _add_ids(case: _Case, known: RegisteredEvent, event: Event) -> Decision:
+    """Of a source that knows less than the one that described the event, keep only its ids."""
+    more = (*known.event.alternate_ids, event.id, *event.alternate_ids)
+    change = register(
+        case.connection,
+        replace(known.event, alternate_ids=more),
+        known.aoi,
+        reason=f"{case.report.source} knows it as {event.id}",
+        reported_at=known.reported_at,
+    )
+    same = f"it is {known.event.id}, which {known.event.source} describes"
+    return _keep(case, "updated" if change == "updated" else "unchanged", same)
+
+
+def _store(case: _Case, event: Event, aoi: AreaOfInterest, reason: str) -> None:
+    """Write the event, its ShakeMaps and its priority."""
+    ids = (case.report.id, *case.report.alternate_ids)
+    before = case.known.reported_at if case.known else None
+    register(
+        case.connection,
+        replace(event, id=case.event_id, alternate_ids=(*event.alternate_ids, *ids)),
+        aoi,
+        reason=reason,
+        forced=case.forced,
+        reported_at=max(filter(None, (before, case.report.reported_at))),
+    )
+    if case.ground and (case.ground.shakemap or case.report.shakemaps):
+        store_shakemaps(
+            case.connection,
+            case.event_id,
+            case.report.shakemaps,
+            case.ground.shakemap,
+            in_use=case.ground.shaking is not None and aoi == case.ground.aoi,
+        )
+
+
+def _keep(case: _Case, outcome: Outcome, reason: str, respond: bool = False) -> Decision:
+    """Store a decision and what it asks for; one that was made before changes nothing."""
+    ground = case.ground
+    drawn = ground.shakemap if ground and ground.shaking else None
+    version = case.version
+    if outcome == "updated" and not case.fresh and drawn:
+        version = drawn.version.identity
+    made = Decision(
+        case.event_id, case.report.source, version, outcome, reason, decided_at=case.now
+    )
+    if outcome == "unchanged" and not case.late:
+        return made
+    shakemap = drawn.version.identity if drawn else ""
+    new = store_decision(
+        case.connection, made, case.rules.digest, shakemap, case.report.reported_at
+    )
+    if not new:
+        return replace(made, decision="unchanged", reason=f"{outcome} before: {reason}")
+    if respond and case.report.event:
+        at = respond_at(case.report.event, case.rules, case.now)
+        request_response(
+            case.connection, made.event_id, version, reason, made.priority, at, case.now
+        )
+        return replace(made, respond_at=at)
+    return made
+
+
+def _area(known: RegisteredEvent, ground: Ground | None) -> AreaOfInterest:
+    """The better of the area known and the one found now; an operator's own is never replaced."""
+    if known.aoi.how == "given" or ground is None or ground.aoi is None:
+        return known.aoi
+    fetched = ground.shakemap is None or ground.shakemap.path is not None
+    provisional_now = ground.shaking is None
+    if provisional_now and not fetched and known.aoi.how.startswith("ShakeMap"):
+        return known.aoi
+    return ground.aoi
+
+
+def _about_ground(known: RegisteredEvent, ground: Ground | None, aoi: AreaOfInterest) -> str:
+    if ground is None:
+        return ""
+    changed = f"area: {aoi.how}" if aoi.how != known.aoi.how else ""
+    return "; ".join(filter(None, (changed, ground.remark)))
+
+
+def _differences(before: Event, after: Event) -> str:
+    """What a new description says otherwise, in words; empty if nothing that counts."""
+    said = []
+    if before.magnitude != after.magnitude:
+        said.append(f"M {_number(before.magnitude)} → {_number(after.magnitude)}")
+    if before.depth_km != after.depth_km:
+        said.append(f"depth {_number(before.depth_km)} → {_number(after.depth_km)} km")
+    _, _, metres = _WGS84.inv(before.longitude, before.latitude, after.longitude, after.latitude)
+    if metres >= 100:
+        said.append(f"moved {metres / 1000:.1f} km")
+    later_s = (after.occurred_at - before.occurred_at).total_seconds()
+    if later_s:
+        said.append(f"origin time {later_s:+.1f} s")
+    if before.title != after.title:
+        said.append(f"now called {after.title}")
+    return ", ".join(said)
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:g}"
+
+
+def _outranked(report: EventReport, known: RegisteredEvent) -> bool:
+    return _STANDING[report.source] < _STANDING.get(known.event.source, 0)
+
+
+def _ids(report: EventReport) -> set[str]:
+    return {name for name in (report.id, *report.alternate_ids) if name}
