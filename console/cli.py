@@ -12,6 +12,7 @@ from console import (
     db,
     doctor,
     events,
+    impact,
     inventory,
     mapping,
     networks,
@@ -36,6 +37,7 @@ app.command()(response.demo)
 app.command()(events.register)
 app.command()(watch.watch)
 app.add_typer(events.app, name="events")
+app.command()(impact.impact)
 app.command()(response.respond)
 app.command(name="map")(mapping.map_image)
 app.add_typer(inventory.app, name="inventory")

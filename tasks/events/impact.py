@@ -67,8 +67,25 @@ def expected_impact(
         RasterError: a layer or the DEM cannot be used.
         StorageError: the prior map cannot be written.
     """
+    by_shaking = (
+        impact_of_shaking(shakemap, aoi, layers, dem, event.magnitude, prior) if shakemap else None
+    )
+    if by_shaking or event.kind != "earthquake" or event.magnitude is None:
+        return by_shaking
+    return impact_of_magnitude(event.magnitude, aoi)
+
+
+def impact_of_shaking(
+    shakemap: ShakeMap,
+    aoi: AreaOfInterest,
+    layers: ImpactLayers | None,
+    dem: Path | None = None,
+    magnitude: float | None = None,
+    prior: Path | None = None,
+) -> Impact | None:
+    """As `expected_impact`, from a ShakeMap alone; None where no ground is known."""
     usgs, strength = (layers.nowicki_jessee, layers.newmark) if layers else (None, None)
-    if shakemap and usgs:
+    if usgs:
         expected = map_nowicki_jessee(shakemap, usgs, prior)
         return Impact(
             "nowicki-jessee-2018",
@@ -80,17 +97,29 @@ def expected_impact(
             usgs.model_dump(mode="json"),
         )
     ground = dem or (strength.dem if strength else None)
-    if shakemap and strength and ground:
-        expected = map_newmark(shakemap, strength, ground, aoi.geometry, event.magnitude, prior)
-        return Impact(
-            "newmark",
-            expected.expected_km2,
-            f"Newmark displacements (Jibson 2007) on {ground.name} from {_named(shakemap)}",
-            expected.largest,
-            prior,
-            strength.model_dump(mode="json") | {"dem": str(ground), "magnitude": event.magnitude},
-        )
-    return _by_magnitude(event, aoi)
+    if strength is None or ground is None:
+        return None
+    expected = map_newmark(shakemap, strength, ground, aoi.geometry, magnitude, prior)
+    return Impact(
+        "newmark",
+        expected.expected_km2,
+        f"Newmark displacements (Jibson 2007) on {ground.name} from {_named(shakemap)}",
+        expected.largest,
+        prior,
+        strength.model_dump(mode="json") | {"dem": str(ground), "magnitude": magnitude},
+    )
+
+
+def impact_of_magnitude(magnitude: float, aoi: AreaOfInterest) -> Impact:
+    """Malamud's total, as if spread evenly over the largest area it may lie in (Keefer 1984)."""
+    share = min(1.0, aoi.area_km2 / keefer_upper_area_km2(magnitude))
+    return Impact(
+        "malamud-2004",
+        malamud_area_km2(magnitude) * share,
+        f"the landslides of a M {magnitude:g} (Malamud et al. 2004), {share:.0%} of which would be "
+        f"on the {aoi.area_km2:,.0f} km² of the area of interest",
+        parameters={"magnitude": magnitude, "aoi_km2": aoi.area_km2},
+    )
 
 
 def malamud_area_km2(magnitude: float) -> float:
@@ -101,20 +130,6 @@ def malamud_area_km2(magnitude: float) -> float:
     properties", ESPL 29, 687-711).
     """
     return float(_MEAN_LANDSLIDE_KM2 * 10 ** (1.29 * magnitude - 5.65))
-
-
-def _by_magnitude(event: Event, aoi: AreaOfInterest) -> Impact | None:
-    """Malamud's total, as if spread evenly over the largest area it may lie in (Keefer 1984)."""
-    if event.kind != "earthquake" or event.magnitude is None:
-        return None
-    share = min(1.0, aoi.area_km2 / keefer_upper_area_km2(event.magnitude))
-    return Impact(
-        "malamud-2004",
-        malamud_area_km2(event.magnitude) * share,
-        f"the landslides of a M {event.magnitude:g} (Malamud et al. 2004), {share:.0%} of which "
-        f"would be on the {aoi.area_km2:,.0f} km² of the area of interest",
-        parameters={"magnitude": event.magnitude, "aoi_km2": aoi.area_km2},
-    )
 
 
 def _named(shakemap: ShakeMap) -> str:
