@@ -4,7 +4,8 @@ InfraError                      the one base; `scarp` prints its sentence and ex
 ├── PostgresMissingError        no PostgreSQL with PostGIS is installed on this machine
 ├── ClusterError                the private cluster cannot be created, started or stopped
 ├── DatabaseError               a database cannot be reached, dumped or restored
-└── SchemaError                 the database's schema is newer than this Scarp
+├── SchemaError                 the database's schema is newer than this Scarp
+└── ServiceError                a program that `scarp up` keeps running does not run
 
 `infra` stands beside `tasks`, not on it, so these are not `tasks.errors.ScarpError`.
 """
@@ -30,3 +31,7 @@ class DatabaseError(InfraError):
 
 class SchemaError(InfraError):
     """The database's schema is newer than this Scarp."""
+
+
+class ServiceError(InfraError):
+    """A program that `scarp up` keeps running does not run, or one is in the way."""

@@ -1,0 +1,239 @@
+"""`scarp up`, `scarp status`, `scarp down`: everything on one machine, watched over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from console.output import AsJson, print_json, say, screen, table
+
+if TYPE_CHECKING:
+    from infra.orchestration import Ports
+    from infra.services import Keeper, Service
+    from infra.settings import Settings
+
+LOOK_S = 0.5
+DETACHED_S = 120.0
+DOWN_S = 90.0
+
+
+def up(
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535)] = 4200,
+    console_port: Annotated[int, typer.Option(min=1, max=65535)] = 8085,
+    health_port: Annotated[int, typer.Option(min=1, max=65535)] = 8086,
+    cpu_slots: Annotated[int, typer.Option(min=1, help="Runs at once on the pool cpu.")] = 2,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when all is ready; `scarp down` ends it.")
+    ] = False,
+) -> None:
+    """Run the database, a Prefect server, its workers and the console until Ctrl-C.
+
+    With PREFECT_API_URL set, that server is used and none is started. Example: scarp up --detach
+    """
+    from infra.orchestration import Ports
+    from infra.services import alone
+    from infra.settings import Settings
+
+    settings, ports = Settings(), Ports(prefect_port, console_port, health_port)
+    folder = settings.home / "up"
+    if detach:
+        _detached(folder, [word for word in sys.argv[1:] if word != "--detach"])
+        return
+    with alone(folder):
+        _keep_up(settings, ports, cpu_slots, folder)
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show what `scarp up` keeps running; exits with 1 where something is down.
+
+    Example: scarp status
+    """
+    from infra.services import keeper_pid, read_state
+    from infra.settings import Settings
+
+    folder = Settings().home / "up"
+    state = read_state(folder)
+    if state is None or keeper_pid(folder) is None:
+        if as_json:
+            print_json({"up": False, "services": []})
+        else:
+            say("nothing is up; `scarp up` starts it")
+        raise typer.Exit(1)
+    if as_json:
+        print_json({"up": True, **state})
+    else:
+        shown = ("name", "pid", "restarts", "address", "log")
+        rows = [{name: one[name] for name in shown} for one in state["services"]]
+        screen.print(table(f"Up as process {state['pid']}", rows))
+    if not all(one["pid"] for one in state["services"]):
+        raise typer.Exit(1)
+
+
+def down() -> None:
+    """End what `scarp up` started, and only that. Example: scarp down."""
+    from infra.errors import ServiceError
+    from infra.services import keeper_pid
+    from infra.settings import Settings
+
+    folder = Settings().home / "up"
+    pid = keeper_pid(folder)
+    if pid is None:
+        say("nothing is up")
+        return
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + DOWN_S
+    while keeper_pid(folder) is not None:
+        if time.monotonic() > deadline:
+            raise ServiceError(f"process {pid} has not ended in {DOWN_S:.0f} s; see {folder}")
+        time.sleep(0.1)
+    say("down")
+
+
+def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, folder: Path) -> None:
+    from infra import orchestration
+    from infra.health import serving_health
+    from infra.services import Keeper, myself
+
+    outside = os.environ.get("PREFECT_API_URL")
+    api_url = outside or f"http://{orchestration.LOOPBACK}:{ports.prefect}/api"
+    for port, option in _asked(ports, outside):
+        orchestration.check_port(port, option)
+    keeper = Keeper(folder, myself() | {"api_url": api_url})
+    with suppress(KeyboardInterrupt), _interrupted_by_sigterm(), ExitStack() as stack:
+        began = time.monotonic()
+        stack.enter_context(_database(settings))
+        stack.callback(keeper.stop)
+        _say_ready("postgres", time.monotonic() - began, _where_the_store_is(settings))
+        if outside:
+            orchestration.check_server(api_url)
+        else:
+            _start(keeper, orchestration.server(settings, ports.prefect))
+        slots = {"cpu": cpu_slots, "gpu": orchestration.gpu_slots()}
+        orchestration.deploy(settings, api_url, slots)
+        workers = [orchestration.worker(settings, api_url, *slot) for slot in slots.items()]
+        _start(keeper, *workers, orchestration.console(settings, api_url, ports.console))
+        stack.enter_context(
+            serving_health(orchestration.LOOPBACK, ports.health, partial(_health, keeper))
+        )
+        where = f"http://{orchestration.LOOPBACK}:{ports.health}/healthz"
+        _say_ready("health", time.monotonic() - began, where)
+        say(f"up in {time.monotonic() - began:.0f} s; Ctrl-C ends all of it")
+        while True:
+            for sentence in keeper.look_after():
+                say(sentence)
+            _look_after_database(settings)
+            time.sleep(LOOK_S)
+    say("ended all that was started")
+
+
+def _start(keeper: Keeper, *together: Service) -> None:
+    for service, took in keeper.start(*together):
+        _say_ready(service.name, took, service.address)
+
+
+def _asked(ports: Ports, outside: str | None) -> list[tuple[int, str]]:
+    asked = [(ports.console, "--console-port"), (ports.health, "--health-port")]
+    return asked if outside else [(ports.prefect, "--prefect-port"), *asked]
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM is Ctrl-C; neither is heard again while things are being ended."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[None]:
+    """The store, started and migrated; stopped in the end if it was not running before."""
+    from infra import postgres
+    from infra.schema import open_engine
+
+    ran_before = bool(settings.database_url) or postgres.status(settings.home).running
+    open_engine(settings).dispose()
+    try:
+        yield
+    finally:
+        if not ran_before:
+            postgres.stop(settings.home, force=True)
+
+
+def _look_after_database(settings: Settings) -> None:
+    from infra import postgres
+    from infra.errors import InfraError
+
+    if settings.database_url or postgres.status(settings.home).running:
+        return
+    try:
+        postgres.start(settings.home)
+        say("postgres was started again")
+    except InfraError as error:
+        say(f"postgres does not start: {error}")
+
+
+def _where_the_store_is(settings: Settings) -> str:
+    from infra import postgres
+
+    if settings.database_url:
+        return "as SCARP_DATABASE_URL says"
+    return f"127.0.0.1:{postgres.status(settings.home).port}"
+
+
+def _health(keeper: Keeper) -> tuple[bool, dict[str, Any]]:
+    statuses = keeper.statuses()
+    well = all(one.pid for one in statuses)
+    return well, {"well": well, "services": {one.name: bool(one.pid) for one in statuses}}
+
+
+def _say_ready(name: str, took: float, address: str) -> None:
+    screen.print(f"{name:<12} ready in {took:4.1f} s  {address}", highlight=False, markup=False)
+
+
+def _detached(folder: Path, words: list[str]) -> None:
+    """Start the same command on its own, and wait until it says that it is up."""
+    from infra.errors import ServiceError
+    from infra.services import keeper_pid
+
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "up.log"
+    with log.open("wb") as out:
+        started = subprocess.Popen(
+            [sys.executable, "-c", "from console.cli import main; main()", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + DETACHED_S
+    while time.monotonic() < deadline:
+        said = log.read_text(errors="replace")
+        if started.poll() is not None:
+            reasons = said.strip().splitlines() or ["it said nothing"]
+            raise ServiceError(reasons[-1].removeprefix("scarp: "))
+        if "scarp: up in" in said and keeper_pid(folder):
+            typer.echo(said, nl=False)
+            return
+        time.sleep(0.2)
+    raise ServiceError(f"it is not up after {DETACHED_S:.0f} s; see {log}")

@@ -1,0 +1,101 @@
+"""Pools and automations of a Prefect server, applied by name: `python -m infra.automations cpu=2`.
+
+Prefect leaves a run whose process was killed as it was. With these it is seen and tried again: one
+that is not heard of for `SILENT_S`, or does not begin within `BEGIN_S`, has crashed, and one that
+crashed is scheduled again until it has run `TRIES` times. What still crashes is left, for people.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectNotFound
+
+SILENT_S = 75
+BEGIN_S = 120
+TRIES = 3
+_RUN = "prefect.flow-run"
+_ENDS = {f"{_RUN}.{end}" for end in ("Completed", "Failed", "Cancelled", "Crashed", "Cancelling")}
+
+
+def automations() -> list[AutomationCore]:
+    """What the server does by itself when a run falls silent or crashes."""
+    heard = f"{_RUN}.heartbeat"
+    begins = {f"{_RUN}.Running", f"{_RUN}.AwaitingConcurrencySlot"}
+    return [
+        AutomationCore(
+            name="a silent run has crashed",
+            trigger=_missing(after=heard, expect={heard, *_ENDS}, within_s=SILENT_S),
+            actions=[_change(StateType.CRASHED, f"nothing was heard of it for {SILENT_S} s")],
+        ),
+        AutomationCore(
+            name="a run that does not begin has crashed",
+            trigger=_missing(after=f"{_RUN}.Pending", expect=begins | _ENDS, within_s=BEGIN_S),
+            actions=[_change(StateType.CRASHED, f"it did not begin within {BEGIN_S} s")],
+        ),
+        AutomationCore(
+            name="a crashed run is tried again",
+            trigger=EventTrigger(
+                expect={f"{_RUN}.Crashed"},
+                match=_runs(tried=range(TRIES)),
+                for_each={"prefect.resource.id"},
+                posture=Posture.Reactive,
+                threshold=1,
+            ),
+            actions=[_change(StateType.SCHEDULED, "it crashed and is tried again")],
+        ),
+    ]
+
+
+def _missing(after: str, expect: set[str], within_s: int) -> EventTrigger:
+    """None of the events came in time after the first."""
+    return EventTrigger(
+        after={after},
+        expect=expect,
+        match=_runs(),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=timedelta(seconds=within_s),
+    )
+
+
+def _runs(tried: range | None = None) -> ResourceSpecification:
+    labels: dict[str, str | list[str]] = {"prefect.resource.id": f"{_RUN}.*"}
+    if tried is not None:
+        labels["prefect.run-count"] = [str(times) for times in tried]
+    return ResourceSpecification(labels)
+
+
+def _change(state: StateType, message: str) -> ChangeFlowRunState:
+    return ChangeFlowRunState(state=state, name=None, message=message, force=False)
+
+
+def apply(slots: Mapping[str, int]) -> None:
+    """Make the work pools with their slots and the automations, or bring them up to date."""
+    with get_client(sync_client=True) as client:
+        for pool, limit in slots.items():
+            try:
+                client.read_work_pool(pool)
+                client.update_work_pool(pool, WorkPoolUpdate(concurrency_limit=limit))
+            except ObjectNotFound:
+                client.create_work_pool(
+                    WorkPoolCreate(name=pool, type="process", concurrency_limit=limit)
+                )
+        for wanted in automations():
+            if stored := client.read_automations_by_name(wanted.name):
+                client.update_automation(stored[0].id, wanted)
+            else:
+                client.create_automation(wanted)
+
+
+if __name__ == "__main__":
+    apply({pool: int(limit) for pool, limit in (word.split("=") for word in sys.argv[1:])})

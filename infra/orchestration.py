@@ -1,0 +1,226 @@
+"""What `scarp up` runs: a Prefect server on the store's PostgreSQL, its pools and a worker of each.
+
+Everything Prefect needs to know goes by environment, so that the same programs run by hand, in a
+container or on another machine do the same: see `prefect_environment`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psycopg
+from psycopg import sql
+
+from infra import services
+from infra.errors import DatabaseError, ServiceError
+from infra.programs import last_line
+from infra.schema import database_url, parse_url
+from infra.services import Service
+from infra.settings import Settings
+
+LOOPBACK = "127.0.0.1"
+DEPLOYMENTS = Path(__file__).parents[1] / "prefect.yaml"
+CPU_SLOTS = 2
+# A run whose process died is found by its silence: see `infra/automations.py`.
+HEARTBEAT_S = 30
+WORKER_LOOKS_S = 1
+ASK_S = 5.0
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Loopback ports of what people and programs reach."""
+
+    prefect: int = 4200
+    console: int = 8085
+    health: int = 8086
+
+
+def prefect_environment(settings: Settings, api_url: str) -> dict[str, str]:
+    """What tells a program where the Prefect server is, and how runs behave under it."""
+    return {
+        "PREFECT_API_URL": api_url,
+        "PREFECT_HOME": str(settings.home / "prefect"),
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
+        "PREFECT_WORKER_QUERY_SECONDS": str(WORKER_LOOKS_S),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "DO_NOT_TRACK": "1",
+        "PYTHONUNBUFFERED": "1",
+        "SCARP_HOME": str(settings.home),
+    }
+
+
+def server(settings: Settings, port: int) -> Service:
+    """The Prefect server, with a database of its own beside the store's."""
+    api_url = f"http://{LOOPBACK}:{port}/api"
+    environment = prefect_environment(settings, api_url)
+    # A server that is told of a server asks that one instead of its database.
+    del environment["PREFECT_API_URL"]
+    return Service(
+        "prefect",
+        _prefect("server", "start", "--host", LOOPBACK, "--port", str(port)),
+        environment | {"PREFECT_API_DATABASE_CONNECTION_URL": prefect_database(settings)},
+        lambda: _answers(f"{api_url}/health"),
+        f"http://{LOOPBACK}:{port}",
+    )
+
+
+def worker(settings: Settings, api_url: str, pool: str, slots: int) -> Service:
+    """The worker of a pool, which runs each flow run as a process of its own."""
+    name = f"worker-{pool}"
+    return Service(
+        name,
+        _prefect("worker", "start", "--pool", pool, "--name", name, "--limit", str(slots)),
+        prefect_environment(settings, api_url),
+        lambda: name in workers_online(api_url, pool),
+        f"pool {pool}, {slots} at once",
+    )
+
+
+def console(settings: Settings, api_url: str, port: int) -> Service:
+    """`scarp serve`."""
+    command = (sys.executable, "-c", "from console.cli import main; main()", "serve")
+    return Service(
+        "console",
+        (*command, "--port", str(port)),
+        prefect_environment(settings, api_url),
+        lambda: _answers(f"http://{LOOPBACK}:{port}/conformance"),
+        f"http://{LOOPBACK}:{port}",
+    )
+
+
+def deploy(settings: Settings, api_url: str, slots: Mapping[str, int]) -> None:
+    """Apply pools, deployments (`prefect.yaml`) and automations; again, it changes nothing.
+
+    Raises:
+        ServiceError: the server refuses them; says what.
+    """
+    if not DEPLOYMENTS.exists():
+        raise ServiceError(f"{DEPLOYMENTS} is missing; run `scarp up` from a source checkout")
+    environment = {**os.environ, **prefect_environment(settings, api_url)}
+    limits = [f"{pool}={limit}" for pool, limit in slots.items()]
+    for command in (
+        (sys.executable, "-m", "infra.automations", *limits),
+        _prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(DEPLOYMENTS)),
+    ):
+        done = subprocess.run(
+            command,
+            env=environment,
+            cwd=DEPLOYMENTS.parent,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        if done.returncode:
+            said = last_line(done.stderr or done.stdout)
+            raise ServiceError(f"the deployments cannot be applied: {said}")
+
+
+def api_url_of(settings: Settings) -> str | None:
+    """The Prefect server to talk to: the one the environment names, else that of `scarp up`."""
+    if named := os.environ.get("PREFECT_API_URL"):
+        return named
+    folder = settings.home / "up"
+    state = services.read_state(folder)
+    return str(state["api_url"]) if state and services.keeper_pid(folder) else None
+
+
+def check_server(api_url: str) -> None:
+    """See that a Prefect server answers, and is of the version that is installed here.
+
+    Raises:
+        ServiceError: it does not, or is not.
+    """
+    import prefect
+
+    try:
+        said = httpx.get(f"{api_url}/admin/version", timeout=ASK_S).raise_for_status().json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise ServiceError(
+            f"the Prefect server {api_url} does not answer ({error}); start it, or unset "
+            "PREFECT_API_URL and let `scarp up` run one"
+        ) from error
+    if said != prefect.__version__:
+        raise ServiceError(
+            f"the Prefect server {api_url} is version {said} and Prefect {prefect.__version__} is "
+            "installed here; install the same on both"
+        )
+
+
+def check_port(port: int, option: str) -> None:
+    """See that nobody listens on a loopback port.
+
+    Raises:
+        ServiceError: somebody does; names the option that chooses another.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            raise ServiceError(
+                f"port {port} is in use ({error.strerror}); choose another with {option}"
+            ) from error
+
+
+def prefect_database(settings: Settings) -> str:
+    """URL of the Prefect server's database, created where it is missing.
+
+    Raises:
+        DatabaseError: this user may not create it; says what to run.
+    """
+    url = parse_url(database_url(settings))
+    name = f"{url.database}_prefect"
+    shown = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    try:
+        with (
+            psycopg.connect(shown, autocommit=True) as connection,
+            suppress(psycopg.errors.DuplicateDatabase),
+        ):
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    except psycopg.Error as error:
+        raise DatabaseError(
+            f"the Prefect server needs the database {name} ({last_line(str(error))}); have the "
+            f"administrator run: CREATE DATABASE {name}"
+        ) from error
+    here = url.set(drivername="postgresql+asyncpg", database=name)
+    return here.render_as_string(hide_password=False)
+
+
+def gpu_slots() -> int:
+    """Runs at once on the `gpu` pool: one for each device, and one where there is none."""
+    if not shutil.which("nvidia-smi"):
+        return 1
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    return max(1, len([line for line in listed.stdout.splitlines() if line.startswith("GPU ")]))
+
+
+def workers_online(api_url: str, pool: str) -> list[str]:
+    """Names of the workers of a pool that were heard of lately."""
+    try:
+        asked = httpx.post(f"{api_url}/work_pools/{pool}/workers/filter", json={}, timeout=ASK_S)
+        return [one["name"] for one in asked.raise_for_status().json() if one["status"] == "ONLINE"]
+    except (httpx.HTTPError, ValueError):
+        return []
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=ASK_S).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _prefect(*words: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "prefect", *words)
