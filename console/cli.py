@@ -19,6 +19,7 @@ from console import (
     response,
     serve,
     susceptibility_group,
+    up,
     watch,
 )
 from console.output import say
@@ -46,6 +47,9 @@ app.add_typer(susceptibility_group.app, name="susceptibility")
 app.add_typer(networks.app, name="model")
 app.add_typer(db.app, name="db")
 app.command()(serve.serve)
+app.command()(up.up)
+app.command()(up.status)
+app.command()(up.down)
 app.command()(doctor.doctor)
 
 
