@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,27 +21,68 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
-from shapely.geometry import Point
+from shapely.geometry import MultiPolygon, Point, box
 
 from tasks.errors import RasterError
+from tasks.imagery.rasters import GDAL_OPTIONS, file_sha256, is_remote, read_errors
+from tasks.susceptibility.dem_stac import stac_dem
+
+DemSource = str | Path | Sequence[str | Path]
 
 _LOWEST_M, _HIGHEST_M = -500.0, 9000.0
+_HIGHEST_FT = 29_100.0
 # Web Mercator's metres are half a metre at 60 degrees; continental grids stay within 2 %.
 _LARGEST_DISTORTION = 0.02
+_FEET = {
+    "ft": 0.3048,
+    "foot": 0.3048,
+    "feet": 0.3048,
+    "international foot": 0.3048,
+    "us survey foot": 1200 / 3937,
+    "us-ft": 1200 / 3937,
+    "ftus": 1200 / 3937,
+}
+_UNITS = _FEET | dict.fromkeys(("m", "metre", "metres", "meter", "meters"), 1.0)
+_VOIDS = (-32768.0, -32767.0, -9999.0, -99999.0, 9999.0, 32767.0, 65535.0)
+_SAMPLE_PX = 1024
+_SUSPECT = 20
+_SUFFIXES = (".tif", ".tiff", ".hgt", ".img", ".vrt", ".dem", ".bil", ".asc")
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """One file of a DEM: heights in m are stored numbers x `scale` + `offset`.
+
+    `bounds` are in the CRS of the `Dem`; `nodata` is the number that means unknown, if any.
+    """
+
+    name: str
+    source: DatasetReader
+    bounds: tuple[float, float, float, float]
+    nodata: float | None
+    scale: float
+    offset: float
 
 
 @dataclass(frozen=True)
 class Dem:
-    """An open elevation raster.
+    """An open elevation model of one or several files.
 
     `crs` is projected, in metres that are metres on the ground; `bounds` (west, south, east, north)
-    and `cells`, the affine of the DEM's own cells, are in it. `cell_m` is the side of a cell.
+    and `cells`, the affine of the DEM's own cells, are in it. `feet` says whether heights are
+    converted from feet.
     """
 
-    source: DatasetReader
+    sheets: tuple[_Sheet, ...]
     crs: CRS
-    bounds: tuple[float, float, float, float]
     cells: rasterio.Affine
+    feet: bool
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east and north end of all files, in `crs`."""
+        west, south, east, north = np.array([sheet.bounds for sheet in self.sheets]).T
+        return float(west.min()), float(south.min()), float(east.max()), float(north.max())
 
     @property
     def cell_m(self) -> float:
@@ -59,48 +101,144 @@ class Dem:
 
     def read(self, grid: GeoBox) -> NDArray[np.float32]:
         """Elevation in metres on a grid, NaN where the DEM knows none; bilinear between cells."""
-        rows, cols = grid.shape
-        with WarpedVRT(
-            self.source,
-            crs=str(grid.crs),
-            transform=grid.transform,
-            width=cols,
-            height=rows,
-            resampling=Resampling.bilinear,
-            dtype="float32",
-            nodata=np.nan,
-        ) as view:
-            elevation: NDArray[np.float32] = view.read(1)
-        # voids are often stored as -32768 without being declared
-        elevation[~((elevation > _LOWEST_M) & (elevation < _HIGHEST_M))] = np.nan
+        elevation = np.full(grid.shape, np.nan, np.float32)
+        here = box(*grid.boundingbox.bbox)
+        for sheet in self.sheets:
+            if here.intersects(box(*sheet.bounds)) and np.isnan(elevation).any():
+                with read_errors("DEM", sheet.name):
+                    heights = _on_grid(sheet, grid)
+                elevation = np.where(np.isnan(elevation), heights, elevation)
         return elevation
 
 
+def _on_grid(sheet: _Sheet, grid: GeoBox) -> NDArray[np.float32]:
+    rows, cols = grid.shape
+    with WarpedVRT(
+        sheet.source,
+        crs=str(grid.crs),
+        transform=grid.transform,
+        width=cols,
+        height=rows,
+        resampling=Resampling.bilinear,
+        dtype="float32",
+        src_nodata=sheet.nodata,
+        nodata=np.nan,
+    ) as view:
+        heights: NDArray[np.float32] = view.read(1)
+    heights = heights * np.float32(sheet.scale) + np.float32(sheet.offset)
+    heights[~((heights > _LOWEST_M) & (heights < _HIGHEST_M))] = np.nan
+    return heights
+
+
+def find_dem(dem: DemSource, aoi: MultiPolygon) -> tuple[str, ...]:
+    """The files of an elevation model.
+
+    Args:
+        dem: a raster, on disk or by URL; several; a folder of them; or a STAC API or catalog, of
+            whose items over the AOI the asset `data` (Copernicus), `elevation` or `dem` is taken.
+        aoi: area in EPSG:4326.
+
+    Raises:
+        RasterError: a folder holds no raster, or a STAC source no elevation over the AOI.
+        CatalogError, TransientError: the STAC source cannot be used, or not now.
+    """
+    if not isinstance(dem, str | Path):
+        return tuple(map(str, dem))
+    path = Path(dem)
+    catalog = path / "catalog.json" if (path / "catalog.json").is_file() else dem
+    if str(catalog).endswith(".json") or (
+        is_remote(str(dem)) and not str(dem).lower().split("?")[0].endswith(_SUFFIXES)
+    ):
+        return stac_dem(str(catalog), aoi)
+    if path.is_dir():
+        files = sorted(str(file) for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
+        if not files:
+            raise RasterError(f"DEM folder {dem} holds no raster; give a file, or a folder of some")
+        return tuple(files)
+    return (str(dem),)
+
+
+def dem_digest(files: Sequence[str]) -> str:
+    """SHA-256 of a DEM: of its only file, or of the digests (URLs where remote) of several."""
+    digests = [name if is_remote(name) else file_sha256(Path(name)) for name in files]
+    if len(digests) == 1 and not is_remote(files[0]):
+        return digests[0]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
 @contextmanager
-def open_dem(path: Path, place: Point) -> Iterator[Dem]:
+def open_dem(dem: DemSource, place: Point) -> Iterator[Dem]:
     """Open a DEM in its own CRS where that measures in metres on the ground, else in UTM.
 
     Args:
-        path: elevation raster in metres.
+        dem: elevation raster, or the files `find_dem` found, whose first decides the CRS and cells.
+            Heights are in metres, or in feet where the file says so.
         place: a point of the ground in question, EPSG:4326.
 
     Raises:
-        RasterError: it is missing, unreadable or has no CRS; also for what fails to be read while
-            it is open.
+        RasterError: it is missing, unreadable, has no CRS or seems to be in feet without saying so;
+            also for what fails to be read while it is open.
     """
+    files = [dem] if isinstance(dem, str | Path) else list(dem)
     try:
-        with rasterio.open(path) as source:
-            crs = _metric_crs(source, place, path)
-            with WarpedVRT(source, crs=crs.to_wkt()) as native:
-                bounds, cells = tuple(native.bounds), native.transform
-            yield Dem(source, crs, bounds, cells)
+        # on disk, a file's neighbours may hold its CRS
+        options = GDAL_OPTIONS if any(is_remote(str(file)) for file in files) else {}
+        with rasterio.Env(**options), ExitStack() as opened:
+            sources = [opened.enter_context(rasterio.open(file)) for file in files]
+            crs = _metric_crs(sources[0], place, files[0])
+            sheets = [_sheet(str(f), s, crs, place) for f, s in zip(files, sources, strict=True)]
+            with WarpedVRT(sources[0], crs=crs.to_wkt()) as native:
+                cells = native.transform
+            feet = any(_in_metres(source) not in (None, 1.0) for source in sources)
+            yield Dem(tuple(sheets), crs, cells, feet)
     except (RasterioError, CPLE_BaseError) as error:
+        named = ", ".join(map(str, files[:3]))
         raise RasterError(
-            f"DEM {path} cannot be read, it is missing or damaged: {error}"
+            f"DEM {named} cannot be read, it is missing or damaged: {error}"
         ) from error
 
 
-def _metric_crs(source: DatasetReader, place: Point, path: Path) -> CRS:
+def _sheet(name: str, source: DatasetReader, crs: CRS, place: Point) -> _Sheet:
+    _metric_crs(source, place, name)
+    with WarpedVRT(source, crs=crs.to_wkt()) as native:
+        bounds = tuple(native.bounds)
+    factor, nodata = _in_metres(source), source.nodata
+    if nodata is None or factor is None:
+        values = _sampled(source)
+        if nodata is None:
+            nodata = next((void for void in _VOIDS if (values == void).any()), None)
+        if factor is None:
+            _refuse_feet(values[values != nodata], name)
+    scale, offset = source.scales[0] * (factor or 1), source.offsets[0] * (factor or 1)
+    return _Sheet(name, source, bounds, nodata, scale, offset)
+
+
+def _in_metres(source: DatasetReader) -> float | None:
+    """What a unit of height is in metres; None where the file does not say."""
+    crs = source.crs and CRS.from_user_input(source.crs)
+    vertical = crs.sub_crs_list[-1].axis_info[0].unit_name if crs and crs.sub_crs_list else ""
+    named = (source.units[0] or source.tags(1).get("units", "") or vertical).strip().lower()
+    return _UNITS.get(named)
+
+
+def _sampled(source: DatasetReader) -> NDArray[np.float64]:
+    """Some of the stored numbers, none of them interpolated."""
+    shrink = max(1.0, max(source.shape) / _SAMPLE_PX)
+    shape = (math.ceil(source.height / shrink), math.ceil(source.width / shrink))
+    values = source.read(1, out_shape=shape, resampling=Resampling.nearest)
+    return np.asarray(values, dtype=np.float64)
+
+
+def _refuse_feet(values: NDArray[np.float64], name: str) -> None:
+    too_high = values[(values > _HIGHEST_M) & (values < _HIGHEST_FT)]
+    if len(np.unique(too_high)) > _SUSPECT:
+        raise RasterError(
+            f"DEM {name} has heights up to {too_high.max():.0f}, higher than any mountain in "
+            "metres: if they are in feet, say so in its unit (gdal_edit.py -units ft) or convert it"
+        )
+
+
+def _metric_crs(source: DatasetReader, place: Point, path: str | Path) -> CRS:
     if source.crs is None:
         raise RasterError(
             f"DEM {path} has no CRS: assign one, for example with gdal_edit.py -a_srs"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import geopandas as gpd
 import numpy as np
@@ -23,7 +23,7 @@ from shapely.geometry.base import BaseGeometry
 from tasks.errors import RasterError
 from tasks.publish.products import room_for, scratch_beside
 from tasks.susceptibility import terrain
-from tasks.susceptibility.dem import Dem, open_dem
+from tasks.susceptibility.dem import Dem, DemSource, find_dem, open_dem
 from tasks.susceptibility.drainage import Drainage, Pulled, drain
 from tasks.susceptibility.planes import Plane, read_around, side_by_side, tiles
 from tasks.susceptibility.slope_units import Channels
@@ -34,6 +34,8 @@ from tasks.susceptibility.stack import (
     FactorStack,
     describe_stack,
 )
+from tasks.susceptibility.voids import mend
+from tasks.types import Doubt
 
 NEIGHBOURHOOD_M = 300.0
 MARGIN_M = 600.0
@@ -235,7 +237,7 @@ FACTORS = tuple(MEASURES)[:10]
 
 
 def derive_factors(
-    dem: Path,
+    dem: DemSource,
     aoi: MultiPolygon,
     path: Path,
     *,
@@ -247,8 +249,8 @@ def derive_factors(
     The DEM is read around the AOI only, by bilinear resampling where its grid differs.
 
     Args:
-        dem: elevation raster in metres, any CRS; where that does not measure in metres on the
-            ground it is warped to UTM.
+        dem: elevation as `find_dem` takes it, any CRS; where that does not measure in metres on the
+            ground it is warped to UTM. Small holes are bridged, large areas of exactly 0 m unknown.
         aoi: area in EPSG:4326.
         path: GeoTIFF to make or replace.
         names: which of `MEASURES`.
@@ -263,18 +265,22 @@ def derive_factors(
             `LEAST_COVERAGE` of the AOI.
         StorageError: `path` cannot be written.
     """
-    factors = tuple(Factor(name, "continuous", MEASURES[name].unit, dem.name) for name in names)
+    files = find_dem(dem, aoi)
+    source = ", ".join(PurePath(file).name for file in files)
+    factors = tuple(Factor(name, "continuous", MEASURES[name].unit, source) for name in names)
     with scratch_beside(path) as folder:
-        with open_dem(dem, _place(aoi)) as opened:
+        with open_dem(files, _place(aoi)) as opened:
             area = gpd.GeoSeries([aoi], crs="EPSG:4326").to_crs(opened.crs).iloc[0]
-            grid = _grid(opened, dem, area, resolution_m)
-            site = Site(grid, area, _margin(grid), _elevation(opened, grid, folder), folder)
+            grid = _grid(opened, source, area, resolution_m)
+            elevation, doubts = _elevation(opened, grid, folder)
+        site = Site(grid, area, _margin(grid), elevation, folder)
         coverage = _coverage(site)
         if coverage < LEAST_COVERAGE:
             raise RasterError(
-                f"DEM {dem} knows {coverage:.1%} of the area of interest; give one that covers it"
+                f"DEM {source} knows {coverage:.1%} of the area of interest; give one that "
+                "covers it"
             )
-        stack = FactorStack(folder / path.name, grid, factors, coverage)
+        stack = FactorStack(folder / path.name, grid, factors, coverage, doubts)
         with room_for(stack.path):
             _write(stack, site)
             describe_stack(stack)
@@ -286,12 +292,37 @@ def _margin(grid: GeoBox) -> int:
     return math.ceil(MARGIN_M / grid.resolution.x) + 1
 
 
-def _elevation(dem: Dem, grid: GeoBox, folder: Path) -> Plane:
+def _elevation(dem: Dem, grid: GeoBox, folder: Path) -> tuple[Plane, tuple[Doubt, ...]]:
+    """Elevation of a grid and its margin, mended, with what there is to say of it."""
     wide = grid.pad(_margin(grid))
-    elevation = Plane.make(folder / "elevation", (wide.height, wide.width), np.float32)
-    for window in tiles(elevation.shape):
-        elevation.write(dem.read(wide[window.toslices()]), window)
-    return elevation
+    shape = (wide.height, wide.width)
+    raw = Plane.make(folder / "raw", shape, np.float32)
+    for window in tiles(shape):
+        raw.write(dem.read(wide[window.toslices()]), window)
+    elevation = Plane.make(folder / "elevation", shape, np.float32)
+    bridged, zeros = mend(raw, elevation, tiles(shape))
+    raw.path.unlink()
+    cells = shape[0] * shape[1]
+    doubts = []
+    if dem.feet:
+        text = "the elevation model is in feet by its own account, and was converted to metres"
+        doubts.append(Doubt("dem-in-feet", text))
+    if bridged:
+        text = f"holes in the elevation model were bridged: {bridged / cells:.2%} of the ground"
+        doubts.append(Doubt("dem-voids-filled", text))
+    if zeros:
+        text = (
+            f"{zeros / cells:.1%} of the ground has an elevation of exactly 0 m in large pieces, "
+            "which is taken for sea or for unmeasured ground and has no value"
+        )
+        doubts.append(Doubt("dem-zeros", text))
+    if grid.resolution.x > 1.5 * dem.cell_m:
+        text = (
+            f"the factors are on cells of {grid.resolution.x:.0f} m and the elevation model on "
+            f"{dem.cell_m:.0f} m"
+        )
+        doubts.append(Doubt("dem-coarsened", text))
+    return elevation, tuple(doubts)
 
 
 def _coverage(site: Site) -> float:
@@ -349,15 +380,16 @@ def _created(stack: FactorStack) -> Iterator[DatasetWriter]:
         yield dataset
 
 
-def check_dem(dem: Path, aoi: MultiPolygon) -> None:
+def check_dem(dem: DemSource, aoi: MultiPolygon) -> None:
     """Find out before any work starts that a DEM cannot serve an AOI (EPSG:4326).
 
     Raises:
         RasterError: the DEM is missing, unreadable, without CRS, or lies elsewhere.
     """
-    with open_dem(dem, _place(aoi)) as opened:
+    files = find_dem(dem, aoi)
+    with open_dem(files, _place(aoi)) as opened:
         area = gpd.GeoSeries([aoi], crs="EPSG:4326").to_crs(opened.crs).iloc[0]
-        _grid(opened, dem, area, None)
+        _grid(opened, ", ".join(files[:3]), area, None)
 
 
 def _place(aoi: MultiPolygon) -> Point:
@@ -365,11 +397,11 @@ def _place(aoi: MultiPolygon) -> Point:
     return max(aoi.geoms, key=lambda part: part.area).representative_point()
 
 
-def _grid(dem: Dem, path: Path, area: BaseGeometry, resolution_m: float | None) -> GeoBox:
+def _grid(dem: Dem, name: str, area: BaseGeometry, resolution_m: float | None) -> GeoBox:
     """The part of the area's bounding box that the DEM covers; `area` in the DEM's CRS."""
     extent = box(*dem.bounds).intersection(box(*area.bounds))
     if extent.area == 0:
-        raise RasterError(f"DEM {path} does not overlap the area of interest")
+        raise RasterError(f"DEM {name} does not overlap the area of interest")
     return dem.grid(extent.bounds, resolution_m or _size_that_fits(dem.cell_m, extent.area))
 
 

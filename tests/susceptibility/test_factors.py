@@ -129,15 +129,86 @@ def test_a_dem_of_half_the_area_gives_half_a_stack_and_says_so(example, tmp_path
     assert stack.geobox.shape[1] == pytest.approx(64, abs=4)
 
 
-def test_voids_are_unknown_even_where_nobody_declared_them(example, tmp_path):
+@pytest.mark.parametrize("void", [-32768, -9999, 9999])
+def test_a_small_hole_is_bridged_even_where_nobody_declared_it_and_said_so(example, tmp_path, void):
     with rasterio.open(example.dem) as dem:
         values = dem.read()
-    values[0, 60:70, 60:70] = -32768
+    holed = values.copy()
+    holed[0, 60:70, 60:70] = void
+    dem = rewritten(example.dem, tmp_path / "voids.tif", holed)
+    stack = derive_factors(dem, example.aoi, tmp_path / "factors.tif")
+    bridge = stack.read("elevation")[60:70, 60:70]
+    assert np.abs(bridge - values[0, 60:70, 60:70]).mean() < 5
+    assert np.nanmax(stack.read("slope")) < 60
+    (doubt,) = stack.doubts
+    assert doubt.code == "dem-voids-filled"
+
+
+def test_a_large_hole_stays_unknown(example, tmp_path):
+    with rasterio.open(example.dem) as dem:
+        values = dem.read()
+    values[0, 50:80, 60:80] = -32768
     dem = rewritten(example.dem, tmp_path / "voids.tif", values)
     stack = derive_factors(dem, example.aoi, tmp_path / "factors.tif")
-    assert np.isnan(stack.read("elevation")[60:70, 60:70]).all()
+    assert np.isnan(stack.read("elevation")[50:80, 60:80]).all()
     assert np.nanmin(stack.read("elevation")) > 100
-    assert np.nanmax(stack.read("slope")) < 60
+    assert stack.coverage == pytest.approx(1 - 600 / 128**2, abs=0.001)
+    assert stack.doubts == ()
+
+
+def test_a_sea_of_zeros_is_no_ground_and_a_few_zeros_are(example, tmp_path):
+    with rasterio.open(example.dem) as dem:
+        values = dem.read()
+    values[0, :, :40] = 0
+    values[0, 60, 60] = 0
+    dem = rewritten(example.dem, tmp_path / "coast.tif", values)
+    stack = derive_factors(dem, example.aoi, tmp_path / "factors.tif")
+    elevation = stack.read("elevation")
+    assert np.isnan(elevation[:, :40]).all()
+    assert elevation[60, 60] == 0
+    (doubt,) = stack.doubts
+    assert doubt.code == "dem-zeros"
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("ft", 0.3048), ("US survey foot", 1200 / 3937)])
+def test_a_dem_that_says_it_is_in_feet_is_converted(example, tmp_path, unit, factor):
+    with rasterio.open(example.dem) as dem:
+        values = dem.read().astype("float32") / factor
+    dem = rewritten(example.dem, tmp_path / "feet.tif", values, dtype="float32")
+    with rasterio.open(dem, "r+") as dataset:
+        dataset.units = (unit,)
+    stack = derive_factors(dem, example.aoi, tmp_path / "factors.tif")
+    np.testing.assert_allclose(
+        stack.read("slope"), example.stack.read("slope"), atol=0.01, equal_nan=True
+    )
+    assert [doubt.code for doubt in stack.doubts] == ["dem-in-feet"]
+
+
+def test_a_dem_higher_than_any_mountain_is_taken_to_be_in_feet(kaghan, tmp_path):
+    with rasterio.open(kaghan.dem) as dem:
+        values = dem.read() / 0.3048
+    dem = rewritten(kaghan.dem, tmp_path / "peaks.tif", values)
+    with pytest.raises(RasterError, match=r"peaks\.tif has heights up to 13\d{3}.*feet"):
+        derive_factors(dem, kaghan.aoi, tmp_path / "factors.tif")
+
+
+def test_several_files_are_one_dem(kaghan, tmp_path):
+    with rasterio.open(kaghan.dem) as dem:
+        cols, transform = dem.width, dem.transform
+        values = dem.read()
+    cut = 440
+    folder = tmp_path / "sheets"
+    folder.mkdir()
+    rewritten(kaghan.dem, folder / "west.tif", values[:, :, :cut], width=cut)
+    east = transform @ rasterio.Affine.translation(cut, 0)
+    rewritten(kaghan.dem, folder / "east.tif", values[:, :, cut:], width=cols - cut, transform=east)
+    stack = derive_factors(folder, kaghan.aoi, tmp_path / "factors.tif")
+    assert stack.coverage == pytest.approx(1)
+    for name in ("elevation", "slope", "flow_accumulation"):
+        np.testing.assert_allclose(
+            stack.read(name), kaghan.stack.read(name), atol=1e-3, equal_nan=True, err_msg=name
+        )
+    assert stack.factors[0].source == "east.tif, west.tif"
 
 
 def test_an_area_across_the_antimeridian_is_one_area(tmp_path):

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window
+from shapely.geometry import box, mapping
+
+from tasks.errors import CatalogError, RasterError, TransientError
+from tasks.susceptibility.dem import dem_digest, find_dem
+from tasks.susceptibility.factors import derive_factors
+
+
+def sheet(dem: Path, window: Window, target: Path) -> pystac.Item:
+    """A piece of a DEM with the item that a catalog of Copernicus GLO-30 has for it."""
+    with rasterio.open(dem) as source:
+        profile = source.profile | {
+            "width": window.width,
+            "height": window.height,
+            "transform": source.window_transform(window),
+        }
+        values = source.read(window=window)
+    with rasterio.open(target, "w", **profile) as piece:
+        piece.write(values)
+        bounds = transform_bounds(piece.crs, "EPSG:4326", *piece.bounds)
+    moment = datetime(2021, 4, 22, tzinfo=UTC)
+    item = pystac.Item(target.stem, mapping(box(*bounds)), list(bounds), moment, {})
+    item.add_asset("data", pystac.Asset(f"../{target.name}", roles=["data"]))
+    return item
+
+
+@pytest.fixture(scope="module")
+def catalog(kaghan, tmp_path_factory) -> Path:
+    """Three pieces of the DEM; the northern one is not needed."""
+    folder = tmp_path_factory.mktemp("stac")
+    pieces = [Window(0, 200, 440, 600), Window(440, 200, 386, 600), Window(0, 0, 826, 200)]
+    root = pystac.Catalog("elevation", "pieces of one DEM")
+    for name, window in zip(("b_west", "a_east", "north"), pieces, strict=True):
+        root.add_item(sheet(kaghan.dem, window, folder / f"{name}.tif"))
+    root.normalize_and_save(str(folder), pystac.CatalogType.SELF_CONTAINED)
+    return folder
+
+
+@pytest.fixture
+def server(catalog):
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = partial(Quiet, directory=str(catalog))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_catalog_gives_the_files_over_the_area_and_their_factors(kaghan, catalog, tmp_path):
+    files = find_dem(catalog, kaghan.aoi)
+    assert [Path(file).name for file in files] == ["a_east.tif", "b_west.tif"]
+    stack = derive_factors(catalog / "catalog.json", kaghan.aoi, tmp_path / "factors.tif")
+    np.testing.assert_allclose(
+        stack.read("slope"), kaghan.stack.read("slope"), atol=1e-3, equal_nan=True
+    )
+
+
+def test_a_remote_catalog_gives_addresses(kaghan, server):
+    files = find_dem(f"{server}/catalog.json", kaghan.aoi)
+    assert files == (f"{server}/a_east.tif", f"{server}/b_west.tif")
+    assert dem_digest(files) == dem_digest(files) != dem_digest(files[::-1])
+
+
+def test_a_source_that_is_no_stac_or_not_there_is_named(kaghan, server, tmp_path):
+    (tmp_path / "notes.json").write_text("{}")
+    with pytest.raises(CatalogError, match=r"notes\.json is not a STAC catalog"):
+        find_dem(tmp_path / "notes.json", kaghan.aoi)
+    with pytest.raises(CatalogError, match="answered HTTP 404"):
+        find_dem(f"{server}/nothing.json", kaghan.aoi)
+    with pytest.raises(TransientError, match="out of reach"):
+        find_dem("http://127.0.0.1:9/collections/cop-dem-glo-30", kaghan.aoi)
+
+
+def test_a_catalog_of_another_place_has_no_elevation(example, catalog):
+    with pytest.raises(RasterError, match="no item over the area"):
+        find_dem(catalog, example.aoi)
+
+
+def test_an_empty_folder_is_no_dem(kaghan, tmp_path):
+    with pytest.raises(RasterError, match="holds no raster"):
+        find_dem(tmp_path, kaghan.aoi)
