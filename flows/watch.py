@@ -13,7 +13,7 @@ from functools import partial
 from flows.world import World
 from tasks.errors import BadInputError, FeedError, ScarpError, TransientError
 from tasks.events import comcat, gdacs
-from tasks.events.decide import decide, find_known, needs_ground
+from tasks.events.decide import decide, find_known, needs_ground, new_versions
 from tasks.events.decisions import store_decision
 from tasks.events.fetch import may_follow
 from tasks.events.ground import Ground, find_ground
@@ -27,7 +27,12 @@ from tasks.events.reports import (
     source_version,
 )
 from tasks.events.rules import Rules, checked_table, re_look_due
-from tasks.events.shakemaps import choose_shakemap, fetch_grid, known_shakemaps
+from tasks.events.shakemaps import (
+    KnownShakeMap,
+    choose_shakemap,
+    fetch_grid,
+    known_shakemaps,
+)
 from tasks.events.watching import keep_page, load_state, pages, save_state
 
 log = logging.getLogger(__name__)
@@ -171,25 +176,33 @@ def _as_known(report: EventReport, known: RegisteredEvent) -> EventReport:
 
 def _ground(watch: Watch, report: EventReport, now: datetime, forced: bool) -> Ground | None:
     """Where to look, with the ShakeMap fetched; None where it makes no difference."""
-    with watch.world.engine.connect() as connection:
-        known = find_known(connection, report)
-        shakemaps = known_shakemaps(connection, known) if known else []
     event = report.event
+    with watch.world.engine.connect() as connection:
+        name = find_known(connection, report)
+        known = find_registered(connection, name) if name else None
+        shakemaps = known_shakemaps(connection, name) if name else []
+        news, _ = new_versions(connection, report, known, watch.rules)
     if event is None or not (forced or needs_ground(report, known is not None, watch.rules, now)):
         return None
     chosen = choose_shakemap(shakemaps, report.shakemaps)
+    if known and not news and not _may_be_fetched(watch, chosen):
+        return None
     if chosen:
-        folder = watch.world.home / "shakemaps" / (known or event.id)
+        folder = watch.world.home / "shakemaps" / (name or event.id)
         chosen = fetch_grid(chosen, folder, watch.url, watch.rules.feed.hosts)
     return find_ground(event, report.aoi, chosen, watch.rules.limits(event).coast_within_km)
+
+
+def _may_be_fetched(watch: Watch, chosen: KnownShakeMap | None) -> bool:
+    """Whether a ShakeMap waits for another try."""
+    return chosen is not None and chosen.path is None and watch.may_follow(chosen.url)
 
 
 def _fetched(watch: Watch, made: Decision) -> bool:
     """Whether nothing of an event waits for another try: its ShakeMap has been fetched."""
     with watch.world.engine.connect() as connection:
         chosen = choose_shakemap(known_shakemaps(connection, made.event_id), [])
-    waits = chosen is not None and chosen.path is None and watch.may_follow(chosen.url)
-    return not waits
+    return not _may_be_fetched(watch, chosen)
 
 
 def _look_again(watch: Watch, done: set[str], now: datetime) -> Iterator[Decision]:

@@ -117,6 +117,33 @@ def find_known(connection: Connection, report: EventReport) -> str | None:
     return same_event(report, near)
 
 
+def new_versions(
+    connection: Connection, report: EventReport, known: RegisteredEvent | None, rules: Rules
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The versions in a report about which nothing was decided yet, the ShakeMap's first.
+
+    What other rules ignored, these may want; what is registered is not registered again by them.
+
+    Returns:
+        Those that are news, and those that were sent before what is known already.
+    """
+    names = _ids(report) | ({known.event.id, *known.event.alternate_ids} if known else set())
+    seen = decided_versions(connection, names, None if known else rules.digest)
+    fresh: list[str] = []
+    late: list[str] = []
+    if report.shakemaps:
+        last = max(report.shakemaps, key=lambda one: one.updated_at)
+        others = known_shakemaps(connection, known.event.id) if known else []
+        newer = any(one.version.updated_at > last.updated_at for one in others)
+        if last.identity not in seen:
+            (late if newer else fresh).append(last.identity)
+    if report.source_version not in seen:
+        before = known.reported_at if known and known.event.source == report.source else None
+        newer = before is not None and report.reported_at < before
+        (late if newer else fresh).append(report.source_version)
+    return tuple(fresh), tuple(late)
+
+
 def needs_ground(report: EventReport, known: bool, rules: Rules, now: datetime) -> bool:
     """Whether it must be found out where to look, before it can be decided about a report."""
     if report.event is None or report.status == "deleted":
@@ -139,23 +166,8 @@ def _open_case(
         lock_moment(connection, report.event.occurred_at)
     names = _ids(report) | ({twin} if (twin := find_known(connection, report)) else set())
     known = lock_known(connection, names) if names else None
-    if known:
-        names |= {known.event.id, *known.event.alternate_ids}
-    # What other rules ignored, these may want; what is registered is not registered again by them.
-    seen = decided_versions(connection, names, None if known else rules.digest)
-    fresh: list[str] = []
-    late: list[str] = []
-    if report.shakemaps:
-        last = max(report.shakemaps, key=lambda one: one.updated_at)
-        others = known_shakemaps(connection, known.event.id) if known else []
-        newer = any(one.version.updated_at > last.updated_at for one in others)
-        if last.identity not in seen:
-            (late if newer else fresh).append(last.identity)
-    if report.source_version not in seen:
-        before = known.reported_at if known and known.event.source == report.source else None
-        newer = before is not None and report.reported_at < before
-        (late if newer else fresh).append(report.source_version)
-    return _Case(connection, report, ground, rules, now, forced, known, tuple(fresh), tuple(late))
+    fresh, late = new_versions(connection, report, known, rules)
+    return _Case(connection, report, ground, rules, now, forced, known, fresh, late)
 
 
 def _judge_new(case: _Case, event: Event) -> Decision:
