@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import CatalogError, RasterError
 from tasks.events.aoi import continuous_longitudes, split_at_antimeridian
+from tasks.imagery.protocol import Found, Span
 from tasks.imagery.rasters import band_href, file_sha256, ground_sample_m, open_raster
-from tasks.types import Scene
+from tasks.types import AreaOfInterest, Scene
 
 SUFFIXES = (".tif", ".tiff")
 NEEDED = ("red", "green", "blue")
@@ -49,6 +51,35 @@ _NAME_DATE = re.compile(
     r"(?<!\d)(20\d\d|19\d\d)([-_]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])"
     r"(?:[T_-]?([01]\d|2[0-3])[:-]?([0-5]\d)[:-]?([0-5]\d))?(?!\d)"
 )
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """A GeoTIFF, or a folder of them (see `read_folder`)."""
+
+    path: Path
+    paid: bool = False
+
+    def search(self, aoi: AreaOfInterest, span: Span) -> Found:
+        """Find the images that meet an area in a span of time.
+
+        Images without a date are among them, last: the operator who names a file says that it is
+        of the event.
+
+        Raises:
+            CatalogError, RasterError: see `read_folder`.
+        """
+        scenes = [
+            scene
+            for scene in read_folder(self.path)
+            if scene.footprint.intersects(aoi.geometry) and span.holds(scene.acquired_at)
+        ]
+        scenes.sort(key=lambda scene: (scene.acquired_at or span.end, scene.id))
+        return Found(tuple(scenes))
+
+    def fetch(self, scenes: Sequence[Scene], aoi: AreaOfInterest) -> Found:
+        """Nothing is fetched: the images are at hand."""
+        return Found(tuple(scenes))
 
 
 def read_folder(path: Path) -> list[Scene]:

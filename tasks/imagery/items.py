@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import shapely
 from shapely.errors import GEOSException
@@ -18,24 +20,24 @@ from shapely.geometry import MultiPolygon, shape
 
 from tasks.errors import CatalogError, RasterError
 from tasks.events.aoi import continuous_longitudes, split_at_antimeridian
-from tasks.imagery.rasters import (
-    band_href,
-    file_sha256,
-    ground_sample_m,
-    is_remote,
-    open_raster,
-)
-from tasks.types import Scene
+from tasks.imagery.hosts import climbs, host_of, is_allowed, is_remote
+from tasks.imagery.profiles import CollectionProfile
+from tasks.imagery.rasters import band_href, file_sha256, ground_sample_m, open_raster
+from tasks.types import Scene, SceneJudgement
 
 NEEDED = ("red", "green", "blue")
-WANTED = (*NEEDED, "nir", "scl")
+MASKS = ("scl", "qa_pixel", "udm2", "fmask")
+WANTED = (*NEEDED, "nir", *MASKS)
 # Common names and asset keys that mean a wanted band; Landsat's nir08 is the band nearest to nir.
 BAND_NAMES = {
-    "red": ("red", "B04", "nbart_red"),
-    "green": ("green", "B03", "nbart_green"),
-    "blue": ("blue", "B02", "nbart_blue"),
-    "nir": ("nir", "B08", "nir08", "nbart_nir"),
-    "scl": ("scl", "SCL"),
+    "red": ("red", "B04", "B04_10m", "nbart_red"),
+    "green": ("green", "B03", "B03_10m", "nbart_green"),
+    "blue": ("blue", "B02", "B02_10m", "nbart_blue"),
+    "nir": ("nir", "B08", "B08_10m", "nir08", "nbart_nir"),
+    "scl": ("scl", "SCL", "SCL_20m"),
+    "qa_pixel": ("qa_pixel", "QA_PIXEL", "QA_PIXEL.TIF", "pixel_qa"),
+    "udm2": ("udm2", "ortho_udm2"),
+    "fmask": ("fmask", "Fmask"),
 }
 # Pictures made for people: stretched to 8 bits, used only where no measured bands are given.
 PICTURE_ROLES = frozenset({"visual", "overview", "thumbnail"})
@@ -43,6 +45,23 @@ PICTURE_KEYS = frozenset({"visual", "overview", "preview", "thumbnail", "rendere
 # From processing baseline 04.00 (25 January 2022) ESA adds 1000 to every stored number.
 S2_OFFSET_BASELINE = "04.00"
 S2_SCALE, S2_OFFSET = 0.0001, -0.1
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the items of one source are read.
+
+    `source` names it in every sentence; `hosts` are those its files may lie on; `collections` say
+    what items leave unsaid.
+    """
+
+    source: str
+    hosts: tuple[str, ...] = ()
+    collections: dict[str, CollectionProfile] = field(default_factory=dict)
+
+    def profile(self, item: dict[str, Any]) -> CollectionProfile:
+        """What is known of an item's collection."""
+        return self.collections.get(item_collection(item), CollectionProfile())
 
 
 @dataclass(frozen=True)
@@ -85,8 +104,11 @@ def _utc(item: dict[str, Any], text: str) -> datetime:
         raise CatalogError(
             f"item {item['id']}: properties.datetime {text!r} is not a time in ISO 8601"
         ) from error
-    # RFC 3339 requires the zone; catalogs that leave it out mean UTC, as the STAC text says.
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if moment.tzinfo is None:
+        raise CatalogError(
+            f"item {item['id']}: properties.datetime {text!r} says no time zone; write {text}Z"
+        )
+    return moment.astimezone(UTC)
 
 
 def item_footprint(item: dict[str, Any]) -> MultiPolygon:
@@ -103,29 +125,81 @@ def item_footprint(item: dict[str, Any]) -> MultiPolygon:
     return footprint
 
 
-def item_scene(item: dict[str, Any], source: str) -> Scene:
-    """Make the record of an optical item."""
-    properties = item["properties"]
-    chosen = _chosen_bands(item)
-    hrefs = {band: _asset_href(item, candidate) for band, candidate in chosen.items()}
+def item_scene(item: dict[str, Any], reading: Reading) -> Scene:
+    """Make the record of an optical item.
+
+    Raises:
+        CatalogError: a band is missing, or a field or href of the item cannot be used.
+        RasterError: a local asset is missing or shorter than declared.
+        TransientError: a remote raster that must tell CRS or pixel size is out of reach.
+    """
+    chosen = _chosen_bands(item, reading)
+    if lacking := [band for band in NEEDED if band not in chosen]:
+        raise CatalogError(
+            f"item {item['id']}: assets ({', '.join(item['assets'])}) hold no "
+            f"{', '.join(lacking)} band; name another collection or describe its bands in a profile"
+        )
+    hrefs = {band: _asset_href(item, band, choice, reading) for band, choice in chosen.items()}
     assets = {band: item["assets"][candidate.key] for band, candidate in chosen.items()}
-    collection = item.get("collection") or item["catalog"]
     red = assets["red"]
+    collection = item_collection(item)
     return Scene(
         id=f"{collection}/{item['id']}",
-        provider=urlsplit(source).hostname or "local catalog",
+        provider=_provider(reading),
         collection=collection,
         item_id=item["id"],
         acquired_at=item_times(item)[0],
-        gsd_m=_gsd_m(item, red, hrefs["red"]),
+        gsd_m=_gsd_m(item, red, hrefs["red"], reading.profile(item)),
         bands=tuple(hrefs),
         crs=_crs(item, red, hrefs["red"]),
         footprint=item_footprint(item),
         hrefs=hrefs,
-        cloud_cover=properties.get("eo:cloud_cover"),
+        cloud_cover=_number(item["properties"].get("eo:cloud_cover"), 0, 100),
         checksum=_checksum(item, assets),
         licence=_licence(item),
     )
+
+
+def refused_scene(item: dict[str, Any], reading: Reading, reason: str) -> SceneJudgement:
+    """The record of an item that cannot be used: what can be read of it, and why not.
+
+    The pixel size is 0 and the footprint empty where the item does not give them.
+    """
+    taken, footprint, gsd = None, MultiPolygon(), None
+    with suppress(CatalogError, KeyError, TypeError):
+        taken = item_times(item)[0]
+    with suppress(CatalogError, KeyError):
+        footprint = item_footprint(item)
+    with suppress(KeyError, TypeError):
+        gsd = _number(item["properties"]["gsd"], 0)
+    scene = Scene(
+        id=f"{item_collection(item)}/{item.get('id')}",
+        provider=_provider(reading),
+        collection=item_collection(item),
+        item_id=str(item.get("id")),
+        acquired_at=taken,
+        gsd_m=gsd or 0.0,
+        bands=(),
+        crs="",
+        footprint=footprint,
+        hrefs={},
+    )
+    return SceneJudgement(scene, 0.0, False, f"{reading.source}: {reason}")
+
+
+def is_optical(item: dict[str, Any], reading: Reading) -> bool:
+    """Whether any asset of an item could be a red, green or blue band."""
+    asked = set(reading.profile(item).bands) & set(NEEDED)
+    return bool(asked or set(NEEDED) & set(_chosen_bands(item, reading)))
+
+
+def _provider(reading: Reading) -> str:
+    return host_of(reading.source) or "local catalog"
+
+
+def item_collection(item: dict[str, Any]) -> str:
+    """The collection an item belongs to, or else the catalog that holds it."""
+    return str(item.get("collection") or item["catalog"])
 
 
 def _licence(item: dict[str, Any]) -> str:
@@ -136,18 +210,23 @@ def _licence(item: dict[str, Any]) -> str:
     return str(item["properties"].get("license", ""))
 
 
-def lacking_bands(item: dict[str, Any]) -> list[str]:
-    """The needed bands that no asset of an item holds."""
-    chosen = _chosen_bands(item)
-    return [band for band in NEEDED if band not in chosen]
+def _chosen_bands(item: dict[str, Any], reading: Reading) -> dict[str, _Candidate]:
+    """The asset for each wanted band: the profile's, else the best by what the assets say.
 
-
-def _chosen_bands(item: dict[str, Any]) -> dict[str, _Candidate]:
-    """The best asset for each wanted band: measured before picture, single before stacked."""
+    Measured goes before picture, and single before stacked.
+    """
     if not item.get("assets"):
         raise CatalogError(f"item {item['id']}: assets are missing; mend the item or the catalog")
+    profile = reading.profile(item)
     candidates: dict[str, _Candidate] = {}
-    for band, candidate in _candidates(item["assets"]):
+    for band, key in profile.bands.items():
+        if key not in item["assets"]:
+            raise CatalogError(
+                f"item {item['id']}: assets.{key} ({band}) is missing; it has "
+                f"{', '.join(item['assets'])}"
+            )
+        candidates[band] = _Candidate((False, 0, 1), key, 1, 1)
+    for band, candidate in () if candidates else _candidates(item["assets"]):
         if band not in candidates or candidate.rank < candidates[band].rank:
             candidates[band] = candidate
     return {band: candidates[band] for band in WANTED if band in candidates}
@@ -175,12 +254,17 @@ def _bands(asset: dict[str, Any]) -> list[dict[str, Any]]:
     return [band for band in bands if isinstance(band, dict)]
 
 
-def _asset_href(item: dict[str, Any], candidate: _Candidate) -> str:
+def _asset_href(item: dict[str, Any], band: str, candidate: _Candidate, reading: Reading) -> str:
     """An absolute href that carries the band's number, scale, offset and nodata."""
     asset = item["assets"][candidate.key]
-    described = _bands(asset)[candidate.number - 1] if candidate.of else {}
+    where = f"item {item['id']}: assets.{candidate.key}.href"
+    _check_href(item["self_href"], asset["href"], reading, where)
+    described = dict(enumerate(_bands(asset), start=1)).get(candidate.number, {})
     raster = (asset.get("raster:bands") or [{}] * candidate.number)[candidate.number - 1]
-    scale, offset = _scale_offset(item, {**asset, **described}, raster)
+    measured = {**asset, **described}
+    scale, offset = (1.0, 0.0)
+    if band not in MASKS:
+        scale, offset = _scale_offset(item, measured, raster, reading.profile(item))
     nodata = _first("nodata", described, asset, raster)
     return band_href(
         _absolute(item, asset),
@@ -192,9 +276,12 @@ def _asset_href(item: dict[str, Any], candidate: _Candidate) -> str:
 
 
 def _scale_offset(
-    item: dict[str, Any], described: dict[str, Any], raster: dict[str, Any]
+    item: dict[str, Any],
+    described: dict[str, Any],
+    raster: dict[str, Any],
+    profile: CollectionProfile,
 ) -> tuple[float, float]:
-    """Reflectance scale and offset, as declared or as the Sentinel-2 baseline implies.
+    """Reflectance scale and offset: declared, or of the profile or the Sentinel-2 baseline.
 
     Earth Search declares an offset that its files no longer have where
     `earthsearch:boa_offset_applied` is true; the Planetary Computer declares none.
@@ -207,12 +294,14 @@ def _scale_offset(
     baseline = properties.get("s2:processing_baseline")
     if offset is None and str(baseline or "") >= S2_OFFSET_BASELINE:
         return float(scale or S2_SCALE), S2_OFFSET
+    if scale is None:
+        scale, offset = profile.scale, profile.offset if offset is None else offset
     return float(scale if scale is not None else 1.0), float(offset or 0.0)
 
 
 def _absolute(item: dict[str, Any], asset: dict[str, Any]) -> str:
     """The absolute path or URL of an asset."""
-    return resolved_href(item["self_href"], asset["href"], f"item {item['id']}")
+    return resolved_href(item["self_href"], asset["href"])
 
 
 def _checksum(item: dict[str, Any], assets: dict[str, dict[str, Any]]) -> str:
@@ -253,13 +342,21 @@ def _crs(item: dict[str, Any], asset: dict[str, Any], href: str) -> str:
         return str(dataset.crs.to_string())
 
 
-def _gsd_m(item: dict[str, Any], asset: dict[str, Any], href: str) -> float:
-    """The ground size an item declares, or else its raster's, m."""
-    declared = _first("gsd", asset, item["properties"])
+def _gsd_m(
+    item: dict[str, Any], asset: dict[str, Any], href: str, profile: CollectionProfile
+) -> float:
+    """The ground size an item declares, or its profile, or else its raster's, m."""
+    declared = _first("gsd", asset, item["properties"]) or profile.gsd_m
     if declared:
         return float(declared)
     with open_raster(href, f"item {item['id']}, which declares no gsd") as dataset:
         return ground_sample_m(dataset)
+
+
+def _number(value: Any, low: float, high: float = math.inf) -> float | None:
+    """A number in [low, high]; None for what is none, such as Landsat's -1 for unknown cloud."""
+    known = isinstance(value, int | float) and low <= value <= high
+    return float(value) if known else None
 
 
 def _first(name: str, *places: dict[str, Any]) -> Any:
@@ -267,13 +364,28 @@ def _first(name: str, *places: dict[str, Any]) -> Any:
     return next((place[name] for place in places if place.get(name) is not None), None)
 
 
-def resolved_href(home: str, href: str, where: str) -> str:
-    """An href of the document at `home` made absolute; a remote one may not name local files."""
+def _check_href(home: str, href: str, reading: Reading, where: str) -> None:
+    """Refuse an asset that a catalog may not name.
+
+    A catalog from afar may name no local file, nor climb out of its folder; and no catalog may
+    name a file on a host that neither it nor the operator vouches for.
+    """
+    if is_remote(home) and climbs(href):
+        raise CatalogError(f"{where} {href!r} climbs out of its folder; mend the catalog")
+    absolute = resolved_href(home, href)
+    if is_remote(home) and (not is_remote(absolute) or href.startswith("/vsi")):
+        raise CatalogError(f"{where} {href!r} is not http(s); mend the catalog")
+    if is_remote(absolute) and not is_allowed(absolute, reading.hosts):
+        raise CatalogError(
+            f"{where} {href!r} lies on {host_of(absolute)}, which is no host of this source; "
+            f"allow it with --allow-host {host_of(absolute)} if you trust it"
+        )
+
+
+def resolved_href(home: str, href: str) -> str:
+    """An href of the document at `home` made absolute."""
     if is_remote(home):
-        absolute = urljoin(home, href)
-        if not is_remote(absolute) or href.startswith("/vsi"):
-            raise CatalogError(f"{where}: href {href!r} is not http(s); mend the catalog")
-        return absolute
+        return urljoin(home, href)
     if is_remote(href):
         return href
     return os.path.normpath(Path(home).parent / href.removeprefix("file://"))

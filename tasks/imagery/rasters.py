@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import numpy as np
 import rasterio
@@ -29,17 +29,21 @@ from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
 from tasks.errors import RasterError, TransientError
+from tasks.imagery.hosts import gdal_options, is_remote, without_query
 from tasks.types import Scene
 
-REMOTE_SCHEMES = ("http", "https")
-# A deadline for every read over the network; small files beside a COG are not looked for. The
-# block cache is small so that memory does not grow with the scene; rasterio takes it in bytes,
-# whatever GDAL's documentation says of small numbers.
+# A deadline for every read over the network, and a few tries; small files beside a COG are not
+# looked for. The block cache is small so that memory does not grow with the scene; rasterio takes
+# it in bytes, whatever GDAL's documentation says of small numbers. What came over the network is
+# kept longer, still compressed, so that a tile on the seam of two blocks comes once.
 GDAL_OPTIONS: dict[str, Any] = {
     "GDAL_HTTP_TIMEOUT": 60,
     "GDAL_HTTP_CONNECTTIMEOUT": 10,
+    "GDAL_HTTP_MAX_RETRY": 2,
+    "GDAL_HTTP_RETRY_DELAY": 0.5,
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_CACHEMAX": 40 << 20,
+    "CPL_VSIL_CURL_CACHE_SIZE": 128 << 20,
 }
 # A straight side in degrees bends in a projection; by under 2 cm over this.
 _SEGMENT_DEG = 0.01
@@ -79,36 +83,44 @@ def band_href(
         options["a_nodata"] = repr(nodata)
     if not options:
         return path
-    source = f"/vsicurl/{path}" if is_remote(path) else path
-    return f"vrt://{source}?{urlencode(options, safe=',')}"
+    return f"vrt://{_gdal_path(path)}?{urlencode(options, safe=',')}"
 
 
-def is_remote(href: str) -> bool:
-    """Whether an href is read over the network."""
-    return urlsplit(href).scheme in REMOTE_SCHEMES
+def _gdal_path(path: str) -> str:
+    """What GDAL calls a path, URL or `s3://` object."""
+    if path.startswith("s3://"):
+        return path.replace("s3://", "/vsis3/", 1)
+    return f"/vsicurl/{path}" if is_remote(path) else path
 
 
 def source_path(href: str) -> str:
     """The file or URL behind what `band_href` made."""
     if not href.startswith("vrt://"):
         return href
-    return href.removeprefix("vrt://").rpartition("?")[0].removeprefix("/vsicurl/")
+    path = href.removeprefix("vrt://").rpartition("?")[0].removeprefix("/vsicurl/")
+    return path.replace("/vsis3/", "s3://", 1) if path.startswith("/vsis3/") else path
 
 
 @contextmanager
-def open_band(scene: Scene, band: str) -> Iterator[DatasetReader]:
+def open_band(
+    scene: Scene, band: str, overview_level: int | None = None
+) -> Iterator[DatasetReader]:
     """Open one band of a scene; wrap each read of it in `read_errors` (see `open_raster`)."""
-    with open_raster(scene.hrefs[band], f"scene {scene.id}, band {band}") as dataset:
+    where = f"scene {scene.id}, band {band}"
+    with open_raster(scene.hrefs[band], where, overview_level) as dataset:
         yield dataset
 
 
 @contextmanager
-def open_raster(href: str, where: str) -> Iterator[DatasetReader]:
+def open_raster(
+    href: str, where: str, overview_level: int | None = None
+) -> Iterator[DatasetReader]:
     """Open a georeferenced raster.
 
     Args:
         href: a path, a URL or what `band_href` made.
         where: what the raster is; begins the sentence of every error.
+        overview_level: which overview to open in its place, 0 the finest; None for the raster.
 
     Yields:
         The open dataset.
@@ -120,9 +132,9 @@ def open_raster(href: str, where: str) -> Iterator[DatasetReader]:
     path = source_path(href)
     if not is_remote(path) and not Path(path).is_file():
         raise RasterError(f"{where}: {path} does not exist; fetch it again or mend the catalog")
-    with rasterio.Env(**GDAL_OPTIONS):
+    with rasterio.Env(**GDAL_OPTIONS, **gdal_options(path)):
         with read_errors(where, path):
-            dataset = _open_quietly(href)
+            dataset = _open_quietly(href, overview_level)
         with dataset:
             if dataset.crs is None:
                 raise RasterError(f"{where}: {path} has no CRS; assign one (gdal_edit.py -a_srs)")
@@ -142,7 +154,7 @@ def read_errors(where: str, path: str) -> Iterator[None]:
     try:
         yield
     except RasterioError as error:
-        reason = _root_reason(error)
+        reason, path = without_query(_root_reason(error)), without_query(path)
         if is_remote(path) and _TRANSIENT.search(reason):
             raise TransientError(f"{where}: {path} is out of reach: {reason}") from error
         raise RasterError(
@@ -181,11 +193,16 @@ class BandOnGrid:
 def on_grid(scene: Scene, band: str, grid: GeoBox, resampling: Resampling) -> Iterator[BandOnGrid]:
     """Open one band of a scene warped to a grid, without reading it.
 
+    On a coarser grid the coarsest overview that is still finer than the grid is read in place of
+    the band.
+
     Raises:
         RasterError: see `open_raster`.
         TransientError: see `open_raster`.
     """
     with open_band(scene, band) as dataset:
+        level = _overview_level(dataset, grid)
+    with open_band(scene, band, level) as dataset:
         rows, cols = grid.shape
         has_alpha = ColorInterp.alpha in dataset.colorinterp
         with WarpedVRT(
@@ -199,6 +216,13 @@ def on_grid(scene: Scene, band: str, grid: GeoBox, resampling: Resampling) -> It
         ) as view:
             scale, offset = dataset.scales[0], dataset.offsets[0]
             yield BandOnGrid(scene, band, dataset.dtypes[0], scale, offset, view)
+
+
+def _overview_level(dataset: DatasetReader, grid: GeoBox) -> int | None:
+    """The coarsest overview still finer than a grid in metres; None where there is none."""
+    wanted = math.sqrt(abs(grid.affine.a * grid.affine.e)) / ground_sample_m(dataset)
+    fine_enough = [level for level, by in enumerate(dataset.overviews(1)) if by <= wanted * 1.01]
+    return max(fine_enough, default=None)
 
 
 def grid_wkt(grid: GeoBox) -> str:
@@ -239,11 +263,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _open_quietly(href: str) -> DatasetReader:
+def _open_quietly(href: str, overview_level: int | None) -> DatasetReader:
+    options = {} if overview_level is None else {"overview_level": overview_level}
     with warnings.catch_warnings():
         # `open_raster` turns what the warning says into an error.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(href)
+        return rasterio.open(_gdal_path(href) if href.startswith("s3://") else href, **options)
 
 
 def _root_reason(error: BaseException) -> str:

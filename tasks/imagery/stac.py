@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 from pystac.errors import STACError
 from pystac_client import Client
@@ -16,107 +19,196 @@ from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from shapely.geometry import mapping
 
-from tasks.errors import BadInputError, CatalogError, ScarpError, TransientError
+from tasks.errors import AccessError, CatalogError, RasterError, ScarpError, TransientError
+from tasks.imagery.hosts import host_of, is_allowed, is_remote, without_query
 from tasks.imagery.items import (
+    Reading,
     check_fields,
+    is_optical,
+    item_collection,
     item_footprint,
     item_scene,
     item_times,
-    lacking_bands,
+    refused_scene,
     resolved_href,
 )
-from tasks.imagery.rasters import is_remote
-from tasks.types import AreaOfInterest, Scene
+from tasks.imagery.profiles import CollectionProfile
+from tasks.imagery.protocol import Found, Span
+from tasks.types import AreaOfInterest, Scene, SceneJudgement
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = (10.0, 60.0)
-MAX_ITEMS = 50_000
+PAGE_ITEMS = 500
+MAX_ITEMS = 20_000
+# Waits before a page is asked for again; the first document is not: a source that is down now is
+# better asked again later, one that fell over half way has already done most of the work.
+RETRY_WAITS_S = (0.5, 1.0, 2.0)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class _Query:
-    """What is asked of a source."""
+class StacSource:
+    """A STAC API or static catalog.
 
+    Attributes:
+        href: URL of the API or catalog, or path of a static `catalog.json`.
+        hosts: hosts beside its own on which its files may lie; `*` stands for any part of a name.
+        collections: those to look in, with what their items leave unsaid; all if empty.
+    """
+
+    href: str
+    hosts: tuple[str, ...] = ()
+    collections: dict[str, CollectionProfile] = field(default_factory=dict)
+    paid: bool = False
+
+    def search(self, aoi: AreaOfInterest, span: Span) -> Found:
+        """Find the scenes that meet an area in a span of time.
+
+        Args:
+            aoi: the area the scenes must meet.
+            span: when they were taken.
+
+        Returns:
+            Scenes with at least red, green and blue, each item once (the version updated last).
+            `hrefs` are absolute; reflectance scale, offset and nodata given by the item go with
+            them (see `tasks.imagery.rasters.band_href`). Items that are damaged, lack a band that
+            is asked for, or name files they may not are refused. Items of other kinds of data are
+            left out with a line in the log.
+
+        Raises:
+            CatalogError: the source is not STAC or is damaged, has no collection of a name asked
+                for, offers more than 20,000 items, or everything it offers is refused.
+            RasterError: as the last, where local files are missing or damaged.
+            TransientError: the server timed out, dropped or answered 429 or 5xx.
+        """
+        href = self.href if is_remote(self.href) else str(Path(self.href).resolve())
+        reading = Reading(href, (host_of(href), *self.hosts), self.collections)
+        gathered = _Gathered(reading, aoi, span)
+        try:
+            for item in _items(href, gathered):
+                gathered.take(item)
+        except (STACError, LookupError, TypeError, AttributeError, ValueError) as error:
+            raise CatalogError(f"{href} is not valid STAC: {error!r}; mend the catalog") from error
+        return gathered.found()
+
+    def fetch(self, scenes: Sequence[Scene], aoi: AreaOfInterest) -> Found:
+        """Nothing is fetched: the windows asked for are read from where they lie."""
+        return Found(tuple(scenes))
+
+
+@dataclass
+class _Gathered:
+    """What was found so far: one version of each item, as a scene or as refused.
+
+    Items are turned into records as they come, so that memory holds no page of JSON but the last.
+    """
+
+    reading: Reading
     aoi: AreaOfInterest
-    start: datetime
-    end: datetime
-    collections: tuple[str, ...]
+    span: Span
+    latest: dict[tuple[str, str], tuple[datetime, Scene | SceneJudgement | None]] = field(
+        default_factory=dict
+    )
+    errors: list[ScarpError] = field(default_factory=list)
+    other: list[str] = field(default_factory=list)
+    collections: set[str] = field(default_factory=set)
 
-    def is_met_by(self, item: dict[str, Any]) -> bool:
-        """Whether an item lies in the time, the collections and the area."""
+    def take(self, item: dict[str, Any]) -> None:
+        """Keep an item if it is the newest of its name; pages of a live API overlap."""
+        key = (item_collection(item), str(item.get("id")))
+        self.collections.add(key[0])
+        updated = _updated(item)
+        if key not in self.latest or updated >= self.latest[key][0]:
+            self.latest[key] = (updated, self._read(item))
+
+    def _read(self, item: dict[str, Any]) -> Scene | SceneJudgement | None:
+        """The record of an item; None where it is elsewhere or another kind of data."""
+        try:
+            check_fields(item)
+            if not self._is_met_by(item):
+                return None
+            if not is_optical(item, self.reading):
+                log.info("item %s left out: it has no red, green and blue band", item["id"])
+                self.other.append(f"{item['id']} (assets {', '.join(item['assets'])})")
+                return None
+            return item_scene(item, self.reading)
+        except (CatalogError, RasterError) as error:
+            self.errors.append(error)
+            return refused_scene(item, self.reading, str(error))
+
+    def _is_met_by(self, item: dict[str, Any]) -> bool:
         first, last = item_times(item)
-        if first > self.end or last < self.start:
+        if first > self.span.end or last < self.span.start:
             return False
-        if self.collections and item.get("collection") not in self.collections:
+        asked = self.reading.collections
+        if asked and item_collection(item) not in asked:
             return False
         return bool(item_footprint(item).intersects(self.aoi.geometry))
 
+    def refuse_link(self, href: str, reason: str) -> None:
+        """Note a document that is not followed."""
+        self.errors.append(CatalogError(reason))
+        item = {"id": href, "catalog": "link", "self_href": self.reading.source}
+        record = refused_scene(item, self.reading, reason)
+        self.latest["link", href] = (_LONG_AGO, record)
 
-def search_stac(
-    source: str | Path,
-    aoi: AreaOfInterest,
-    start: datetime,
-    end: datetime,
-    collections: Sequence[str] | None = None,
-) -> list[Scene]:
-    """Find the scenes of a STAC source that meet an area and a span of time.
+    def found(self) -> Found:
+        """Everything in order.
 
-    Args:
-        source: URL of a STAC API or static catalog, or path of a static `catalog.json`.
-        aoi: the area the scenes must meet.
-        start: first moment of acquisition, with its time zone.
-        end: last moment of acquisition ("as of"), with its time zone.
-        collections: collection ids to look in; all if None.
-
-    Returns:
-        Scenes with at least red, green and blue, in order of acquisition, each item once (the
-        version updated last). `hrefs` are absolute; reflectance scale, offset and nodata given by
-        the item go with them (see `tasks.imagery.rasters.band_href`). Items of other kinds of
-        data are left out with a line in the log.
-
-    Raises:
-        CatalogError: the source is not STAC, is damaged, refers to local files from afar, or an
-            item lacks assets, geometry or time; the sentence names item and field.
-        RasterError: a local asset is missing, shorter than declared, or without CRS.
-        TransientError: the server timed out, dropped or answered 429 or 5xx.
-    """
-    if start.utcoffset() is None or end.utcoffset() is None:
-        raise BadInputError(f"search from {start} to {end}: give both times with their zone")
-    href = str(source) if is_remote(str(source)) else str(Path(source).resolve())
-    query = _Query(aoi, start, end, tuple(collections or ()))
-    try:
-        found = [item for item in _unique(_items(href, query)) if query.is_met_by(item)]
-        scenes = [item_scene(item, href) for item in _optical(found, href)]
-    except (STACError, LookupError, TypeError, AttributeError, ValueError) as error:
-        raise CatalogError(f"{href} is not valid STAC: {error!r}; mend the catalog") from error
-    return sorted(scenes, key=lambda scene: (scene.acquired_at or start, scene.id))
+        Raises:
+            CatalogError: nothing can be used, and something was wrong.
+            RasterError: see above.
+        """
+        source, records = self.reading.source, [record for _, record in self.latest.values()]
+        scenes = [record for record in records if isinstance(record, Scene)]
+        refused = [record for record in records if isinstance(record, SceneJudgement)]
+        if refused and not scenes:
+            raise type(self.errors[0])(f"{source}: {self.errors[0]}")
+        if self.other and not scenes:
+            raise CatalogError(
+                f"{source}: item {self.other[0]} holds no red, green and blue band; "
+                "name an optical collection"
+            )
+        scenes.sort(key=lambda scene: (scene.acquired_at or self.span.end, scene.id))
+        return Found(tuple(scenes), tuple(refused))
 
 
 class _Reader(StacApiIO):
-    """Reads STAC over HTTP with a deadline, or from disk; a remote catalog stays remote."""
+    """Reads STAC over HTTP with a deadline, or from disk; a remote catalog stays where it may.
 
-    def __init__(self, remote: bool) -> None:
+    What fails after the first document is asked for again a few times.
+    """
+
+    def __init__(self, reading: Reading) -> None:
         super().__init__(timeout=TIMEOUT_S, max_retries=None)
-        self._remote = remote
+        self._reading = reading
+        self._begun = False
 
     def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
         href = str(getattr(source, "href", source))
-        if self._remote and not is_remote(href):
+        if is_remote(self._reading.source) and not is_allowed(href, self._reading.hosts):
             raise CatalogError(
-                f"a remote catalog refers to {href}; only http(s) links are followed"
+                f"{self._reading.source} refers to {href}, which is on no host of this source"
             )
-        try:
-            if is_remote(href):
-                return str(super().read_text(source, *args, **kwargs))
-            return Path(href).read_text(encoding="utf-8")
-        except APIError as error:
-            raise _server_error(href, error) from error
-        except OSError as error:
-            reason = error.strerror or error
-            raise CatalogError(f"{href} cannot be read: {reason}; mend the catalog") from error
-        except UnicodeDecodeError as error:
-            raise CatalogError(f"{href} is not text: {error}; fetch it again") from error
+
+        def read() -> str:
+            try:
+                if is_remote(href):
+                    return str(super(_Reader, self).read_text(source, *args, **kwargs))
+                return Path(href).read_text(encoding="utf-8")
+            except APIError as error:
+                raise _server_error(href, error) from error
+            except OSError as error:
+                reason = error.strerror or error
+                raise CatalogError(f"{href} cannot be read: {reason}; mend the catalog") from error
+            except UnicodeDecodeError as error:
+                raise CatalogError(f"{href} is not text: {error}; fetch it again") from error
+
+        text = persistently(read, RETRY_WAITS_S if self._begun else ())
+        self._begun = True
+        return text
 
     def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         text = self.read_text(source, *args, **kwargs)
@@ -130,24 +222,41 @@ class _Reader(StacApiIO):
         return content
 
 
+def persistently(read: Callable[[], T], waits_s: Sequence[float]) -> T:
+    """Try again after each wait (and up to half as much more) while the failure is transient."""
+    for wait_s in waits_s:
+        try:
+            return read()
+        except TransientError as error:
+            log.info("%s; trying again", error)
+            time.sleep(wait_s * random.uniform(1, 1.5))
+    return read()
+
+
 def _server_error(href: str, error: APIError) -> ScarpError:
     """Tell a failure that another try may mend from one that it cannot."""
+    href = without_query(href)
     status = getattr(error, "status_code", None)
     if status is None:
-        return TransientError(f"{href} is out of reach: {error}; try again later")
+        return TransientError(
+            f"{href} is out of reach: {without_query(str(error))}; try again later"
+        )
     if status == 429 or status >= 500:
         return TransientError(f"{href} answered HTTP {status}; try again later")
-    return CatalogError(f"{href} answered HTTP {status}; check the address and your access")
+    if status in (401, 403):
+        return AccessError(f"{href} answered HTTP {status}; check your credentials for it")
+    return CatalogError(f"{href} answered HTTP {status}; check the address")
 
 
-def _items(href: str, query: _Query) -> Iterator[dict[str, Any]]:
+def _items(href: str, gathered: _Gathered) -> Iterator[dict[str, Any]]:
     """Every item the source offers, as JSON with `self_href` and `catalog` added."""
-    root = _Reader(is_remote(href)).read_json(href)
+    reader = _Reader(gathered.reading)
+    root = reader.read_json(href)
     _check_type(root, href)
     if any(link.get("rel") == "search" for link in root["links"]):
-        yield from _api_items(href, query)
+        yield from _api_items(href, reader, gathered)
     else:
-        yield from _static_items(href)
+        yield from _static_items(href, root, reader, gathered)
 
 
 def _check_type(content: dict[str, Any], href: str) -> None:
@@ -156,73 +265,80 @@ def _check_type(content: dict[str, Any], href: str) -> None:
         raise CatalogError(f"{href} is not a STAC catalog; give its catalog.json or API root")
 
 
-def _api_items(href: str, query: _Query) -> Iterator[dict[str, Any]]:
-    client = Client.open(href, stac_io=_Reader(remote=True))
+def _api_items(href: str, reader: _Reader, gathered: _Gathered) -> Iterator[dict[str, Any]]:
+    client = Client.open(href, stac_io=reader)
+    asked = list(gathered.reading.collections)
     search = client.search(
-        intersects=mapping(query.aoi.geometry),
-        datetime=(query.start, query.end),
-        collections=list(query.collections) or None,
-        limit=500,
+        intersects=mapping(gathered.aoi.geometry),
+        datetime=(gathered.span.start, gathered.span.end),
+        collections=asked or None,
+        limit=PAGE_ITEMS,
     )
-    for number, item in enumerate(search.items_as_dicts()):
-        if number >= MAX_ITEMS:
-            raise CatalogError(f"{href} offers over {MAX_ITEMS} items; name collections or dates")
-        links = {link["rel"]: link["href"] for link in item.get("links", [])}
-        home = resolved_href(href, links.get("self", href), f"item {item.get('id')}")
-        yield {**item, "self_href": home, "catalog": client.id}
+    number = 0
+    for page in search.pages_as_dicts():
+        context = page.get("context") or {}
+        matched = page.get("numberMatched") or context.get("matched") or 0
+        number += len(page["features"])
+        if max(number, matched) > MAX_ITEMS:
+            raise CatalogError(
+                f"{href} offers {max(number, matched):,} items, over {MAX_ITEMS:,}; name "
+                "collections (--collection), or take a smaller area or fewer dates"
+            )
+        for item in page["features"]:
+            links = {link["rel"]: link["href"] for link in item.get("links", [])}
+            home = links.get("self", href)
+            yield {**item, "self_href": home if is_remote(home) else href, "catalog": client.id}
+    for name in set(asked) - gathered.collections:
+        _check_collection(href, name, reader)
 
 
-def _static_items(href: str) -> Iterator[dict[str, Any]]:
+def _check_collection(href: str, name: str, reader: _Reader) -> None:
+    """Refuse a name that the API does not know; one that holds nothing here and now is no error."""
+    try:
+        reader.read_json(f"{href.rstrip('/')}/collections/{quote(name)}")
+    except CatalogError as error:
+        raise CatalogError(f"{href} has no collection {name}; check --collection") from error
+
+
+def _static_items(
+    href: str, root: dict[str, Any], reader: _Reader, gathered: _Gathered
+) -> Iterator[dict[str, Any]]:
     """Walk a static catalog; each document is read once, however catalogs link to each other.
 
     Written here and not left to pystac, which hides why a file cannot be read, recurses for ever
     on a catalog that links to itself, and cannot open a path with `#` in it.
     """
-    reader = _Reader(is_remote(href))
-    waiting, seen, name = [href], set(), ""
+    waiting, seen, name = [href], set[str](), str(root.get("id"))
     while waiting:
         place = waiting.pop()
         if place in seen:
             continue
         seen.add(place)
         if len(seen) > MAX_ITEMS:
-            raise CatalogError(f"{href} holds over {MAX_ITEMS} documents; give a smaller catalog")
-        content = reader.read_json(place)
-        name = name or str(content.get("id"))
-        if content.get("type") == "Feature":
-            yield {**content, "self_href": place, "catalog": name}
-        else:
+            raise CatalogError(f"{href} holds over {MAX_ITEMS:,} documents; give a smaller catalog")
+        try:
+            content = root if place == href else reader.read_json(place)
+            if content.get("type") == "Feature":
+                yield {**content, "self_href": place, "catalog": name}
+                continue
             _check_type(content, place)
             links = [link for link in content["links"] if link["rel"] in ("child", "item")]
-            waiting += [resolved_href(place, link["href"], place) for link in reversed(links)]
+            waiting += [resolved_href(place, link["href"]) for link in reversed(links)]
+        except (AccessError, CatalogError) as error:
+            if place == href:
+                raise
+            gathered.refuse_link(place, str(error))
+    if unknown := sorted(set(gathered.reading.collections) - gathered.collections):
+        known = ", ".join(sorted(gathered.collections))
+        raise CatalogError(f"{href} has no collection {', '.join(unknown)}; it has {known}")
 
 
-def _unique(items: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each item once, in its version updated last; pages of a live API overlap."""
-    latest: dict[tuple[str, str], dict[str, Any]] = {}
-    for item in items:
-        check_fields(item)
-        key = (str(item.get("collection")), item["id"])
-        known = latest.get(key)
-        if known is None or _updated(item) >= _updated(known):
-            latest[key] = item
-    return list(latest.values())
-
-
-def _updated(item: dict[str, Any]) -> str:
-    return str(item["properties"].get("updated", ""))
-
-
-def _optical(items: list[dict[str, Any]], href: str) -> list[dict[str, Any]]:
-    """The items that have red, green and blue; other kinds of data are logged."""
-    lacking = [", ".join(lacking_bands(item)) for item in items]
-    if items and all(lacking):
-        first = items[0]
-        raise CatalogError(
-            f"item {first['id']} of {href}: its assets ({', '.join(first['assets'])}) hold no "
-            f"{lacking[0]} band; name an optical collection"
-        )
-    for item, bands in zip(items, lacking, strict=True):
-        if bands:
-            log.info("item %s left out: no %s band", item["id"], bands)
-    return [item for item, bands in zip(items, lacking, strict=True) if not bands]
+def _updated(item: dict[str, Any]) -> datetime:
+    """When an item was last changed; long ago where it does not say."""
+    properties = item.get("properties")
+    text = properties.get("updated") if isinstance(properties, dict) else None
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return _LONG_AGO
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -59,9 +59,14 @@ def edit_items(catalog: Path) -> Callable[[Callable[[dict], None]], None]:
 
 @dataclass
 class Server:
-    """A web server on loopback; `faults` maps the end of a path to an answer given instead."""
+    """A web server on loopback.
+
+    `faults` maps the end of a path to an answer given instead, `drops` to how often the connection
+    breaks in the middle of the answer.
+    """
 
     url: str
+    drops: dict[str, int] = field(default_factory=dict)
     faults: dict[str, tuple[int, str]] = field(default_factory=dict)
     requested: list[str] = field(default_factory=list)
 
@@ -83,6 +88,12 @@ def serve() -> Iterator[Callable[[Path], Server]]:
                 return
             path = Request(scope).url.path
             server.requested.append(path)
+            for end in [end for end, left in server.drops.items() if left and path.endswith(end)]:
+                server.drops[end] -= 1
+                headers = [(b"content-length", b"1000")]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body", "body": b"{", "more_body": True})
+                return
             for end, (status, body) in server.faults.items():
                 if path.endswith(end):
                     await Response(body, status)(scope, receive, send)

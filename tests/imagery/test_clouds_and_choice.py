@@ -11,7 +11,7 @@ from tasks.errors import NoImageryError, RasterError
 from tasks.imagery.clouds import clear_mask, judge, judging_grid
 from tasks.imagery.folder import read_folder
 from tasks.imagery.select import choose_before, choose_scenes, imagery_doubts
-from tasks.imagery.stac import search_stac
+from tasks.imagery.sources import find_scenes
 from tasks.types import AreaOfInterest, Mosaic
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
@@ -20,7 +20,7 @@ YEAR = (datetime(2022, 9, 1, tzinfo=UTC), datetime(2023, 12, 31, tzinfo=UTC))
 
 @pytest.fixture(scope="module")
 def views(aoi):
-    return [judge(scene, aoi) for scene in search_stac(EXAMPLE / "catalog.json", aoi, *YEAR)]
+    return [judge(scene, aoi) for scene in find_scenes(str(EXAMPLE), aoi, *YEAR)]
 
 
 def by_day(views, day):
@@ -147,8 +147,8 @@ def test_a_scene_without_mask_says_that_cloud_was_not_looked_for(aoi, event, wri
 
 
 def test_a_truncated_mask_names_its_scene(aoi, catalog):
-    (scene,) = search_stac(
-        catalog, aoi, YEAR[1] - timedelta(days=130), YEAR[1] - timedelta(days=112)
+    (scene,) = find_scenes(
+        str(catalog), aoi, YEAR[1] - timedelta(days=130), YEAR[1] - timedelta(days=112)
     )
     mask = catalog.parent / "scenes" / "2023-09-10" / "SCL.tif"
     mask.write_bytes(mask.read_bytes()[:900])

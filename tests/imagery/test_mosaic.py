@@ -15,7 +15,7 @@ from shapely.geometry import MultiPolygon, box
 from tasks.errors import NoImageryError, RasterError, StorageError
 from tasks.imagery.folder import read_folder
 from tasks.imagery.mosaic import prepare_mosaic
-from tasks.imagery.stac import search_stac
+from tasks.imagery.sources import find_scenes
 from tasks.types import AreaOfInterest, geodesic_area_m2
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
@@ -37,7 +37,7 @@ def gap(aoi):
 
 def on_day(catalog, aoi, day):
     start = datetime.fromisoformat(f"{day}T00:00:00+00:00")
-    return search_stac(catalog, aoi, start, start + timedelta(days=1))
+    return find_scenes(str(catalog), aoi, start, start + timedelta(days=1))
 
 
 def read(path):

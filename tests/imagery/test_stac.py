@@ -1,4 +1,5 @@
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from tasks.errors import BadInputError, CatalogError, RasterError, TransientError
+from tasks.errors import AccessError, BadInputError, CatalogError, RasterError, TransientError
+from tasks.imagery.profiles import CollectionProfile
+from tasks.imagery.protocol import Found, Span
 from tasks.imagery.rasters import open_band
-from tasks.imagery.stac import search_stac
+from tasks.imagery.stac import StacSource
 from tasks.types import AreaOfInterest, geodesic_area_m2
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
@@ -21,6 +24,20 @@ YEAR = (datetime(2022, 9, 1, tzinfo=UTC), datetime(2023, 12, 31, tzinfo=UTC))
 
 REAL_ITEMS = EXAMPLE.parents[2] / "shared" / "data"
 MAY_23 = (datetime(2023, 5, 23, tzinfo=UTC), datetime(2023, 5, 24, tzinfo=UTC))
+
+
+@pytest.fixture(autouse=True)
+def _no_patience(monkeypatch):
+    monkeypatch.setattr("tasks.imagery.stac.RETRY_WAITS_S", (0.0, 0.0))
+
+
+def search(source: object, aoi: AreaOfInterest, start: datetime, end: datetime, *collections: str):
+    wanted = {name: CollectionProfile() for name in collections}
+    return StacSource(str(source), collections=wanted).search(aoi, Span(start, end))
+
+
+def search_stac(*asked):
+    return list(search(*asked).scenes)
 
 
 def test_the_example_gives_its_fifteen_scenes_in_order_of_time(aoi):
@@ -55,8 +72,9 @@ def test_naive_times_are_refused(aoi):
         search_stac(EXAMPLE / "catalog.json", aoi, datetime(2023, 1, 1), YEAR[1])
 
 
-def test_a_collection_that_is_not_there_finds_nothing(aoi):
-    assert search_stac(EXAMPLE / "catalog.json", aoi, *YEAR, collections=["landsat"]) == []
+def test_a_collection_that_is_not_there_is_named(aoi):
+    with pytest.raises(CatalogError, match="has no collection landsat; it has .*emilia"):
+        search(EXAMPLE / "catalog.json", aoi, *YEAR, "landsat")
 
 
 def test_stac_1_0_items_with_eo_bands_and_epsg_read_the_same(aoi, catalog, edit_items):
@@ -137,30 +155,91 @@ def test_a_catalog_that_is_none_is_named(aoi, catalog, content):
         search_stac(catalog, aoi, *YEAR)
 
 
-def test_a_truncated_item_is_named(aoi, catalog):
+def only_refusal(found: Found) -> str:
+    """The reason of the one item refused; the fourteen others went on."""
+    (refused,) = found.refused
+    assert len(found.scenes) == 14
+    assert not refused.used
+    return refused.reason
+
+
+@pytest.mark.parametrize(
+    ("file", "kept_bytes", "reason"),
+    [
+        ("S2_L2A_4120_20230523.json", 500, r"S2_L2A_4120_20230523\.json is not whole JSON"),
+        ("S2_L2A_4120_20230523.json", None, r"S2_L2A_4120_20230523\.json cannot be read: No such"),
+        ("B04.tif", None, r"item S2_L2A_4120_20230523, band red: .*B04\.tif does not exist"),
+        ("SCL.tif", 700, r"item S2_L2A_4120_20230523, band scl: .*SCL\.tif has 700 of 1023 bytes"),
+    ],
+)
+def test_a_damaged_scene_is_refused_by_name_and_the_others_go_on(
+    aoi, catalog, file, kept_bytes, reason
+):
+    path = catalog.parent / "scenes" / "2023-05-23" / file
+    content = path.read_bytes()
+    path.unlink()
+    if kept_bytes:
+        path.write_bytes(content[:kept_bytes])
+    refusal = only_refusal(search(catalog, aoi, *YEAR))
+    assert refusal.startswith(str(catalog))
+    assert re.search(reason, refusal)
+
+
+def with_asset(catalog: Path, **asset):
+    """Change the red band of one item of the copied catalog."""
     path = catalog.parent / "scenes" / "2023-05-23" / "S2_L2A_4120_20230523.json"
-    path.write_text(path.read_text()[:500])
-    with pytest.raises(CatalogError, match=r"S2_L2A_4120_20230523\.json is not whole JSON"):
-        search_stac(catalog, aoi, *YEAR)
+    item = json.loads(path.read_text())
+    item["assets"]["B04"] |= asset
+    path.write_text(json.dumps(item))
 
 
-def test_a_missing_item_is_named(aoi, catalog):
-    (catalog.parent / "scenes" / "2023-05-23" / "S2_L2A_4120_20230523.json").unlink()
-    with pytest.raises(CatalogError, match=r"S2_L2A_4120_20230523\.json cannot be read: No such"):
-        search_stac(catalog, aoi, *YEAR)
+@pytest.mark.parametrize(
+    ("href", "reason"),
+    [
+        ("file:///etc/passwd", r"not http\(s\)"),
+        ("/vsizip//etc/passwd", r"not http\(s\)"),
+        ("../../../etc/passwd", "climbs out of its folder"),
+        ("%2e%2e/B04.tif", "climbs out of its folder"),
+        ("http://127.0.0.1/../B04.tif", "climbs out of its folder"),
+        ("http://169.254.169.254/latest/meta-data", "lies on 169.254.169.254, which is no host"),
+        ("s3://bucket/x.tif", "lies on bucket, which is no host"),
+    ],
+)
+def test_an_asset_that_a_remote_catalog_may_not_name_refuses_its_item(
+    aoi, catalog, serve, href, reason
+):
+    with_asset(catalog, href=href)
+    refusal = only_refusal(search(f"{serve(catalog.parent).url}/catalog.json", aoi, *YEAR))
+    assert re.search(rf"item S2_L2A_4120_20230523: assets\.B04\.href .*{reason}", refusal)
 
 
-def test_a_missing_raster_is_named_with_its_item(aoi, catalog):
-    (catalog.parent / "scenes" / "2023-05-23" / "B04.tif").unlink()
-    with pytest.raises(RasterError, match=r"S2_L2A_4120_20230523, band red: .*B04\.tif does not"):
-        search_stac(catalog, aoi, *YEAR)
+def test_a_catalog_on_disk_names_files_on_hosts_that_are_allowed(aoi, catalog):
+    with_asset(catalog, href="http://tiles.example.org/B04.tif")
+    assert "--allow-host tiles.example.org" in only_refusal(search(catalog, aoi, *YEAR))
+    allowed = StacSource(str(catalog), hosts=("*.example.org",)).search(aoi, Span(*YEAR))
+    assert len(allowed.scenes) == 15
 
 
-def test_a_raster_shorter_than_declared_is_named_with_its_item(aoi, catalog):
-    path = catalog.parent / "scenes" / "2023-05-23" / "SCL.tif"
-    path.write_bytes(path.read_bytes()[:700])
-    with pytest.raises(RasterError, match=r"SCL\.tif has 700 of 1023 bytes"):
-        search_stac(catalog, aoi, *YEAR)
+def test_a_naive_time_refuses_its_item(aoi, catalog):
+    path = catalog.parent / "scenes" / "2023-05-23" / "S2_L2A_4120_20230523.json"
+    path.write_text(path.read_text().replace('Z"', '"'))
+    assert re.search(
+        r"item S2_L2A_4120_20230523: properties\.datetime '2023-05-23T[\d:]+' says no time zone",
+        only_refusal(search(catalog, aoi, *YEAR)),
+    )
+
+
+def test_a_profile_names_the_assets_of_a_collection(aoi, catalog):
+    name = json.loads(catalog.read_text())["id"]
+    colours = {"red": "B04", "green": "B03", "blue": "B02"}
+
+    def found(**bands: str) -> Found:
+        known = {name: CollectionProfile(bands=colours | bands)}
+        return StacSource(str(catalog), collections=known).search(aoi, Span(*YEAR))
+
+    assert {scene.bands for scene in found().scenes} == {("red", "green", "blue")}
+    with pytest.raises(CatalogError, match=r"item S2_\S+: assets\.B99 \(nir\) is missing; it has"):
+        found(nir="B99")
 
 
 def test_a_path_may_hold_any_character(aoi, catalog):
@@ -186,39 +265,54 @@ def test_a_static_catalog_over_http_gives_the_same_scenes_and_pixels(aoi, serve)
         assert (far.read() == near.read()).all()
 
 
-@pytest.mark.parametrize(
-    "href", ["file:///etc/passwd", "/vsizip//etc/passwd", "vrt:///etc/passwd", "s3://bucket/x.tif"]
-)
-def test_a_remote_catalog_cannot_point_at_local_files(aoi, catalog, edit_items, serve, href):
-    edit_items(lambda item: item["assets"]["B04"].update(href=href))
-    with pytest.raises(CatalogError, match=r"not http\(s\)"):
-        search_stac(f"{serve(catalog.parent).url}/catalog.json", aoi, *YEAR)
-
-
-def test_a_remote_catalog_cannot_link_to_local_files(aoi, catalog, serve):
+@pytest.mark.parametrize("href", [f"file://{EXAMPLE}/event.json", "http://169.254.169.254/x.json"])
+def test_a_remote_catalog_cannot_link_to_local_files_or_other_hosts(aoi, catalog, serve, href):
     content = json.loads(catalog.read_text())
-    content["links"].append({"rel": "item", "href": f"file://{EXAMPLE}/event.json"})
+    content["links"].insert(0, {"rel": "item", "href": href})
     catalog.write_text(json.dumps(content))
-    with pytest.raises(CatalogError, match=r"not http\(s\)"):
-        search_stac(f"{serve(catalog.parent).url}/catalog.json", aoi, *YEAR)
+    found = search(f"{serve(catalog.parent).url}/catalog.json", aoi, *YEAR)
+    assert len(found.scenes) == 15
+    (refused,) = found.refused
+    assert href in refused.reason
+
+
+ITEM = "S2_L2A_4120_20230523.json"
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "error"),
+    ("where", "status", "body", "error"),
     [
-        (503, "busy", TransientError),
-        (429, "slow down", TransientError),
-        (404, "gone", CatalogError),
-        (401, "who?", CatalogError),
-        (200, "<html>sign in</html>", CatalogError),
+        ("catalog.json", 503, "busy", TransientError),
+        ("catalog.json", 429, "slow down", TransientError),
+        ("catalog.json", 404, "gone", CatalogError),
+        ("catalog.json", 401, "who?", AccessError),
+        ("catalog.json", 200, "<html>sign in</html>", CatalogError),
+        (ITEM, 503, "busy", TransientError),
+        (ITEM, 429, "slow down", TransientError),
     ],
 )
-@pytest.mark.parametrize("where", ["catalog.json", "S2_L2A_4120_20230523.json"])
 def test_answers_worth_another_try_are_told_from_the_others(aoi, serve, where, status, body, error):
     server = serve(EXAMPLE)
     server.faults[where] = (status, body)
     with pytest.raises(error, match=where):
         search_stac(f"{server.url}/catalog.json", aoi, *YEAR)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, "gone"), (401, "who?"), (200, "<html>sign in</html>")]
+)
+def test_an_item_that_cannot_be_had_is_refused(aoi, serve, status, body):
+    server = serve(EXAMPLE)
+    server.faults[ITEM] = (status, body)
+    assert ITEM in only_refusal(search(f"{server.url}/catalog.json", aoi, *YEAR))
+
+
+def test_a_server_that_drops_half_way_is_asked_again_for_that_page_only(aoi, serve):
+    server = serve(EXAMPLE)
+    server.drops[ITEM] = 2
+    assert len(search_stac(f"{server.url}/catalog.json", aoi, *YEAR)) == 15
+    assert server.requested.count(f"/scenes/2023-05-23/{ITEM}") == 3
+    assert server.requested.count("/catalog.json") == 1
 
 
 def test_a_server_that_is_down_is_worth_another_try(aoi):
