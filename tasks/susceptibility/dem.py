@@ -24,7 +24,8 @@ from rasterio.vrt import WarpedVRT
 from shapely.geometry import MultiPolygon, Point, box
 
 from tasks.errors import RasterError
-from tasks.imagery.rasters import GDAL_OPTIONS, file_sha256, is_remote, read_errors
+from tasks.imagery.hosts import is_remote
+from tasks.imagery.rasters import GDAL_OPTIONS, file_sha256, read_errors
 from tasks.susceptibility.dem_stac import stac_dem
 
 DemSource = str | Path | Sequence[str | Path]

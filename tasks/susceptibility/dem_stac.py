@@ -14,7 +14,7 @@ from pystac_client.stac_api_io import StacApiIO
 from shapely.geometry import MultiPolygon, mapping, shape
 
 from tasks.errors import CatalogError, RasterError, TransientError
-from tasks.imagery.rasters import is_remote
+from tasks.imagery.hosts import is_remote
 
 COLLECTION = "cop-dem-glo-30"
 ASSETS = ("data", "elevation", "dem")
