@@ -6,38 +6,41 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import geopandas as gpd
 from prefect import flow
+from shapely.geometry import MultiPolygon
 
 from flows.options import SusceptibilityOptions
 from flows.progress import report
 from flows.runs import failure_recorded, recorded_run
 from flows.steps import step
+from flows.terrain import derive_stack, terrain_inputs
 from flows.world import World, open_world
 from tasks.errors import SamplingError
 from tasks.events.aoi import as_multipolygon
+from tasks.events.priors import find_priors
 from tasks.events.registry import find_aoi
-from tasks.imagery.rasters import file_sha256
+from tasks.inventory.review import progress
 from tasks.inventory.runs import finish_run
-from tasks.inventory.store import StoredInventory, get_inventory, read_landslides, read_screened
-from tasks.susceptibility.factors import derive_factors
-from tasks.susceptibility.fit import MODEL, Validation, cross_validate, fit_forest
-from tasks.susceptibility.forest import PackedForest
-from tasks.susceptibility.predict import predict_map
-from tasks.susceptibility.sampling import FEW_LANDSLIDES, Samples, draw_samples
-from tasks.susceptibility.stack import FactorStack
+from tasks.inventory.store import StoredInventory, get_inventory, read_reviewed, read_screened
+from tasks.susceptibility.before import Earlier, score_earlier
+from tasks.susceptibility.recording import record_study
 from tasks.susceptibility.store import (
     StoredSusceptibility,
+    Susceptibility,
     find_susceptibility,
+    list_susceptibility,
     store_susceptibility,
 )
-from tasks.types import AreaOfInterest, Doubt, Provenance
+from tasks.susceptibility.study import learn, map_study, sample
+from tasks.types import AreaOfInterest, Provenance
 
 NAME = "assess-susceptibility"
-METHOD_VERSION = 1
-FULL_COVERAGE = 0.99
+# Raised when a change of code changes what the same inputs give, so that old maps are redone.
+METHOD_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -50,15 +53,17 @@ class Assessed:
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A map on disk and how it came about."""
+class Truth:
+    """What an inventory says of its ground: where it failed, and where it is sure that it did not.
 
-    path: Path
-    factors: tuple[str, ...]
-    samples: Samples
-    validation: Validation
-    seed: int
-    doubts: list[Doubt]
+    What a network and a screen call by different names is in neither. `newest_review` is the last
+    review that had a say, 0 if none had.
+    """
+
+    inventory: StoredInventory
+    landslides: gpd.GeoDataFrame
+    ground: MultiPolygon
+    newest_review: int
 
 
 @flow(name=NAME)
@@ -67,131 +72,146 @@ def assess_susceptibility(
 ) -> Assessed:
     """Fit, score and map susceptibility from an inventory version, by default the published one.
 
-    Without a DEM, or with too few landslides, there is no map but a reason; that is no failure.
+    Without a DEM, or with too few landslides, there is no map but a reason; that is no failure. The
+    same inputs give the map that is already stored, and nothing is computed twice.
 
     Raises:
         ScarpError: see `tasks.errors`; the run that failed keeps the reason.
     """
     world = open_world()
-    with world.engine.connect() as connection:
-        aoi = find_aoi(connection, event_id)
-        inventory = get_inventory(connection, event_id, version)
+    truth, aoi = read_truth(world, event_id, version)
     if options.dem is None:
         return Assessed(None, "no elevation model was given; add one with --dem FILE")
-    if not inventory.landslide_count:
+    if not len(truth.landslides):
         return Assessed(None, "no landslide was mapped, so there is nothing to learn from")
-    asked = Provenance(event_id, {"inventory": inventory.digest, "dem": str(options.dem)})
+    asked = Provenance(event_id, {"inventory": truth.inventory.digest, "dem": str(options.dem)})
     with failure_recorded(world.engine, asked, NAME):
-        provenance = susceptibility_provenance(inventory, aoi, options.dem, options.seed)
+        provenance = susceptibility_provenance(truth, aoi, options)
     with world.engine.connect() as connection:
         stored = find_susceptibility(connection, event_id, provenance.digest)
-    if stored and stored.path.exists():
+    if stored and all(path.exists() for path in stored.rasters):
         return Assessed(stored, "", provenance)
     known = nullcontext(stored.run_id) if stored else None
     try:
         with known or recorded_run(world.engine, provenance, NAME) as run_id:
-            fitted = step(fit_and_map)(world, inventory, aoi, options, provenance)
-            stored = stored or _store(world, run_id, inventory, provenance, fitted)
-            return Assessed(stored, "", provenance)
+            made = step(fit_and_map)(world, run_id, truth, aoi, options, provenance)
+            return Assessed(stored or keep(world, made), "", provenance)
     except SamplingError as error:
         return Assessed(None, str(error))
 
 
+def read_truth(
+    world: World, event_id: str, version: int | None = None
+) -> tuple[Truth, AreaOfInterest]:
+    """What an inventory version says after its reviews, and the event's area of interest."""
+    with world.engine.connect() as connection:
+        inventory = get_inventory(connection, event_id, version)
+        landslides = read_reviewed(connection, inventory.id)
+        screened = read_screened(connection, inventory.id)
+        ground = as_multipolygon(inventory.observed - screened.union_all())
+        newest = progress(connection, inventory.id).newest
+        return Truth(inventory, landslides, ground, newest), find_aoi(connection, event_id)
+
+
 def susceptibility_provenance(
-    inventory: StoredInventory, aoi: AreaOfInterest, dem: Path, seed: int
+    truth: Truth, aoi: AreaOfInterest, options: SusceptibilityOptions
 ) -> Provenance:
     """Everything that decides a susceptibility map."""
     return Provenance(
-        inventory.event_id,
+        truth.inventory.event_id,
         {
-            "inventory": inventory.digest,
+            "inventory": truth.inventory.digest,
             "aoi": sha256(aoi.geometry.wkb).hexdigest(),
-            "dem": file_sha256(dem),
+            **terrain_inputs(options, aoi),
         },
-        {"method_version": METHOD_VERSION, "seed": seed, "model": MODEL},
+        {
+            "method_version": METHOD_VERSION,
+            "newest_review": truth.newest_review,
+            **choices(options),
+        },
     )
+
+
+def choices(options: SusceptibilityOptions) -> dict[str, Any]:
+    """What was chosen about learning and mapping, as a run keeps it."""
+    return {
+        "seed": options.seed,
+        "model": options.model,
+        "sampling": asdict(options.scheme),
+        "classes": options.classes,
+    }
 
 
 def fit_and_map(
     world: World,
-    inventory: StoredInventory,
+    run_id: UUID,
+    truth: Truth,
     aoi: AreaOfInterest,
     options: SusceptibilityOptions,
     provenance: Provenance,
-) -> Fitted:
-    """Derive factors, draw samples, validate, fit and predict.
+) -> Susceptibility:
+    """Derive factors, draw samples, validate, fit, predict, and score what was there before.
 
     Raises:
         SamplingError: too few landslides, or too little unfailed ground, to learn from.
         RasterError: the DEM cannot be used.
     """
-    assert options.dem is not None
+    event_id = truth.inventory.event_id
+    folder = world.work(event_id, provenance.digest)
+    report("deriving factors", 0, 1)
+    stack = derive_stack(options, aoi, folder / "factors.tif")
+    report("deriving factors", 1, 1)
+    samples = sample(truth.landslides, truth.ground, stack, options.scheme, options.seed)
+    study = learn(samples, options.model, options.seed, progress=report)
+    mapped = map_study(
+        study,
+        stack,
+        folder / "susceptibility.tif",
+        {"SCARP_EVENT": event_id, "SCARP_DIGEST": provenance.digest},
+        options.breaks,
+        truth.landslides,
+        truth.ground,
+        progress=partial(report, "mapping susceptibility"),
+    )
+    earlier = score_earlier(
+        samples, str(stack.geobox.crs), made_before(world, event_id), options.seed
+    )
+    return record_study(
+        study,
+        stack,
+        mapped,
+        options.scheme,
+        options.seed,
+        event_id=event_id,
+        inventory_id=truth.inventory.id,
+        run_id=run_id,
+        digest=provenance.digest,
+        settings=options.model_dump(mode="json"),
+        compared=earlier,
+    )
+
+
+def made_before(world: World, event_id: str) -> list[Earlier]:
+    """Maps of an event that knew nothing of its landslides: priors, and those carried over."""
     with world.engine.connect() as connection:
-        landslides = read_landslides(connection, inventory.id)
-        screened = read_screened(connection, inventory.id)
-    steps = partial(report, "susceptibility", total=4)
-    work = world.work(inventory.event_id, provenance.digest)
-    stack = derive_factors(options.dem, aoi.geometry, work / "factors.tif")
-    steps(done=1)
-    # What a network and a screen call by different names teaches neither.
-    sure = as_multipolygon(inventory.observed - screened.union_all())
-    samples = draw_samples(landslides, sure, stack, seed=options.seed)
-    validation = cross_validate(samples, options.seed)
-    steps(done=2)
-    forest = fit_forest(samples, options.seed)
-    steps(done=3)
-    path = work / "susceptibility.tif"
-    tags = {"SCARP_EVENT": inventory.event_id, "SCARP_DIGEST": provenance.digest}
-    predict_map(PackedForest.of(forest), stack, path, tags)
-    steps(done=4)
-    return Fitted(path, stack.names, samples, validation, options.seed, _doubts(stack, samples))
+        priors = find_priors(connection, event_id)
+        carried = list_susceptibility(connection, event_id, "carried")
+    return [
+        *(
+            Earlier(one.impact.model, one.digest, one.impact.path)
+            for one in priors
+            if one.impact.path
+        ),
+        *(
+            Earlier(f"carried over from {', '.join(one.learned_from)}", one.digest, one.path)
+            for one in carried
+        ),
+    ]
 
 
-def _store(
-    world: World, run_id: UUID, inventory: StoredInventory, provenance: Provenance, fitted: Fitted
-) -> StoredSusceptibility:
-    validation = fitted.validation
+def keep(world: World, made: Susceptibility) -> StoredSusceptibility:
+    """Store a map and finish its run, in one transaction."""
     with world.engine.begin() as connection:
-        stored = store_susceptibility(
-            connection,
-            event_id=inventory.event_id,
-            inventory_id=inventory.id,
-            run_id=run_id,
-            digest=provenance.digest,
-            path=fitted.path,
-            factors=fitted.factors,
-            sampling=_sampling(fitted),
-            model=MODEL,
-            auc_spatial=validation.auc_spatial,
-            auc_random=validation.auc_random,
-            roc={
-                "spatial": validation.roc_spatial.tolist(),
-                "random": validation.roc_random.tolist(),
-            },
-            importance={name: asdict(loss) for name, loss in validation.importance.items()},
-            doubts=fitted.doubts,
-        )
-        finish_run(connection, run_id, "succeeded")
+        stored = store_susceptibility(connection, made)
+        finish_run(connection, made.run_id, "succeeded")
     return stored
-
-
-def _sampling(fitted: Fitted) -> dict[str, object]:
-    samples = fitted.samples
-    return {
-        "presences": int(samples.y.sum()),
-        "absences": int((~samples.y).sum()),
-        "landslides": samples.landslides,
-        "seed": fitted.seed,
-        "folds": fitted.validation.folds,
-    }
-
-
-def _doubts(stack: FactorStack, samples: Samples) -> list[Doubt]:
-    doubts = []
-    if stack.coverage < FULL_COVERAGE:
-        text = f"the elevation model knows {stack.coverage:.0%} of the area; the rest has no value"
-        doubts.append(Doubt("dem-partial", text))
-    if samples.landslides < FEW_LANDSLIDES:
-        text = f"only {samples.landslides} landslides were there to learn from; do not lean on it"
-        doubts.append(Doubt("few-landslides", text))
-    return doubts

@@ -8,6 +8,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from tasks.mapping.screens import parse_screens
 from tasks.mapping.volume import VolumeRelation
+from tasks.susceptibility.classes import Breaks, parse_breaks
+from tasks.susceptibility.learners import find_learner
 from tasks.susceptibility.schemes import Scheme, find_scheme
 
 
@@ -36,9 +38,15 @@ class SusceptibilityOptions(BaseModel):
     seed: int = Field(0, ge=0, description="seed of sampling, folds and model")
 
     @model_validator(mode="after")
-    def _scheme_is_known(self) -> SusceptibilityOptions:
-        self.scheme  # noqa: B018
+    def _all_can_be_had(self) -> SusceptibilityOptions:
+        find_learner(self.model)
+        self.scheme, self.breaks  # noqa: B018
         return self
+
+    @property
+    def breaks(self) -> Breaks:
+        """How the map is classed."""
+        return parse_breaks(self.classes)
 
     @property
     def scheme(self) -> Scheme:
@@ -87,6 +95,11 @@ class ResponseOptions(BaseModel):
     @model_validator(mode="after")
     def _screens_can_be_asked(self) -> ResponseOptions:
         parse_screens(self.screens, self.dem)
+        return self
+
+    @model_validator(mode="after")
+    def _susceptibility_can_be_had(self) -> ResponseOptions:
+        self.susceptibility  # noqa: B018
         return self
 
     @property

@@ -25,7 +25,7 @@ from tasks.publish.report import Making, Report, SusceptibilityResult, write_rep
 from tasks.publish.stac_item import ASSETS, write_stac_item
 from tasks.susceptibility.predict import classes_path
 from tasks.susceptibility.store import StoredSusceptibility
-from tasks.types import Interval, Provenance
+from tasks.types import Provenance
 
 PRODUCTS = (*ASSETS, "item.json")
 
@@ -156,7 +156,7 @@ def _draw(
             stored.auc_spatial,
             stored.auc_random,
         )
-        figures.importance_figure(folder / "importance.png", _importance(stored))
+        figures.importance_figure(folder / "importance.png", stored.importance)
 
 
 def _result(stored: StoredSusceptibility, folder: Path) -> SusceptibilityResult:
@@ -165,7 +165,7 @@ def _result(stored: StoredSusceptibility, folder: Path) -> SusceptibilityResult:
         model=stored.model,
         auc_spatial=stored.auc_spatial,
         auc_random=stored.auc_random,
-        importance=_importance(stored),
+        importance=stored.importance,
         sampling=(
             f"{drawn['presences']} cells inside {drawn['landslides']} landslides against "
             f"{drawn['absences']} observed, unfailed cells; {drawn['folds']}"
@@ -174,10 +174,6 @@ def _result(stored: StoredSusceptibility, folder: Path) -> SusceptibilityResult:
         roc=folder / "roc.png",
         importance_figure=folder / "importance.png",
     )
-
-
-def _importance(stored: StoredSusceptibility) -> dict[str, Interval]:
-    return {name: Interval(**loss) for name, loss in stored.importance.items()}
 
 
 def _making(connection: Connection, product: str, provenance: Provenance, run_id: UUID) -> Making:

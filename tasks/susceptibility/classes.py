@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ from shapely.geometry import MultiPolygon
 from sklearn.cluster import KMeans
 
 from tasks.errors import AssessmentError
-from tasks.publish.products import SCORE_SCALE
+from tasks.publish.products import SCORE_NODATA, SCORE_SCALE
 from tasks.susceptibility.cover import NOTHING, Cover
 
 CLASSES = 5
@@ -112,62 +112,97 @@ def as_shares(bounds: NDArray[np.int64]) -> list[float]:
     return [round((bound - 1) * SCORE_SCALE, 3) for bound in bounds.tolist()]
 
 
-def class_table(
-    classes: Path, landslides: gpd.GeoDataFrame, observed: MultiPolygon
-) -> tuple[ClassRow, ...]:
-    """Count what lies in each class of a map, window by window.
+@dataclass(frozen=True)
+class LevelCounts:
+    """How many cells of a map lie at each of its levels, int64 (256,) each; level 0 is nodata.
+
+    `cells` counts all, `observed` those on ground that was seen, `failed` those of the latter
+    inside a landslide, and `landslides` the landslides whose middle lies at that level.
+    """
+
+    cells: NDArray[np.int64]
+    observed: NDArray[np.int64]
+    failed: NDArray[np.int64]
+    landslides: NDArray[np.int64]
+    cell_km2: float
+
+
+def count_levels(path: Path, landslides: gpd.GeoDataFrame, observed: MultiPolygon) -> LevelCounts:
+    """Count what lies at each level of a map, window by window.
 
     Args:
-        classes: the class raster `predict_map` writes.
+        path: the raster `predict_map` writes.
         landslides: polygons, EPSG:4326.
         observed: area that was seen clear, EPSG:4326.
     """
-    with rasterio.open(classes) as dataset:
-        uppers = json.loads(dataset.tags()[BOUNDS_TAG])
+    counts = np.zeros((3, LEVELS), np.int64)
+    with rasterio.open(path) as dataset:
         grid = GeoBox(dataset.shape, dataset.transform, dataset.crs.to_wkt())
         outlines = landslides.geometry.to_crs(str(grid.crs)).reset_index(drop=True)
         failed, seen = Cover(outlines, grid), Cover.of(observed, grid)
-        cells = np.zeros((3, len(uppers) + 1), np.int64)
         for _, window in dataset.block_windows(1):
-            numbers = dataset.read(1, window=window)
-            observed_here = seen.mask(window)
-            slid = observed_here & (failed.numbers(window) != NOTHING)
-            for row, part in zip(cells, (numbers >= 0, observed_here, slid), strict=True):
-                row += np.bincount(numbers[part], minlength=len(row))
+            levels, here = dataset.read(1, window=window), seen.mask(window)
+            slid = here & (failed.numbers(window) != NOTHING)
+            for row, part in zip(counts, (here | True, here, slid), strict=True):
+                row += np.bincount(levels[part], minlength=LEVELS)
         middles = outlines.representative_point()
         held = [int(value[0]) for value in dataset.sample(zip(middles.x, middles.y, strict=True))]
-    counts = np.bincount(held, minlength=len(uppers) + 1)
-    return _rows(uppers, cells[:, 1:], counts[1:], abs(grid.resolution.x * grid.resolution.y) / 1e6)
+    counts[:, SCORE_NODATA] = 0
+    points = np.bincount(np.array(held, np.int64), minlength=LEVELS)
+    points[SCORE_NODATA] = 0
+    cells, observed_cells, failed_cells = counts
+    cell_km2 = abs(grid.resolution.x * grid.resolution.y) / 1e6
+    return LevelCounts(cells, observed_cells, failed_cells, points, cell_km2)
 
 
-def _rows(
-    uppers: list[float],
-    cells: NDArray[np.int64],
-    landslides: NDArray[np.int64],
-    cell_km2: float,
-) -> tuple[ClassRow, ...]:
-    everything, observed, failed = cells
-    overall = _share(int(failed.sum()), int(observed.sum()))
-    rows = []
-    for i, (low, high) in enumerate(zip([0.0, *uppers], uppers, strict=False)):
-        density = _share(int(failed[i]), int(observed[i]))
-        rows.append(
-            ClassRow(
-                number=i + 1,
-                low=low,
-                high=high,
-                area_km2=float(everything[i] * cell_km2),
-                area_share=_share(int(everything[i]), int(everything.sum())),
-                observed_km2=float(observed[i] * cell_km2),
-                landslides=int(landslides[i]),
-                landslide_share=_share(int(landslides[i]), int(landslides.sum())),
-                failed_km2=float(failed[i] * cell_km2),
-                density=density,
-                frequency_ratio=density / overall if overall else 0.0,
-            )
+def class_table(counts: LevelCounts, bounds: Sequence[float]) -> tuple[ClassRow, ...]:
+    """What lies in each class.
+
+    Args:
+        counts: of the map.
+        bounds: upper ends of its classes, 0-1, ascending.
+    """
+    uppers = [round(bound / SCORE_SCALE) + 1 for bound in bounds]
+    starts = [0, *(upper + 1 for upper in uppers[:-1])]
+    cells, observed, failed, landslides = (
+        np.add.reduceat(each, starts)
+        for each in (counts.cells, counts.observed, counts.failed, counts.landslides)
+    )
+    overall = _share(failed.sum(), observed.sum())
+    return tuple(
+        ClassRow(
+            number=i + 1,
+            low=low,
+            high=high,
+            area_km2=float(cells[i] * counts.cell_km2),
+            area_share=_share(cells[i], cells.sum()),
+            observed_km2=float(observed[i] * counts.cell_km2),
+            landslides=int(landslides[i]),
+            landslide_share=_share(landslides[i], landslides.sum()),
+            failed_km2=float(failed[i] * counts.cell_km2),
+            density=_share(failed[i], observed[i]),
+            frequency_ratio=_share(_share(failed[i], observed[i]), overall),
         )
-    return tuple(rows)
+        for i, (low, high) in enumerate(zip([0.0, *bounds], bounds, strict=False))
+    )
 
 
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
+def success_rate(counts: LevelCounts) -> NDArray[np.float64]:
+    """How much of the failed ground lies in how much of the ground, most susceptible first.
+
+    Chung & Fabbri (2003), "Validation of spatial prediction models for landslide hazard mapping",
+    Natural Hazards 30, 451-472: a success rate where the map was fitted to these landslides.
+
+    Returns:
+        Shares 0-1 of the ground that was seen and of the part of it that failed, (points, 2), from
+        (0, 0) to (1, 1); (1, 2) and all zero without failed ground.
+    """
+    ground, failed = (each[::-1].cumsum() for each in (counts.observed, counts.failed))
+    if not failed[-1]:
+        return np.zeros((1, 2))
+    curve = np.column_stack([ground / ground[-1], failed / failed[-1]])
+    return np.unique(np.vstack([[0, 0], curve]), axis=0)
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part / whole) if whole else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from tasks.errors import AssessmentError
 
@@ -72,7 +72,7 @@ def find_scheme(
         raise AssessmentError(
             f"absences cannot be spread over {strata!r}; take {_listed(get_args(Strata))}"
         )
-    wanted = {
+    wanted: dict[str, Any] = {
         "presence": None if presence is None else _presence(presence),
         "ratio": ratio,
         "buffer_m": buffer_m,
@@ -85,7 +85,7 @@ def find_scheme(
 
 def _presence(text: str) -> Presence:
     if text in NAMED_PRESENCES:
-        return text
+        return text  # type: ignore[return-value]
     if text.isdecimal() and 1 <= int(text) <= MOST_PER_LANDSLIDE:
         return int(text)
     raise AssessmentError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,28 +11,86 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row, insert, select, text, update
 
-from tasks.susceptibility.tables import susceptibility
+from tasks.susceptibility.classes import ClassRow
+from tasks.susceptibility.tables import MapKind, susceptibility
 from tasks.types import Doubt, Interval
 
 
-@dataclass(frozen=True)
-class StoredSusceptibility:
-    """One susceptibility map: the raster lies at `path`, everything else in the store."""
+@dataclass(frozen=True, kw_only=True)
+class Susceptibility:
+    """One susceptibility map: its rasters lie on disk, everything else in the store.
 
-    id: UUID
+    Attributes:
+        event_id: the event.
+        inventory_id: the inventory it was fitted to; None if it was carried over.
+        run_id: the run that made it.
+        digest: SHA-256 over everything it was made from.
+        path: the raster, 0-1.
+        factors: names of the conditioning factors.
+        sampling: how presence and absence were drawn.
+        model: the model and its parameters, in words.
+        auc_spatial: AUC of spatial cross-validation, the headline.
+        auc_random: AUC of random cross-validation.
+        roc: points of the ROC curves, as JSON holds them.
+        importance: loss of spatial AUC without each factor.
+        doubts: reservations to keep with it.
+        kind: fitted to the event's own landslides, or carried over from other events.
+        learned_from: the events a carried map was learned from.
+        settings: what was asked for, from which it can be made again.
+        metrics: everything else that was measured, as JSON holds it.
+        classes: what lies in each class.
+        factor_table: each factor with its kind, unit and source.
+        absent_factors: factors that were not given or could not be used.
+        compared: maps made before this inventory, scored against it.
+        classes_path: raster of the classes.
+        uncertainty_path: raster of the members' spread, if the model has members.
+        applicability_path: raster of where the model applies.
+        applicable_share: share of the mapped ground where it does, 0-1.
+    """
+
     event_id: str
-    inventory_id: UUID
+    inventory_id: UUID | None
     run_id: UUID
     digest: str
     path: Path
     factors: tuple[str, ...]
-    sampling: dict[str, Any]
+    sampling: Mapping[str, Any]
     model: str
     auc_spatial: Interval
     auc_random: Interval
-    roc: dict[str, Any]
-    importance: dict[str, Any]
-    doubts: tuple[Doubt, ...]
+    roc: Mapping[str, Any]
+    importance: Mapping[str, Interval]
+    doubts: tuple[Doubt, ...] = ()
+    kind: MapKind = "fitted"
+    learned_from: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    classes: tuple[ClassRow, ...] = ()
+    factor_table: tuple[Mapping[str, Any], ...] = ()
+    absent_factors: tuple[str, ...] = ()
+    compared: tuple[Mapping[str, Any], ...] = ()
+    classes_path: Path | None = None
+    uncertainty_path: Path | None = None
+    applicability_path: Path | None = None
+    applicable_share: float | None = None
+
+    @property
+    def gap(self) -> float:
+        """Random minus spatial AUC: what the first flatters."""
+        return self.auc_random.value - self.auc_spatial.value
+
+    @property
+    def rasters(self) -> tuple[Path, ...]:
+        """Every raster it is made of."""
+        others = (self.classes_path, self.uncertainty_path, self.applicability_path)
+        return (self.path, *(path for path in others if path))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSusceptibility(Susceptibility):
+    """A map as the store holds it; `current` is the newest of its inventory."""
+
+    id: UUID
     current: bool
     created_at: datetime
 
@@ -46,93 +104,76 @@ def find_susceptibility(
     return _read(row) if row else None
 
 
-def store_susceptibility(
-    connection: Connection,
-    *,
-    event_id: str,
-    inventory_id: UUID,
-    run_id: UUID,
-    digest: str,
-    path: Path,
-    factors: Sequence[str],
-    sampling: Mapping[str, Any],
-    model: str,
-    auc_spatial: Interval,
-    auc_random: Interval,
-    roc: Mapping[str, Any],
-    importance: Mapping[str, Any],
-    doubts: Sequence[Doubt],
-) -> StoredSusceptibility:
+def list_susceptibility(
+    connection: Connection, event_id: str, kind: MapKind | None = None
+) -> list[StoredSusceptibility]:
+    """The maps of an event, the latest first."""
+    mine = susceptibility.c.event_id == event_id
+    if kind:
+        mine &= susceptibility.c.kind == kind
+    latest = (susceptibility.c.created_at.desc(), susceptibility.c.id)
+    query = select(susceptibility).where(mine).order_by(*latest)
+    return [_read(row) for row in connection.execute(query)]
+
+
+def store_susceptibility(connection: Connection, made: Susceptibility) -> StoredSusceptibility:
     """Store a map as the current one of its inventory; the same digest again changes nothing.
 
     Args:
         connection: in a transaction that the caller commits.
-        event_id: the event.
-        inventory_id: the inventory it was fitted to.
-        run_id: the run that made it.
-        digest: SHA-256 over everything it was made from.
-        path: the raster, 0-1.
-        factors: names of the conditioning factors.
-        sampling: how presence and absence were drawn.
-        model: the model and its parameters, in words.
-        auc_spatial: AUC of spatial cross-validation, the headline.
-        auc_random: AUC of random cross-validation.
-        roc: points of the ROC curves, as JSON holds them.
-        importance: importance of each factor.
-        doubts: reservations to keep with it.
+        made: the map, its rasters written.
     """
-    key = {"key": f"scarp susceptibility {event_id}"}
+    key = {"key": f"scarp susceptibility {made.event_id}"}
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), key)
-    stored = find_susceptibility(connection, event_id, digest)
+    stored = find_susceptibility(connection, made.event_id, made.digest)
     if stored is not None:
         return stored
-    siblings = susceptibility.c.inventory_id == inventory_id
+    siblings = (susceptibility.c.event_id == made.event_id) & (
+        susceptibility.c.inventory_id.is_not_distinct_from(made.inventory_id)
+    )
     connection.execute(update(susceptibility).where(siblings).values(current=False))
-    values = {
-        "id": uuid4(),
-        "event_id": event_id,
-        "inventory_id": inventory_id,
-        "run_id": run_id,
-        "digest": digest,
-        "path": str(path),
-        "factors": list(factors),
-        "sampling": dict(sampling),
-        "model": model,
-        **_interval("auc_spatial", auc_spatial),
-        **_interval("auc_random", auc_random),
-        "roc": dict(roc),
-        "importance": dict(importance),
-        "doubts": [asdict(doubt) for doubt in doubts],
-        "current": True,
-    }
-    row = connection.execute(insert(susceptibility).values(**values).returning(susceptibility))
+    values = {name.name: _plain(getattr(made, name.name)) for name in fields(made)}
+    for name in ("auc_spatial", "auc_random"):
+        auc = values.pop(name)
+        values |= {name: auc["value"], f"{name}_low": auc["low"], f"{name}_high": auc["high"]}
+    row = connection.execute(
+        insert(susceptibility).values(id=uuid4(), current=True, **values).returning(susceptibility)
+    )
     return _read(row.one())
 
 
-def _interval(name: str, auc: Interval) -> dict[str, float]:
-    return {
-        name: float(auc.value),
-        f"{name}_low": float(auc.low),
-        f"{name}_high": float(auc.high),
-    }
+def _plain(value: Any) -> Any:
+    """A field as its column holds it."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Interval):
+        return {end: float(number) for end, number in asdict(value).items()}
+    if isinstance(value, Doubt | ClassRow):
+        return asdict(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return value
 
 
 def _read(row: Row[Any]) -> StoredSusceptibility:
+    paths = ("path", "classes_path", "uncertainty_path", "applicability_path")
+    lists = ("factors", "learned_from", "factor_table", "absent_factors", "compared")
+    same = ("sampling", "model", "roc", "kind", "settings", "metrics", "applicable_share")
+    found = row._mapping
+    values: dict[str, Any] = {
+        name: found[name]
+        for name in ("id", "event_id", "inventory_id", "run_id", "digest", "current", *same)
+    }
+    values |= {name: found[name] and Path(found[name]) for name in paths}
+    values |= {name: tuple(found[name]) for name in lists}
+    for auc in ("auc_spatial", "auc_random"):
+        values[auc] = Interval(found[auc], found[f"{auc}_low"], found[f"{auc}_high"])
     return StoredSusceptibility(
-        id=row.id,
-        event_id=row.event_id,
-        inventory_id=row.inventory_id,
-        run_id=row.run_id,
-        digest=row.digest,
-        path=Path(row.path),
-        factors=tuple(row.factors),
-        sampling=row.sampling,
-        model=row.model,
-        auc_spatial=Interval(row.auc_spatial, row.auc_spatial_low, row.auc_spatial_high),
-        auc_random=Interval(row.auc_random, row.auc_random_low, row.auc_random_high),
-        roc=row.roc,
-        importance=row.importance,
-        doubts=tuple(Doubt(**doubt) for doubt in row.doubts),
-        current=row.current,
-        created_at=row.created_at.astimezone(UTC),
+        **values,
+        importance={name: Interval(**loss) for name, loss in found["importance"].items()},
+        doubts=tuple(Doubt(**doubt) for doubt in found["doubts"]),
+        classes=tuple(ClassRow(**one) for one in found["classes"]),
+        created_at=found["created_at"].astimezone(UTC),
     )

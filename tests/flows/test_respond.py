@@ -196,7 +196,7 @@ def test_what_a_screen_sets_aside_is_counted_apart_and_the_score_is_not_made_aga
 
 
 def test_what_a_screen_set_aside_teaches_susceptibility_nothing(registered, options, monkeypatch):
-    import flows.assess_susceptibility as module
+    import tasks.susceptibility.study as module
 
     screened = options.model_copy(update={"screens": ("bare-before=0.4",)})
     inventory = map_landslides(EVENT, screened).inventory

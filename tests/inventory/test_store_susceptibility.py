@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,13 @@ from sqlalchemy import text
 from tasks.events.registry import register
 from tasks.inventory.runs import start_run
 from tasks.inventory.store import store_inventory
-from tasks.susceptibility.store import find_susceptibility, store_susceptibility
+from tasks.susceptibility.classes import ClassRow
+from tasks.susceptibility.store import (
+    Susceptibility,
+    find_susceptibility,
+    list_susceptibility,
+    store_susceptibility,
+)
 from tasks.types import AreaOfInterest, Doubt, Event, Interval, Provenance
 
 RAIN = Event("storm", "rainfall", "A storm", datetime(2023, 5, 17, tzinfo=UTC), 11.9, 44.2)
@@ -36,23 +43,28 @@ def store(engine):
             publish=True,
         )
 
-        def store(digest, auc=0.8):
-            return store_susceptibility(
-                connection,
+        def store(digest, auc=0.8, **otherwise):
+            made = Susceptibility(
                 event_id=RAIN.id,
                 inventory_id=inventory.id,
                 run_id=run_id,
                 digest=digest,
                 path=Path("products/susceptibility.tif"),
-                factors=["slope", "twi"],
+                factors=("slope", "twi"),
                 sampling={"ratio": 1.0},
                 model="random forest, 50 trees",
                 auc_spatial=Interval(auc, auc - 0.05, auc + 0.05),
                 auc_random=Interval(0.9, 0.88, 0.92),
                 roc={"spatial": [[0, 0], [1, 1]]},
-                importance={"slope": 0.7, "twi": 0.3},
-                doubts=[Doubt("dem-partial", "the DEM covers half of the AOI")],
+                importance={"slope": Interval(0.1, 0.05, 0.2)},
+                doubts=(Doubt("dem-partial", "the DEM covers half of the AOI"),),
+                metrics={"spatial": {"brier": 0.2}},
+                classes=(ClassRow(1, 0.0, 0.2, 3.0, 0.4, 2.0, 7, 0.5, 0.1, 0.05, 2.0),),
+                factor_table=({"name": "slope", "kind": "continuous"},),
+                applicable_share=0.9,
+                classes_path=Path("products/susceptibility_classes.tif"),
             )
+            return store_susceptibility(connection, replace(made, **otherwise))
 
         store.connection = connection
         yield store
@@ -65,6 +77,24 @@ def test_a_map_comes_back_as_it_was_stored(store):
     assert stored.auc_spatial == Interval(0.8, 0.75, 0.8500000000000001)
     assert stored.path == Path("products/susceptibility.tif")
     assert stored.doubts[0].code == "dem-partial" and stored.current
+
+
+def test_a_map_carried_over_stands_beside_those_of_inventories(store):
+    own = store("own")
+    store("old", inventory_id=None, kind="carried", learned_from=("other",))
+    new = store("new", inventory_id=None, kind="carried", learned_from=("other", "third"))
+    carried = list_susceptibility(store.connection, RAIN.id, "carried")
+    assert {(one.digest, one.current) for one in carried} == {("old", False), ("new", True)}
+    assert find_susceptibility(store.connection, RAIN.id, "own") == own
+    assert new.learned_from == ("other", "third") and new.inventory_id is None
+    assert len(list_susceptibility(store.connection, RAIN.id)) == 3
+
+
+def test_the_gap_is_what_random_folds_flatter(store):
+    stored = store("one")
+    assert stored.gap == pytest.approx(0.1)
+    gap = store.connection.scalar(text("SELECT auc_gap FROM scarp.v_susceptibility"))
+    assert gap == pytest.approx(0.1)
 
 
 def test_the_same_digest_is_stored_once(store):

@@ -6,8 +6,15 @@ import pytest
 from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import AssessmentError
-from tasks.susceptibility.classes import class_bounds, class_table, natural_breaks, parse_breaks
-from tasks.susceptibility.predict import classes_path, predict_map
+from tasks.susceptibility.classes import (
+    class_bounds,
+    class_table,
+    count_levels,
+    natural_breaks,
+    parse_breaks,
+    success_rate,
+)
+from tasks.susceptibility.predict import predict_map
 
 
 def test_breaks_fall_between_the_heaps():
@@ -56,11 +63,15 @@ def high_and_low(kaghan, tmp_path_factory):
     """A map of two classes: below and above 2000 m."""
     path = tmp_path_factory.mktemp("classes") / "map.tif"
     at = kaghan.stack.names.index("elevation")
-    return classes_path(predict_map(ByHeight(at), kaghan.stack, path, {}, breaks=(0.5,)).path)
+    return predict_map(ByHeight(at), kaghan.stack, path, {}, breaks=(0.5,))
+
+
+def table(made, landslides, observed):
+    return class_table(count_levels(made.path, landslides, observed), made.bounds)
 
 
 def test_the_table_counts_ground_and_landslides_in_each_class(kaghan, high_and_low):
-    low, high = class_table(high_and_low, kaghan.landslides, kaghan.aoi)
+    low, high = table(high_and_low, kaghan.landslides, kaghan.aoi)
     elevation = kaghan.stack.read("elevation")
     cell_km2 = kaghan.stack.geobox.resolution.x**2 / 1e6
     assert low.area_km2 == pytest.approx((elevation <= 2000).sum() * cell_km2)
@@ -79,8 +90,8 @@ def test_the_table_counts_ground_and_landslides_in_each_class(kaghan, high_and_l
 def test_ground_nobody_saw_is_mapped_and_not_counted_as_stable(kaghan, high_and_low):
     west, south, east, north = kaghan.aoi.bounds
     half = MultiPolygon([kaghan.aoi & box(west, south, (west + east) / 2, north)])
-    whole = class_table(high_and_low, kaghan.landslides, kaghan.aoi)
-    seen = class_table(high_and_low, kaghan.landslides, half)
+    whole = table(high_and_low, kaghan.landslides, kaghan.aoi)
+    seen = table(high_and_low, kaghan.landslides, half)
     assert [row.area_km2 for row in seen] == [row.area_km2 for row in whole]
     assert sum(row.observed_km2 for row in seen) == pytest.approx(
         sum(row.area_km2 for row in whole) / 2, rel=0.02
@@ -89,5 +100,15 @@ def test_ground_nobody_saw_is_mapped_and_not_counted_as_stable(kaghan, high_and_
 
 def test_a_map_without_landslides_has_classes_without_density(kaghan, high_and_low):
     none = gpd.GeoDataFrame(geometry=[], crs=4326)
-    for row in class_table(high_and_low, none, MultiPolygon()):
+    for row in table(high_and_low, none, MultiPolygon()):
         assert (row.landslides, row.density, row.frequency_ratio) == (0, 0.0, 0.0)
+
+
+def test_the_success_rate_is_the_share_of_failed_in_the_share_of_ground(kaghan, high_and_low):
+    low, high = table(high_and_low, kaghan.landslides, kaghan.aoi)
+    counts = count_levels(high_and_low.path, kaghan.landslides, kaghan.aoi)
+    ground = high.observed_km2 / (low.observed_km2 + high.observed_km2)
+    failed = high.failed_km2 / (low.failed_km2 + high.failed_km2)
+    np.testing.assert_allclose(success_rate(counts), [[0, 0], [ground, failed], [1, 1]])
+    nothing = gpd.GeoDataFrame(geometry=[], crs=4326)
+    assert not success_rate(count_levels(high_and_low.path, nothing, kaghan.aoi)).any()
