@@ -12,24 +12,24 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon
 
+from flows.assess_susceptibility import Truth, choices, read_truth
 from flows.options import SusceptibilityOptions
 from flows.progress import report
+from flows.terrain import derive_stack, elevation_of, terrain_inputs
 from flows.world import open_world
-from tasks.errors import RasterError, SamplingError
+from tasks.errors import SamplingError
 from tasks.events.aoi import as_multipolygon
-from tasks.events.registry import find_aoi
-from tasks.imagery.rasters import file_sha256
 from tasks.inventory.compare import INSIDE
 from tasks.inventory.quality import AreaMatch, match_areas
-from tasks.inventory.store import StoredInventory, get_inventory, read_reviewed, read_screened
 from tasks.publish.comparison import comparison_figure
 from tasks.susceptibility.compare import SIDES, CrossAuc, Side, cross_auc, same_landslides
 from tasks.susceptibility.difference import difference_map
-from tasks.susceptibility.factors import check_dem, derive_factors
+from tasks.susceptibility.factors import check_dem
 from tasks.susceptibility.learners import find_learner, fit_model
 from tasks.susceptibility.misfits import Contrast, Kind, contrasts, ground_of, misfits
-from tasks.susceptibility.sampling import FEW_LANDSLIDES, Samples, draw_samples
+from tasks.susceptibility.sampling import FEW_LANDSLIDES, Samples
 from tasks.susceptibility.stack import FactorStack
+from tasks.susceptibility.study import sample
 from tasks.types import AreaOfInterest, Doubt, Provenance
 
 ERRORS: dict[Side, Kind] = {"automatic": "commission", "manual": "omission"}
@@ -70,14 +70,10 @@ class SusceptibilityComparison:
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two stored inventories, with their landslides on the ground both observed.
-
-    `sure` is that ground without what screens set aside: what a network and a screen call by
-    different names teaches neither.
-    """
+    """Two inventories, with their landslides and sure ground where both observed."""
 
     aoi: AreaOfInterest
-    stored: dict[Side, StoredInventory]
+    truths: dict[Side, Truth]
     landslides: dict[Side, gpd.GeoDataFrame]
     sure: dict[Side, MultiPolygon]
     match: AreaMatch
@@ -106,16 +102,14 @@ def compare_susceptibility(
         SamplingError: one of them has too few landslides to learn from; says which.
         StorageError: a file cannot be written.
     """
-    if options.dem is None:
-        raise RasterError("susceptibility is learned from the terrain: add --dem FILE")
     steps = partial(report, "comparison", total=4)
     find_learner(options.model)
     pair = _read(event_id, {"manual": manual, "automatic": automatic})
-    check_dem(options.dem, pair.aoi.geometry)
-    asked = _asked(event_id, pair, options, options.dem)
+    check_dem(elevation_of(options), pair.aoi.geometry)
+    asked = _asked(event_id, pair, options)
     folder = folder or open_world().products(event_id) / f"comparison_{manual}_{automatic}"
     work = open_world().work(event_id, asked.digest)
-    stack = derive_factors(options.dem, pair.aoi.geometry, work / "factors.tif")
+    stack = derive_stack(options, pair.aoi, work / "factors.tif")
     steps(done=1)
     samples = {side: _samples(pair, side, stack, options) for side in SIDES}
     labels = same_landslides(pair.landslides["manual"], pair.landslides["automatic"])
@@ -157,19 +151,16 @@ def compare_susceptibility(
 
 
 def _read(event_id: str, versions: dict[Side, int]) -> _Pair:
-    with open_world().engine.connect() as connection:
-        aoi = find_aoi(connection, event_id)
-        stored = {side: get_inventory(connection, event_id, versions[side]) for side in SIDES}
-        drawn = {side: read_reviewed(connection, stored[side].id) for side in SIDES}
-        aside = {side: read_screened(connection, stored[side].id) for side in SIDES}
-    ground = as_multipolygon(stored["manual"].observed & stored["automatic"].observed)
-    match = match_areas(drawn["manual"], drawn["automatic"], ground)
+    read = {side: read_truth(open_world(), event_id, versions[side]) for side in SIDES}
+    truths = {side: truth for side, (truth, _) in read.items()}
+    manual, automatic = (truths[side] for side in SIDES)
+    ground = as_multipolygon(manual.inventory.observed & automatic.inventory.observed)
     return _Pair(
-        aoi=aoi,
-        stored=stored,
-        landslides={side: _lying_on(ground, drawn[side]) for side in SIDES},
-        sure={side: as_multipolygon(ground - aside[side].union_all()) for side in SIDES},
-        match=match,
+        aoi=read["manual"][1],
+        truths=truths,
+        landslides={side: _lying_on(ground, truths[side].landslides) for side in SIDES},
+        sure={side: as_multipolygon(ground & truths[side].ground) for side in SIDES},
+        match=match_areas(manual.landslides, automatic.landslides, ground),
     )
 
 
@@ -181,27 +172,28 @@ def _lying_on(ground: MultiPolygon, landslides: gpd.GeoDataFrame) -> gpd.GeoData
     return landslides[inside >= INSIDE * shapely.area(outlines)].reset_index(drop=True)
 
 
-def _asked(event_id: str, pair: _Pair, options: SusceptibilityOptions, dem: Path) -> Provenance:
-    inputs = {"dem": file_sha256(dem)} | {str(side): pair.stored[side].digest for side in SIDES}
-    return Provenance(event_id, inputs, options.model_dump(mode="json", exclude={"dem"}))
+def _asked(event_id: str, pair: _Pair, options: SusceptibilityOptions) -> Provenance:
+    inputs = terrain_inputs(options, pair.aoi)
+    inputs |= {str(side): pair.truths[side].inventory.digest for side in SIDES}
+    reviews = {str(side): pair.truths[side].newest_review for side in SIDES}
+    return Provenance(event_id, inputs, choices(options) | {"newest_reviews": reviews})
 
 
 def _samples(
     pair: _Pair, side: Side, stack: FactorStack, options: SusceptibilityOptions
 ) -> Samples:
     try:
-        return draw_samples(
-            pair.landslides[side], pair.sure[side], stack, options.scheme, seed=options.seed
-        )
+        return sample(pair.landslides[side], pair.sure[side], stack, options.scheme, options.seed)
     except SamplingError as error:
-        raise SamplingError(f"inventory version {pair.stored[side].version}: {error}") from error
+        version = pair.truths[side].inventory.version
+        raise SamplingError(f"inventory version {version}: {error}") from error
 
 
 def _record(pair: _Pair, side: Side, samples: Samples, alone: NDArray[np.bool_]) -> SideRecord:
     area_m2 = pair.match.first_m2 if side == "manual" else pair.match.second_m2
     return SideRecord(
-        version=pair.stored[side].version,
-        method=pair.stored[side].method,
+        version=pair.truths[side].inventory.version,
+        method=pair.truths[side].inventory.method,
         landslides=len(pair.landslides[side]),
         area_km2=area_m2 / 1e6,
         presences=int(samples.y.sum()),
@@ -214,8 +206,8 @@ def _doubts(pair: _Pair, samples: dict[Side, Samples], stack: FactorStack) -> li
     few = [
         Doubt(
             "few-landslides",
-            f"only {samples[side].landslides} landslides of version {pair.stored[side].version} "
-            "were there to learn from; do not lean on its AUC",
+            f"only {samples[side].landslides} landslides of version "
+            f"{pair.truths[side].inventory.version} were there to learn from; do not lean on its AUC",
         )
         for side in SIDES
         if samples[side].landslides < FEW_LANDSLIDES

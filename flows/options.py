@@ -18,7 +18,9 @@ class SusceptibilityOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dem: Path | None = Field(None, description="elevation raster in metres")
+    dem: str | Path | None = Field(
+        None, description="elevation: a raster, a folder of them, or a STAC API or catalog"
+    )
     factors: Path | None = Field(None, description="TOML file that names further factors")
     model: str = Field("rf", description="name of the model")
     sampling: str = Field("scarp", description="named sampling scheme")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from flows.options import SusceptibilityOptions
-from tasks.imagery.rasters import file_sha256
+from tasks.errors import RasterError
+from tasks.susceptibility.dem import dem_digest, find_dem
 from tasks.susceptibility.factors import derive_factors
 from tasks.susceptibility.stack import FactorStack
 from tasks.types import AreaOfInterest
@@ -17,8 +18,7 @@ def terrain_inputs(options: SusceptibilityOptions, aoi: AreaOfInterest) -> dict[
     Raises:
         RasterError: a file cannot be read.
     """
-    assert options.dem is not None
-    return {"dem": file_sha256(options.dem)}
+    return {"dem": dem_digest(find_dem(elevation_of(options), aoi.geometry))}
 
 
 def derive_stack(options: SusceptibilityOptions, aoi: AreaOfInterest, path: Path) -> FactorStack:
@@ -27,5 +27,15 @@ def derive_stack(options: SusceptibilityOptions, aoi: AreaOfInterest, path: Path
     Raises:
         RasterError: a file cannot be used.
     """
-    assert options.dem is not None
-    return derive_factors(options.dem, aoi.geometry, path)
+    return derive_factors(elevation_of(options), aoi.geometry, path)
+
+
+def elevation_of(options: SusceptibilityOptions) -> str | Path:
+    """The elevation asked for.
+
+    Raises:
+        RasterError: there is none.
+    """
+    if options.dem is None:
+        raise RasterError("susceptibility is learned from the terrain: add --dem FILE")
+    return options.dem
