@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,9 +12,14 @@ import typer
 from console.output import AsJson, print_json, screen, table
 
 if TYPE_CHECKING:
+    from flows.plan import Plan
+    from flows.register import Registration
     from tasks.events.registry import RegisteredEvent
+    from tasks.events.states import Move
 
-app = typer.Typer(help="Look at the events that are registered.", no_args_is_help=True)
+app = typer.Typer(help="Look at events, and hold, release or cancel them.", no_args_is_help=True)
+Reason = Annotated[str, typer.Option(help="Why; kept in the event's history.")]
+BY_HAND = "an operator said so"
 
 
 def register(
@@ -34,14 +40,22 @@ def register(
     aoi: Annotated[
         Path | None, typer.Option(help="Where to look: GeoJSON or GeoPackage polygons.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what it would do; store nothing.")
+    ] = False,
+    source: Annotated[
+        str | None, typer.Option(help="With --dry-run: imagery to count, as for respond.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Register an earthquake or a rainfall event; the same one twice changes nothing.
 
+    With an id alone, ComCat is asked (SCARP_COMCAT_URL); --file also takes a page saved from it.
+
     Example: scarp register us2000h8ty --kind earthquake --time 2018-09-05T18:07:59Z
     --lon 141.93 --lat 42.69 --magnitude 6.6 --title "Hokkaido Eastern Iburi"
     """
-    from flows.register import register_event
+    from flows.register import ask_comcat, register_event, register_report, saved_report
     from tasks.errors import EventError
     from tasks.events.request import event_from_fields, read_event
 
@@ -61,18 +75,22 @@ def register(
     fields = {name: value for name, value in given.items() if value is not None}
     if file and fields:
         raise EventError(f"give either --file {file} or the event's fields, not both")
-    event = read_event(file) if file else event_from_fields(fields, "command line")
-    registration = register_event(event, aoi)
-    if as_json:
-        print_json(registration)
+    if source and not dry_run:
+        raise EventError("--source only counts imagery for --dry-run; `scarp respond` uses it")
+    report = saved_report(file) if file else None
+    if event_id and fields.keys() == {"id"}:
+        report = ask_comcat(event_id)
+    if report:
+        registration = register_report(report, aoi, dry_run)
+    else:
+        event = read_event(file) if file else event_from_fields(fields, "command line")
+        registration = register_event(event, aoi, dry_run)
+    if not dry_run:
+        _say_registered(registration, as_json)
         return
-    where, when = registration.aoi, f"{event.occurred_at:%Y-%m-%d %H:%M} UTC"
-    screen.print(
-        f"{event.id} {registration.change}: {event.title}, {when}\n"
-        f"area of interest {where.area_km2:,.1f} km² ({where.how})",
-        highlight=False,
-        markup=False,
-    )
+    from flows.plan import plan
+
+    _say_planned(registration, plan(registration.event, registration.aoi, source), as_json)
 
 
 @app.command("list")
@@ -93,28 +111,195 @@ def list_events(as_json: AsJson = False) -> None:
 
 @app.command("show")
 def show_event(event_id: str, as_json: AsJson = False) -> None:
-    """Show one event and what was made of it. Example: scarp events show us2000h8ty."""
+    """Show one event, its history, what was decided about it and what was made of it.
+
+    Example: scarp events show us2000h8ty
+    """
+    from flows.dossier import read_dossier
     from flows.world import open_world
-    from tasks.events import registry
-    from tasks.inventory.store import list_inventories
 
     world = open_world()
     with world.engine.connect() as connection:
-        event = registry.find_event(connection, event_id)
-        aoi = registry.find_aoi(connection, event_id)
-        inventories = list_inventories(connection, event_id)
-    versions = {stored.version: stored.status for stored in inventories}
+        dossier = read_dossier(connection, event_id)
     if as_json:
-        print_json({"event": event, "aoi": aoi, "inventories": versions})
+        print_json(vars(dossier))
         return
-    fields = dataclasses.asdict(event) | {
-        "area of interest": f"{aoi.area_km2:,.1f} km² ({aoi.how})",
-        "inventories": ", ".join(f"{version} {status}" for version, status in versions.items()),
-        "products": world.products(event_id),
+    if dossier.event and dossier.aoi:
+        versions = [f"{version} {status}" for version, status in dossier.inventories.items()]
+        fields = dataclasses.asdict(dossier.event) | {
+            "state": dossier.state,
+            "area of interest": f"{dossier.aoi.area_km2:,.1f} km² ({dossier.aoi.how})",
+            "priority": dossier.priority and f"{dossier.priority:.3g} ({dossier.priority_how})",
+            "merged into": dossier.merged_into,
+            "inventories": ", ".join(versions),
+            "products": world.products(dossier.event.id),
+        }
+        known = {name: value for name, value in fields.items() if value not in (None, "", ())}
+        rows = [{"field": name, "value": value} for name, value in known.items()]
+        screen.print(table(dossier.event.title, rows))
+    else:
+        screen.print(f"{event_id} is not registered", highlight=False, markup=False)
+    if dossier.shakemaps:
+        screen.print(table("ShakeMaps", [vars(one) for one in dossier.shakemaps]))
+    for change in dossier.history:
+        _say_line(change.changed_at, change.change, change.reason)
+    for made in dossier.decisions:
+        _say_line(made.decided_at, f"{made.decision} {made.source_version}", made.reason)
+
+
+@app.command("hold")
+def hold(event_id: str, reason: Reason = "", as_json: AsJson = False) -> None:
+    """Let nothing be done about an event until it is released.
+
+    Example: scarp events hold us2000h8ty --reason "wait for the second image"
+    """
+    _move(event_id, "held", reason, as_json)
+
+
+@app.command("cancel")
+def cancel(event_id: str, reason: Reason = "", as_json: AsJson = False) -> None:
+    """Give an event up; its inventories stay. Example: scarp events cancel us2000h8ty."""
+    _move(event_id, "cancelled", reason, as_json)
+
+
+@app.command("close")
+def close(event_id: str, reason: Reason = "", as_json: AsJson = False) -> None:
+    """End work on an event: feeds still update it, but ask for no response.
+
+    Example: scarp events close us2000h8ty
+    """
+    _move(event_id, "closed", reason, as_json)
+
+
+@app.command("release")
+def release(event_id: str, reason: Reason = "", as_json: AsJson = False) -> None:
+    """Let work on a held or cancelled event go on. Example: scarp events release us2000h8ty."""
+    from flows.world import open_world
+    from tasks.events import operator
+
+    with open_world().engine.begin() as connection:
+        known = operator.release(connection, event_id, reason or BY_HAND, datetime.now(UTC))
+    _say_state(known, as_json)
+
+
+@app.command("pin-shakemap")
+def pin_shakemap(
+    event_id: str,
+    identity: Annotated[
+        str, typer.Argument(help="source:code:updateTime, or newest to follow the newest again.")
+    ],
+    reason: Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Draw an event's area of interest from one version of its ShakeMap, whatever comes later.
+
+    Example: scarp events pin-shakemap us10008e3k us:us10008e3k:1491246067413
+    """
+    from flows.world import open_world
+    from infra.settings import Settings
+    from tasks.events import operator
+    from tasks.events.registry import find_event
+    from tasks.events.rules import read_rules
+
+    rules = read_rules(Settings().rules)
+    with open_world().engine.begin() as connection:
+        coast_km = rules.limits(find_event(connection, event_id)).coast_within_km
+        known = operator.choose(connection, event_id, identity, reason or BY_HAND, coast_km)
+    _say_state(known, as_json)
+
+
+@app.command("due")
+def due(as_json: AsJson = False) -> None:
+    """List the responses that feeds have asked for, the most urgent first.
+
+    Example: scarp events due
+    """
+    from flows.world import open_world
+    from tasks.events.decisions import waiting_requests
+
+    with open_world().engine.connect() as connection:
+        waiting = waiting_requests(connection)
+    if as_json:
+        print_json(waiting)
+    elif waiting:
+        rows = [
+            {
+                "event": one.event_id,
+                "priority": one.priority and f"{one.priority:.3g}",
+                "not before (UTC)": f"{one.not_before:%Y-%m-%d %H:%M}",
+                "why": one.reason,
+            }
+            for one in waiting
+        ]
+        screen.print(table("Responses asked for", rows))
+    else:
+        screen.print("no response is asked for")
+
+
+def _move(event_id: str, change: Move, reason: str, as_json: bool) -> None:
+    from flows.world import open_world
+    from tasks.events.states import move
+
+    with open_world().engine.begin() as connection:
+        known = move(connection, event_id, change, reason or BY_HAND)
+    _say_state(known, as_json)
+
+
+def _say_state(known: RegisteredEvent, as_json: bool) -> None:
+    if as_json:
+        print_json(known)
+        return
+    screen.print(
+        f"{known.event.id} is {known.state}; area of interest {known.aoi.area_km2:,.1f} km² "
+        f"({known.aoi.how})",
+        highlight=False,
+        markup=False,
+    )
+
+
+def _say_registered(registration: Registration, as_json: bool) -> None:
+    if as_json:
+        print_json(registration)
+        return
+    event, where = registration.event, registration.aoi
+    screen.print(
+        f"{event.id} {registration.change}: {event.title}, {event.occurred_at:%Y-%m-%d %H:%M} UTC\n"
+        f"area of interest {where.area_km2:,.1f} km² ({where.how})",
+        highlight=False,
+        markup=False,
+    )
+
+
+def _say_planned(registration: Registration, plan: Plan, as_json: bool) -> None:
+    """What `--dry-run` found, nothing of which was stored."""
+    record = {
+        "event": registration.event,
+        "aoi": registration.aoi,
+        "aoi_km2": round(registration.aoi.area_km2, 3),
+        "would_be": registration.change,
+        "expected_km2": plan.expected_km2,
+        "expected_how": plan.expected_how,
+        "scenes": plan.scenes,
+        "size_bytes": plan.size_bytes if plan.scenes is not None else None,
     }
-    known = {name: value for name, value in fields.items() if value not in (None, "", ())}
-    rows = [{"field": name, "value": value} for name, value in known.items()]
-    screen.print(table(event.title, rows))
+    if as_json:
+        print_json(record)
+        return
+    rows = [
+        {"": name.replace("_", " "), "would be": value}
+        for name, value in record.items()
+        if value not in (None, "") and name not in ("event", "aoi", "scenes")
+    ]
+    rows.insert(1, {"": "area of interest", "would be": registration.aoi.how})
+    screen.print(table(f"{registration.event.title} (nothing was stored)", rows))
+    for cost in plan.scenes or ():
+        size = "unknown size" if cost.size_bytes is None else f"{cost.size_bytes / 1e6:,.1f} MB"
+        screen.print(f"{cost.scene}: {cost.acquired_at}, {size}", highlight=False, markup=False)
+
+
+def _say_line(moment: datetime, what: str, why: str) -> None:
+    line = f"{moment:%Y-%m-%d %H:%M:%S} {what}" + (f": {why}" if why else "")
+    screen.print(line, highlight=False, markup=False)
 
 
 def _row(registered: RegisteredEvent) -> dict[str, object]:

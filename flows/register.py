@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
-from flows.world import open_world
-from tasks.errors import AreaError
+import httpx
+from sqlalchemy import Connection
+
+from flows.watch import Watch, deal_with
+from flows.world import World, open_world
+from infra.settings import Settings
+from tasks.errors import AreaError, EventError, FeedError, TransientError
+from tasks.events import comcat
 from tasks.events.aoi import read_aoi
-from tasks.events.registry import register
-from tasks.events.shaken import magnitude_distance_aoi
+from tasks.events.ground import provisional_aoi
+from tasks.events.registry import find_registered, register
+from tasks.events.reports import EventReport, WatchState
+from tasks.events.rules import read_rules
 from tasks.types import AreaOfInterest, Event
+
+_OTHERWISE = "give the event's fields, or a page saved from ComCat with --file"
 
 
 @dataclass(frozen=True)
@@ -23,22 +38,115 @@ class Registration:
     change: Literal["registered", "updated", "unchanged"]
 
 
-def register_event(event: Event, aoi_file: Path | None = None) -> Registration:
+def register_event(event: Event, aoi_file: Path | None = None, dry: bool = False) -> Registration:
     """Store an event with its area of interest; the same input twice changes nothing.
+
+    Args:
+        event: as the operator describes it.
+        aoi_file: where to look; None draws a provisional area.
+        dry: find out what it would do, and store nothing.
 
     Raises:
         AreaError: the file holds no usable area, or a rainfall event comes without one.
     """
     aoi = _area_of(event, aoi_file)
-    with open_world().engine.begin() as connection:
-        return Registration(event, aoi, register(connection, event, aoi))
+    with _transaction(open_world(), dry) as connection:
+        why = "an operator registered it"
+        change = register(connection, event, aoi, reason=why, forced=True)
+        return Registration(event, aoi, change)
+
+
+def register_report(
+    report: EventReport, aoi_file: Path | None = None, dry: bool = False
+) -> Registration:
+    """Store what ComCat says of an event, whatever the rules say; feeds keep it up to date.
+
+    Args:
+        report: see `ask_comcat` and `saved_report`.
+        aoi_file: where to look; None takes the ShakeMap's area or a provisional one.
+        dry: find out what it would do, and store nothing.
+
+    Raises:
+        EventError: the report says nothing that can be used.
+        AreaError: the file holds no usable area, or there is no land to look at.
+    """
+    if report.event is None:
+        raise EventError(report.problem)
+    if aoi_file is not None:
+        report = replace(report, aoi=read_aoi(aoi_file, near=report.event))
+    settings = Settings()
+    watch = Watch(open_world(), "usgs", settings.comcat_url, read_rules(settings.rules))
+    with _transaction(watch.world, dry) as connection:
+        made = deal_with(watch, report, datetime.now(UTC), forced=True, connection=connection)
+        if made.decision not in ("registered", "updated", "unchanged", "held"):
+            raise AreaError(f"event {report.id} cannot be registered: {made.reason}")
+        known = find_registered(connection, made.event_id)
+    done = {"registered": "registered", "unchanged": "unchanged"}.get(made.decision, "updated")
+    return Registration(known.event, known.aoi, done)  # type: ignore[arg-type]
+
+
+def ask_comcat(event_id: str) -> EventReport:
+    """What ComCat says of an event just now.
+
+    Raises:
+        TransientError: ComCat cannot be reached.
+        EventError: it knows no such event.
+    """
+    address = Settings().comcat_url
+    if "{id}" in address:
+        url = address.replace("{id}", quote(event_id, safe=""))
+    else:
+        url = str(httpx.URL(address).copy_merge_params({"eventid": event_id, "format": "geojson"}))
+    try:
+        reports, _ = comcat.look(url, WatchState(url), datetime.now(UTC))
+    except TransientError as error:
+        raise TransientError(f"{error}, or {_OTHERWISE}") from error
+    except FeedError as error:
+        raise EventError(
+            f"ComCat tells nothing of event {event_id!r} ({error}); {_OTHERWISE}"
+        ) from error
+    if len(reports) != 1:
+        raise EventError(f"ComCat answers {event_id!r} with {len(reports)} events; give the id")
+    return reports[0]
+
+
+def saved_report(path: Path) -> EventReport | None:
+    """What a page saved from ComCat says; None if the file is none.
+
+    Raises:
+        EventError: it is a feed of several events.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict) or content.get("type") not in ("Feature", "FeatureCollection"):
+        return None
+    features = content.get("features", [content])
+    if len(features) != 1:
+        raise EventError(
+            f"{path} holds {len(features)} events; give one event's page, or `scarp watch --url "
+            f"{path} --once` to judge all of them by the rules"
+        )
+    return comcat.read_feature(features[0])
+
+
+@contextmanager
+def _transaction(world: World, dry: bool) -> Iterator[Connection]:
+    with world.engine.connect() as connection:
+        yield connection
+        if dry:
+            connection.rollback()
+        else:
+            connection.commit()
 
 
 def _area_of(event: Event, aoi_file: Path | None) -> AreaOfInterest:
     if aoi_file is not None:
         return read_aoi(aoi_file, near=event)
     if event.kind == "earthquake":
-        return magnitude_distance_aoi(event)
+        rules = read_rules(Settings().rules)
+        return provisional_aoi(event, rules.limits(event).coast_within_km)
     raise AreaError(
         f"rainfall event {event.id} has no area of interest; give one with --aoi FILE "
         "(GeoJSON or GeoPackage)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from flows.options import ResponseOptions
 from flows.products import publish_products
 from flows.steps import step
 from flows.world import open_world
+from tasks.events.decisions import answer_requests, last_request
+from tasks.events.registry import find_registered
+from tasks.events.states import move, require_open, settle
 
 NAME = "respond"
 
@@ -32,10 +37,36 @@ def respond(event_id: str, options: ResponseOptions) -> Response:
     """Map an event's landslides, assess susceptibility, and write the products.
 
     Raises:
+        EventError: there is no such event, or it is held or cancelled.
         ScarpError: see `tasks.errors`; what was finished before stays and is not redone.
     """
-    mapped = map_landslides(event_id, options)
-    assessed = assess_susceptibility(event_id, options.susceptibility, mapped.inventory.version)
-    folder = options.out or open_world().products(event_id)
-    report = step(publish_products)(mapped, assessed, folder)
+    with _responding(event_id) as name:
+        mapped = map_landslides(name, options)
+        assessed = assess_susceptibility(name, options.susceptibility, mapped.inventory.version)
+        folder = options.out or open_world().products(name)
+        report = step(publish_products)(mapped, assessed, folder)
     return Response(mapped, assessed, folder, report)
+
+
+@contextmanager
+def _responding(event_id: str) -> Iterator[str]:
+    """Keep the event's state and close the requests that the response answers.
+
+    Yields:
+        The id the event was registered with.
+    """
+    engine = open_world().engine
+    with engine.begin() as connection:
+        known = find_registered(connection, event_id)
+        require_open(known)
+        name, last = known.event.id, last_request(connection, known.event.id)
+        move(connection, name, "responding", "a response began")
+    try:
+        yield name
+    except BaseException as error:
+        with engine.begin() as connection:
+            settle(connection, name, "failed", str(error) or type(error).__name__)
+        raise
+    with engine.begin() as connection:
+        settle(connection, name, "published", "a response was published")
+        answer_requests(connection, name, last)

@@ -6,9 +6,12 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+
+from sqlalchemy import Connection
 
 from flows.world import World
 from tasks.errors import BadInputError, FeedError, ScarpError, TransientError
@@ -104,17 +107,31 @@ def keep_looking(watch: Watch) -> Iterator[Looked]:
         time.sleep(wait_s * random.uniform(1, 1.1))
 
 
-def deal_with(watch: Watch, report: EventReport, now: datetime, forced: bool = False) -> Decision:
+def deal_with(
+    watch: Watch,
+    report: EventReport,
+    now: datetime,
+    forced: bool = False,
+    connection: Connection | None = None,
+) -> Decision:
     """Decide about one report, with its ground if that matters, in one transaction.
+
+    Args:
+        watch: the feed and the rules.
+        report: what the feed says.
+        now: the watcher's clock.
+        forced: an operator asks for the event, whatever the rules say.
+        connection: in a transaction that the caller ends; None for one of its own.
 
     Raises:
         ScarpError: the report cannot be dealt with; nothing of it was stored.
     """
     ground = _ground(watch, report, now, forced)
-    with watch.world.engine.begin() as connection:
-        made = decide(connection, report, ground, watch.rules, now, forced)
+    begun = nullcontext(connection) if connection else watch.world.engine.begin()
+    with begun as mine:
+        made = decide(mine, report, ground, watch.rules, now, forced)
         if made.decision in ("registered", "updated", "held") and report.detail_url:
-            keep_page(connection, report.detail_url, watch.source, made.event_id, now)
+            keep_page(mine, report.detail_url, watch.source, made.event_id, now)
     return made
 
 
@@ -185,7 +202,7 @@ def _ground(watch: Watch, report: EventReport, now: datetime, forced: bool) -> G
     if event is None or not (forced or needs_ground(report, known is not None, watch.rules, now)):
         return None
     chosen = choose_shakemap(shakemaps, report.shakemaps)
-    if known and not news and not _may_be_fetched(watch, chosen):
+    if known and not (news or forced or _may_be_fetched(watch, chosen)):
         return None
     if chosen:
         folder = watch.world.home / "shakemaps" / (name or event.id)

@@ -213,7 +213,8 @@ def _update(case: _Case, known: RegisteredEvent, event: Event, outcome: Outcome)
     newly_fetched = bool(
         ground and ground.shakemap and ground.shaking and not ground.shakemap.in_use
     )
-    if not case.fresh and not newly_fetched:
+    asked_for = case.forced and not (known.forced and _given(ground) in (None, known.aoi))
+    if not case.fresh and not newly_fetched and not asked_for:
         if case.late:
             return _keep(case, "unchanged", "it was sent before what is known already")
         return _keep(case, "unchanged", "nothing new since the last look")
@@ -223,8 +224,8 @@ def _update(case: _Case, known: RegisteredEvent, event: Event, outcome: Outcome)
         after = replace(after, magnitude=before.magnitude, magnitude_type=before.magnitude_type)
     aoi = _area(known, ground)
     parts = [_differences(before, after) if told else "", _about_ground(known, ground, aoi)]
-    if not before.source_version and before.source == "operator":
-        parts.insert(0, "the first that a feed says of it")
+    if asked_for:
+        parts.insert(0, "an operator asked for it")
     reason = "; ".join(filter(None, parts)) or "sent again, with place and size as before"
     wanted = judge_size(after, case.report.alert, case.rules)
     if not wanted.wanted and not known.forced:
@@ -319,6 +320,8 @@ def _keep(case: _Case, outcome: Outcome, reason: str, respond: bool = False) -> 
 
 def _area(known: RegisteredEvent, ground: Ground | None) -> AreaOfInterest:
     """The better of the area known and the one found now; an operator's own is never replaced."""
+    if given := _given(ground):
+        return given
     if known.aoi.how == "given" or ground is None or ground.aoi is None:
         return known.aoi
     fetched = ground.shakemap is None or ground.shakemap.path is not None
@@ -328,11 +331,21 @@ def _area(known: RegisteredEvent, ground: Ground | None) -> AreaOfInterest:
     return ground.aoi
 
 
+def _given(ground: Ground | None) -> AreaOfInterest | None:
+    """The area that an operator gives now, if one does."""
+    return ground.aoi if ground and ground.aoi and ground.aoi.how == "given" else None
+
+
 def _about_ground(known: RegisteredEvent, ground: Ground | None, aoi: AreaOfInterest) -> str:
     if ground is None:
         return ""
-    changed = f"area: {aoi.how}" if aoi.how != known.aoi.how else ""
-    return "; ".join(filter(None, (changed, ground.remark)))
+    chosen = ground.shakemap
+    said = (
+        f"area: {aoi.how}" if aoi.how != known.aoi.how else "",
+        f"ShakeMap {chosen.version.identity} is pinned" if chosen and chosen.pinned else "",
+        ground.remark,
+    )
+    return "; ".join(filter(None, said))
 
 
 def _differences(before: Event, after: Event) -> str:

@@ -157,6 +157,12 @@ def pin_shakemap(connection: Connection, event_id: str, identity: str) -> None:
     _mark(connection, event_id, identity, "pinned")
 
 
+def unpin_shakemap(connection: Connection, event_id: str) -> None:
+    """Let the newest version of an event's ShakeMap be used again."""
+    mine = shakemap.c.event_id == event_id
+    connection.execute(update(shakemap).where(mine).values(pinned=False))
+
+
 def _mark(connection: Connection, event_id: str, identity: str, column: str) -> None:
     """Set a column for one version of an event, and for no other of it."""
     mine = shakemap.c.event_id == event_id

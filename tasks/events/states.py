@@ -76,6 +76,12 @@ def move(connection: Connection, event_id: str, change: Move, reason: str) -> Re
     return find_registered(connection, known.event.id)
 
 
+def settle(connection: Connection, event_id: str, change: Move, reason: str) -> None:
+    """End a response: as `move`, unless the event was held or cancelled meanwhile, which stays."""
+    if _locked(connection, event_id).state == "responding":
+        move(connection, event_id, change, reason)
+
+
 def require_open(known: RegisteredEvent) -> None:
     """Refuse to work on an event that nobody wants a response to.
 
