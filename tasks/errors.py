@@ -11,6 +11,7 @@ ScarpError                      the one base; `scarp` prints its sentence and ex
 │   ├── InventoryError          a polygon file or an inventory named cannot be used
 │   │   └── ReviewConflictError somebody else reviewed the landslide meanwhile
 │   ├── ScreenError             a screen is misspelt or its layer cannot be used
+│   ├── FactorError             a factor is misspelt or its layer cannot be used
 │   ├── PointsError             a table of points lacks a column or holds what it must not
 │   └── AssessmentError         a model, scheme or class of susceptibility is misspelt or impossible
 ├── NoImageryError              no usable scene sees the area of interest
@@ -92,6 +93,10 @@ class AssessmentError(BadInputError):
     """A model, sampling scheme or classes asked of a susceptibility map are not to be had."""
 
 
+class FactorError(BadInputError):
+    """A conditioning factor is misspelt, or the layer it names cannot be used."""
+
+
 class NoImageryError(ScarpError):
     """No usable scene sees the area of interest in the time allowed."""
 
@@ -110,3 +115,8 @@ class StoreError(ScarpError):
 
 class TransientError(ScarpError):
     """A failure that another try may mend: a timeout, HTTP 429 or 5xx."""
+
+    def __init__(self, sentence: str, retry_after_s: float = 0.0) -> None:
+        """Keep how long the server asks to wait beside the sentence about it."""
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s

@@ -18,6 +18,7 @@ from alembic.script import ScriptDirectory
 from shapely.geometry import MultiPolygon, box
 from sqlalchemy import insert, text
 
+import tasks.imagery.tables  # noqa: F401  joins the metadata
 from infra.describe import describe_views
 from infra.errors import DatabaseError, SchemaError
 from infra.schema import (

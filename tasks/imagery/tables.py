@@ -1,0 +1,61 @@
+"""The table of imagery that was ordered, so that nothing is paid for twice."""
+
+from typing import Literal
+
+from sqlalchemy import ARRAY, CheckConstraint, Column, DateTime, Double, Index, Table, Text, func
+from sqlalchemy.dialects.postgresql import JSONB
+
+from tasks.inventory.tables import between, geometry, gist, metadata, now, one_of, valid
+
+OrderState = Literal[
+    "planned", "queued", "running", "success", "partial", "failed", "cancelled", "refused"
+]
+
+imagery_order = Table(
+    "imagery_order",
+    metadata,
+    Column(
+        "key",
+        Text,
+        primary_key=True,
+        comment="SHA-256 of items, bundle, tools and area; the order's name at the provider.",
+    ),
+    Column("provider", Text, nullable=False, comment="Who is paid: planet."),
+    Column("item_ids", ARRAY(Text), nullable=False, comment="Items ordered."),
+    Column("bundle", Text, nullable=False, comment="The provider's name of what is delivered."),
+    Column("tools", JSONB, nullable=False, comment="What the provider does to it, clipping aside."),
+    Column("geom", geometry("MULTIPOLYGON"), nullable=False, comment="Ground paid for, EPSG:4326."),
+    Column("area_km2", Double, nullable=False, comment="Geodesic area of that ground in km²."),
+    Column(
+        "state",
+        Text,
+        nullable=False,
+        server_default="planned",
+        comment="planned until the provider took it; then as the provider says, or refused.",
+    ),
+    Column("order_id", Text, comment="The provider's id of the order; NULL while planned."),
+    Column("message", Text, comment="What the provider said of its outcome."),
+    Column(
+        "files",
+        JSONB,
+        nullable=False,
+        server_default="[]",
+        comment="Files delivered: list of {name, size, sha256}.",
+    ),
+    now("requested_at", "When it was planned; the month it counts for."),
+    Column(
+        "updated_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.now(),
+        comment="When its state last changed.",
+    ),
+    one_of("state", OrderState),
+    between("area_km2", 0),
+    valid("geom"),
+    CheckConstraint("cardinality(item_ids) > 0", name="item_ids"),
+    CheckConstraint("order_id IS NOT NULL OR state IN ('planned', 'refused')", name="order_id"),
+    gist("imagery_order", "geom"),
+    Index("imagery_order_requested_at_idx", "requested_at"),
+    comment="Imagery ordered: nothing of it is ordered or paid for twice.",
+)
