@@ -25,7 +25,6 @@ MEMBERS: dict[str, Learner] = {
     "rf": random_forest,
     "logistic": logistic,
     "hgb": boosted_trees,
-    "woe": weight_of_evidence,
 }
 
 
@@ -38,6 +37,7 @@ LEARNERS: dict[str, Learner] = {
     **MEMBERS,
     "svm": support_vectors,
     "mlp": perceptron,
+    "woe": weight_of_evidence,
     "fr": frequency_ratio,
     "physical": mechanics,
     "ensemble": ensemble,

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 import pytest
+from scipy.special import expit
 from shapely.geometry import MultiPolygon, box
 
 from tasks.susceptibility.factors import derive_factors
-from tasks.susceptibility.sampling import Samples, draw_samples
+from tasks.susceptibility.sampling import ABSENCE, Samples, draw_samples
 from tasks.susceptibility.stack import FactorStack
 
 ROOT = Path(__file__).parents[2]
@@ -49,3 +51,22 @@ def kaghan(tmp_path_factory: pytest.TempPathFactory) -> Place:
 @pytest.fixture(scope="session")
 def samples(kaghan: Place) -> Samples:
     return draw_samples(kaghan.landslides, kaghan.aoi, kaghan.stack)
+
+
+@pytest.fixture(scope="session")
+def points() -> Samples:
+    """350 points on ten square kilometres, whose odds of failing rise with the first factor."""
+    random = np.random.default_rng(4)
+    easting, northing = random.uniform(0, 3200, (2, 350))
+    x = random.normal(size=(350, 3))
+    x[:, 2] = random.integers(0, 4, 350)
+    y = random.random(350) < expit(1.5 * x[:, 0] - 0.5 * x[:, 1] + (x[:, 2] == 2))
+    return Samples(
+        ("steepness", "hollow", "rock"),
+        x.astype(np.float32),
+        y,
+        easting,
+        northing,
+        np.where(y, np.arange(350), ABSENCE),
+        frozenset({"rock"}),
+    )
