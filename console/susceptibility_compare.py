@@ -68,7 +68,7 @@ def _print(found: SusceptibilityComparison) -> None:
     screen.print(
         f"compared on the {found.ground_km2:.2f} km² that both observed, mapping error "
         f"{found.mapping_error:.2f}; learned from the automatic inventory the AUC changes by "
-        f"{_percent(found.auc.change)} on its own samples, by "
+        f"{_percent(found.auc.change_spatial)} on its own samples, by "
         f"{_percent(found.auc.change_on_manual)} on the manual ones",
         highlight=False,
     )

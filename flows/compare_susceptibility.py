@@ -185,14 +185,13 @@ def _samples(
     try:
         return sample(pair.landslides[side], pair.sure[side], stack, options.scheme, options.seed)
     except SamplingError as error:
-        version = pair.truths[side].inventory.version
-        raise SamplingError(f"inventory version {version}: {error}") from error
+        raise SamplingError(f"inventory version {_version(pair, side)}: {error}") from error
 
 
 def _record(pair: _Pair, side: Side, samples: Samples, alone: NDArray[np.bool_]) -> SideRecord:
     area_m2 = pair.match.first_m2 if side == "manual" else pair.match.second_m2
     return SideRecord(
-        version=pair.truths[side].inventory.version,
+        version=_version(pair, side),
         method=pair.truths[side].inventory.method,
         landslides=len(pair.landslides[side]),
         area_km2=area_m2 / 1e6,
@@ -206,10 +205,14 @@ def _doubts(pair: _Pair, samples: dict[Side, Samples], stack: FactorStack) -> li
     few = [
         Doubt(
             "few-landslides",
-            f"only {samples[side].landslides} landslides of version "
-            f"{pair.truths[side].inventory.version} were there to learn from; do not lean on its AUC",
+            f"only {samples[side].landslides} landslides of version {_version(pair, side)} were "
+            "there to learn from; do not lean on its AUC",
         )
         for side in SIDES
         if samples[side].landslides < FEW_LANDSLIDES
     ]
     return [*stack.doubts, *few]
+
+
+def _version(pair: _Pair, side: Side) -> int:
+    return pair.truths[side].inventory.version

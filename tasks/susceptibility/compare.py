@@ -48,14 +48,15 @@ class CrossAuc:
     """AUC of models learned from either inventory, with 95 % intervals over landslides.
 
     `spatial[a][b]` is of a model learned from `a` and scored on samples of `b` in districts held
-    out; `random[a]` is of `a` on its own samples, held out at random. `change` is that of the
-    automatic inventory's own spatial AUC against the manual one's, as a share of it, and
-    `change_on_manual` the same with both models scored on the manual inventory.
+    out; `random[a]` is of `a` on its own samples, held out at random.
+    `change_spatial` and `change_random` are of the automatic inventory's own AUC against the manual
+    one's, as a share of it, `change_on_manual` with both models scored on the manual samples.
     """
 
     spatial: dict[Side, dict[Side, Interval]]
     random: dict[Side, Interval]
-    change: Interval
+    change_spatial: Interval
+    change_random: Interval
     change_on_manual: Interval
 
 
@@ -70,7 +71,12 @@ def same_landslides(manual: gpd.GeoDataFrame, automatic: gpd.GeoDataFrame) -> di
 
 
 def cross_auc(
-    samples: dict[Side, Samples], labels: dict[Side, Labels], *, model: str = "rf", seed: int = 0
+    samples: dict[Side, Samples],
+    labels: dict[Side, Labels],
+    *,
+    model: str = "rf",
+    seed: int = 0,
+    repeats: int = REPEATS,
 ) -> CrossAuc:
     """Score a model of each inventory on the samples of both.
 
@@ -79,6 +85,7 @@ def cross_auc(
         labels: what `same_landslides` gives for their landslides.
         model: a key of `LEARNERS`.
         seed: of the folds, the models and the bootstrap.
+        repeats: partitions into districts.
 
     Raises:
         SamplingError: the landslides lie in too few places, or a class in one fold.
@@ -86,14 +93,15 @@ def cross_auc(
     pair = _joined(samples, labels)
     owner = np.repeat(SIDES, [len(samples[side].y) for side in SIDES])
     draws = bootstraps(units(pair), BOOTSTRAPS, seed)
-    districts = district_folds(pair, FOLDS, REPEATS, seed)
+    districts = district_folds(pair, FOLDS, repeats, seed)
     spatial = _crossed(pair, owner, districts, draws, model, seed, BUFFER_M)
     random = _crossed(pair, owner, random_folds(pair, FOLDS, 1, seed), draws, model, seed, 0.0)
-    own, other = spatial["manual", "manual"], spatial["automatic", "automatic"]
+    own = spatial["manual", "manual"]
     return CrossAuc(
         spatial={one: {two: interval(spatial[one, two]) for two in SIDES} for one in SIDES},
         random={side: interval(random[side, side]) for side in SIDES},
-        change=interval(other / own - 1),
+        change_spatial=interval(spatial["automatic", "automatic"] / own - 1),
+        change_random=interval(random["automatic", "automatic"] / random["manual", "manual"] - 1),
         change_on_manual=interval(spatial["automatic", "manual"] / own - 1),
     )
 
