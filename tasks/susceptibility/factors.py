@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path, PurePath
 
 import geopandas as gpd
@@ -14,19 +13,18 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.features import geometry_mask
 from rasterio.io import DatasetWriter
-from rasterio.windows import Window
 from shapely.geometry import MultiPolygon, Point, box
 from shapely.geometry.base import BaseGeometry
 
-from tasks.errors import RasterError
+from tasks.errors import FactorError, RasterError
 from tasks.publish.products import room_for, scratch_beside
 from tasks.susceptibility import terrain
 from tasks.susceptibility.dem import Dem, DemSource, find_dem, open_dem
-from tasks.susceptibility.drainage import Drainage, Pulled, drain
-from tasks.susceptibility.planes import Plane, read_around, side_by_side, tiles
-from tasks.susceptibility.slope_units import Channels
+from tasks.susceptibility.factor_file import FactorTable, read_factor_file
+from tasks.susceptibility.layers import Layer, open_layers
+from tasks.susceptibility.planes import Plane, side_by_side, tiles
+from tasks.susceptibility.site import Grid, Ground, Site
 from tasks.susceptibility.stack import (
     BLOCK_PX,
     GDAL_CACHE_BYTES,
@@ -41,152 +39,8 @@ NEIGHBOURHOOD_M = 300.0
 MARGIN_M = 600.0
 MAX_CELLS = 400_000_000
 LEAST_COVERAGE = 0.01
-
-Grid = NDArray[np.floating]
-
-
-@dataclass(frozen=True)
-class Ground:
-    """One tile of a site, with what its measures are made from, each when first asked for.
-
-    Grids have the tile's shape unless they say otherwise, NaN where the terrain is unknown.
-    """
-
-    site: Site
-    number: int
-
-    @property
-    def cell_m(self) -> float:
-        """Side of a cell in metres."""
-        return self.site.cell_m
-
-    @cached_property
-    def elevation(self) -> NDArray[np.float32]:
-        """Elevation in m with `site.halo` more cells on each side."""
-        window = self.site.wide(self.site.tiles[self.number])
-        return read_around(self.site.elevation, window, self.site.halo, np.nan)
-
-    def inner(self, values: Grid, halo: int | None = None) -> Grid:
-        """The tile's part of a grid that is wider, by default as much as `elevation`."""
-        halo = self.site.halo if halo is None else halo
-        return values[halo:-halo, halo:-halo]
-
-    @cached_property
-    def derivatives(self) -> terrain.Derivatives:
-        """Derivatives of elevation, two more cells on each side."""
-        around = self.elevation[self.site.halo - 3 : 3 - self.site.halo or None]
-        around = around[:, self.site.halo - 3 : 3 - self.site.halo or None]
-        return terrain.Derivatives(
-            *(each[1:-1, 1:-1] for each in terrain.derivatives(around, self.cell_m))
-        )
-
-    def derived(self, measure: Callable[[terrain.Derivatives], Grid]) -> Grid:
-        """A measure of the derivatives."""
-        return self.inner(measure(self.derivatives), 2)
-
-    @cached_property
-    def slope_deg(self) -> Grid:
-        """Slope in degrees."""
-        return self.derived(terrain.slope_deg)
-
-    @cached_property
-    def accumulation_m2(self) -> Grid:
-        """Area in m² that drains through each cell, itself included."""
-        cells = self.site.drainage.cells.read(self.site.wide(self.site.tiles[self.number]))
-        return np.asarray(cells * self.cell_m**2)
-
-    def pulled(self, values: Pulled) -> Grid:
-        """What water brings up to each cell."""
-        return self.site.crop(values.of_tile(self.number), self.number)
-
-    @property
-    def height_above_channel(self) -> Grid:
-        """Height in m above the channel each cell drains to, depressions filled."""
-        window = self.site.wide(self.site.tiles[self.number])
-        return self.site.drainage.filled.read(window) - self.pulled(self.site.foot)
-
-    def square(self, side_m: float) -> int:
-        """Cells (odd) of a square of `side_m`."""
-        return math.ceil(side_m / self.cell_m) // 2 * 2 + 1
-
-
-@dataclass(frozen=True)
-class Site:
-    """The terrain of a grid and of `margin` cells around it, on disk in `folder`.
-
-    The grid's `tiles` and the wider drainage's windows correspond, so that neither is cut by the
-    other.
-    """
-
-    grid: GeoBox
-    area: BaseGeometry
-    margin: int
-    elevation: Plane
-    folder: Path
-
-    @property
-    def cell_m(self) -> float:
-        """Side of a cell in metres."""
-        return float(self.grid.resolution.x)
-
-    @property
-    def halo(self) -> int:
-        """How far the widest measure looks, in cells."""
-        return self.margin
-
-    @cached_property
-    def tiles(self) -> list[Window]:
-        """Windows that cover the grid."""
-        return tiles((self.grid.height, self.grid.width))
-
-    @cached_property
-    def drainage(self) -> Drainage:
-        """How the water runs, the margin included."""
-        windows = [self._reaching_out(tile) for tile in self.tiles]
-        return drain(self.elevation, windows, self.folder)
-
-    @cached_property
-    def channels(self) -> Channels:
-        """Where the water gathers."""
-        return Channels.of(self.drainage, self.cell_m)
-
-    @cached_property
-    def foot(self) -> Pulled:
-        """Elevation of the channel each cell drains to."""
-        return self.channels.foot()
-
-    @cached_property
-    def distance(self) -> Pulled:
-        """Way to the channel each cell drains to."""
-        return self.channels.distance()
-
-    def wide(self, tile: Window) -> Window:
-        """A window of the grid as one of the planes, which begin earlier."""
-        return Window(
-            tile.col_off + self.margin, tile.row_off + self.margin, tile.width, tile.height
-        )
-
-    def crop(self, values: Grid, number: int) -> Grid:
-        """The part of a drainage window that belongs to the tile."""
-        tile, window = self.wide(self.tiles[number]), self.drainage.windows[number]
-        top, left = tile.row_off - window.row_off, tile.col_off - window.col_off
-        return values[top : top + tile.height, left : left + tile.width]
-
-    def inside(self, tile: Window) -> NDArray[np.bool_]:
-        """Cells of a tile whose centre lies in the area."""
-        part = self.grid[tile.toslices()]
-        mask: NDArray[np.bool_] = ~geometry_mask([self.area], part.shape, part.transform)
-        return mask
-
-    def _reaching_out(self, tile: Window) -> Window:
-        """A tile as a window of the planes, with the margin where it lies at the grid's edge."""
-        rows, cols = self.grid.shape
-        top = tile.row_off + self.margin * (tile.row_off > 0)
-        left = tile.col_off + self.margin * (tile.col_off > 0)
-        last_row, last_col = tile.row_off + tile.height, tile.col_off + tile.width
-        bottom = last_row + self.margin * (1 + (last_row == rows))
-        right = last_col + self.margin * (1 + (last_col == cols))
-        return Window(left, top, right - left, bottom - top)
+LEAST_KNOWN = 0.5
+_FULL = 0.995
 
 
 @dataclass(frozen=True)
@@ -233,7 +87,12 @@ MEASURES = {
     "channel_distance": Measure("m", lambda g: g.pulled(g.site.distance), ("distance",)),
     "channel_height": Measure("m", lambda g: g.height_above_channel, ("foot",)),
 }
-FACTORS = tuple(MEASURES)[:10]
+TERRAIN = FactorTable(tuple(MEASURES)[:10])
+
+
+def read_factors(path: Path) -> FactorTable:
+    """Read the operator's list of factors; see `factor_file.read_factor_file`."""
+    return read_factor_file(path, tuple(MEASURES), TERRAIN.terrain)
 
 
 def derive_factors(
@@ -241,19 +100,21 @@ def derive_factors(
     aoi: MultiPolygon,
     path: Path,
     *,
-    names: Sequence[str] = FACTORS,
+    table: FactorTable = TERRAIN,
     resolution_m: float | None = None,
 ) -> FactorStack:
-    """Derive factors from a DEM over an AOI, tile by tile; nothing the size of the grid is held.
+    """Derive factors over an AOI, tile by tile; nothing the size of the grid is held.
 
-    The DEM is read around the AOI only, by bilinear resampling where its grid differs.
+    The DEM is read around the AOI only, by bilinear resampling where its grid differs. A factor
+    that is known on less than `LEAST_KNOWN` of the known ground, or the same everywhere, is left
+    out with a doubt.
 
     Args:
         dem: elevation as `find_dem` takes it, any CRS; where that does not measure in metres on the
             ground it is warped to UTM. Small holes are bridged, large areas of exactly 0 m unknown.
         aoi: area in EPSG:4326.
         path: GeoTIFF to make or replace.
-        names: which of `MEASURES`.
+        table: which factors, of `MEASURES` and of further layers.
         resolution_m: side of a cell; by default the DEM's own, doubled as often as needed to hold
             at most `MAX_CELLS` cells.
 
@@ -263,11 +124,11 @@ def derive_factors(
     Raises:
         RasterError: the DEM is missing, unreadable, without CRS, or knows less than
             `LEAST_COVERAGE` of the AOI.
+        FactorError: a layer cannot be used, or no factor is left.
         StorageError: `path` cannot be written.
     """
     files = find_dem(dem, aoi)
     source = ", ".join(PurePath(file).name for file in files)
-    factors = tuple(Factor(name, "continuous", MEASURES[name].unit, source) for name in names)
     with scratch_beside(path) as folder:
         with open_dem(files, _place(aoi)) as opened:
             area = gpd.GeoSeries([aoi], crs="EPSG:4326").to_crs(opened.crs).iloc[0]
@@ -280,12 +141,23 @@ def derive_factors(
                 f"DEM {source} knows {coverage:.1%} of the area of interest; give one that "
                 "covers it"
             )
-        stack = FactorStack(folder / path.name, grid, factors, coverage, doubts)
-        with room_for(stack.path):
-            _write(stack, site)
-            describe_stack(stack)
-        stack.path.replace(path)
+        recipe = [_of_terrain(name, source) for name in table.terrain]
+        recipe += open_layers(table.layers, grid)
+        for need in {need for name in table.terrain for need in MEASURES[name].needs}:
+            getattr(site, need)  # made once, and not by whichever thread asks first
+        partial = folder / path.name
+        with room_for(partial):
+            ranges = _write(partial, site, recipe)
+        factors, more = _usable([layer.factor for layer in recipe], ranges)
+        stack = FactorStack(partial, grid, factors, coverage, (*doubts, *more), table.absent)
+        describe_stack(stack)
+        partial.replace(path)
     return replace(stack, path=path)
+
+
+def _of_terrain(name: str, source: str) -> Layer:
+    measure = MEASURES[name]
+    return Layer(Factor(name, "continuous", measure.unit, source), measure.of)
 
 
 def _margin(grid: GeoBox) -> int:
@@ -334,36 +206,89 @@ def _coverage(site: Site) -> float:
     return float(min(1.0, known * site.cell_m**2 / site.area.area))
 
 
-def _write(stack: FactorStack, site: Site) -> None:
-    def derived(number: int) -> NDArray[np.float32]:
-        ground, tile = Ground(site, number), site.tiles[number]
-        values = np.empty((len(stack.factors), tile.height, tile.width), np.float32)
-        for layer, name in zip(values, stack.names, strict=True):
-            layer[:] = MEASURES[name].of(ground)
-        values[:, ~site.inside(tile)] = np.nan
-        return values
+@dataclass(frozen=True)
+class _Range:
+    """What a factor is on the ground whose terrain is known: least and greatest value, and where.
 
-    for name in stack.names:
-        for need in MEASURES[name].needs:
-            getattr(site, need)  # made once, and not by whichever thread asks first
-    with _created(stack) as dataset:
+    `known` is the share, 0-1, of that ground where it has a value.
+    """
+
+    least: float
+    greatest: float
+    known: float
+
+
+def _write(path: Path, site: Site, recipe: Sequence[Layer]) -> list[_Range]:
+    """Write every factor, and find out what it is like."""
+
+    def derived(number: int) -> tuple[NDArray[np.float32], NDArray[np.float64], int]:
+        ground = Ground(site, number)
+        values = np.empty((len(recipe), *ground.inside.shape), np.float32)
+        known = ground.inside & np.isfinite(ground.inner(ground.elevation))
+        for layer, made in zip(values, recipe, strict=True):
+            layer[:] = made.of(ground)
+            layer[~known] = np.nan
+            if made.factor.name in MEASURES:
+                known &= np.isfinite(layer)
+        return values, np.array([_extent(layer[known]) for layer in values]), int(known.sum())
+
+    extents, cells = [], 0
+    with _created(path, site.grid, [layer.factor.name for layer in recipe]) as dataset:
         results = side_by_side(derived, range(len(site.tiles)))
-        for tile, values in zip(site.tiles, results, strict=True):
+        for tile, (values, extent, known) in zip(site.tiles, results, strict=True):
             dataset.write(values, window=tile)
+            extents.append(extent)
+            cells += known
+    least, greatest, found = np.stack(extents, axis=-1).transpose(1, 0, 2)
+    return [
+        _Range(low.min(), high.max(), count.sum() / max(cells, 1))
+        for low, high, count in zip(least, greatest, found, strict=True)
+    ]
+
+
+def _extent(values: NDArray[np.float32]) -> tuple[float, float, int]:
+    """Least and greatest finite value, and how many there are."""
+    finite = values[np.isfinite(values)]
+    return finite.min(initial=np.inf), finite.max(initial=-np.inf), finite.size
+
+
+def _usable(
+    factors: Sequence[Factor], ranges: Sequence[_Range]
+) -> tuple[tuple[Factor, ...], tuple[Doubt, ...]]:
+    """The factors worth using, and why others are not."""
+    kept, doubts = [], []
+    for factor, range_ in zip(factors, ranges, strict=True):
+        name = f"factor {factor.name} ({factor.source})"
+        if range_.known < LEAST_KNOWN:
+            text = f"{name} is known on {range_.known:.0%} of the ground and was left out"
+            doubts.append(Doubt("factor-partial", text))
+        elif range_.least == range_.greatest:
+            text = f"{name} is {range_.least:g} everywhere and was left out"
+            doubts.append(Doubt("factor-constant", text))
+        else:
+            kept.append(factor)
+            if range_.known < _FULL:
+                text = (
+                    f"{name} is known on {range_.known:.0%} of the ground; the rest has no "
+                    "value in the map"
+                )
+                doubts.append(Doubt("factor-partial", text))
+    if not kept:
+        raise FactorError(f"no factor can be used: {'; '.join(doubt.text for doubt in doubts)}")
+    return tuple(kept), tuple(doubts)
 
 
 @contextmanager
-def _created(stack: FactorStack) -> Iterator[DatasetWriter]:
-    grid = stack.geobox
+def _created(path: Path, grid: GeoBox, names: Sequence[str]) -> Iterator[DatasetWriter]:
     with (
         rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_BYTES),
         rasterio.open(
-            stack.path,
+            path,
             "w",
             driver="GTiff",
             width=grid.width,
             height=grid.height,
-            count=len(stack.factors),
+            count=len(names),
             dtype="float32",
             nodata=np.nan,
             crs=str(grid.crs),
@@ -375,8 +300,8 @@ def _created(stack: FactorStack) -> Iterator[DatasetWriter]:
             bigtiff="IF_SAFER",
         ) as dataset,
     ):
-        for number, factor in enumerate(stack.factors, start=1):
-            dataset.set_band_description(number, factor.name)
+        for number, name in enumerate(names, start=1):
+            dataset.set_band_description(number, name)
         yield dataset
 
 

@@ -12,7 +12,7 @@ from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import RasterError
 from tasks.susceptibility import factors
-from tasks.susceptibility.factors import FACTORS, check_dem, derive_factors
+from tasks.susceptibility.factors import TERRAIN, check_dem, derive_factors
 
 
 def warped(dem: Path, crs: str, target: Path) -> Path:
@@ -54,7 +54,7 @@ def test_a_projected_dem_keeps_its_own_cells(example):
     known = np.isfinite(example.stack.read("elevation"))
     assert known.mean() > 0.99
     np.testing.assert_array_equal(example.stack.read("elevation")[known], elevation[known])
-    assert example.stack.names == FACTORS
+    assert example.stack.names == TERRAIN.terrain
     assert example.stack.coverage > 0.999
 
 
@@ -81,7 +81,7 @@ def test_reading_a_window_gives_what_reading_everything_gives(kaghan, tmp_path):
     row, col = round(top / dem.res[1]), round(left / dem.res[0])
     rows, cols = kaghan.stack.geobox.shape
     known = kaghan.stack.known()
-    for name in set(FACTORS) - {"flow_accumulation", "wetness"}:
+    for name in set(TERRAIN.terrain) - {"flow_accumulation", "wetness"}:
         part = everything.read(name)[row : row + rows, col : col + cols]
         np.testing.assert_allclose(
             kaghan.stack.read(name)[known], part[known], rtol=1e-4, atol=1e-3, err_msg=name
