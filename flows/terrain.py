@@ -7,7 +7,8 @@ from pathlib import Path
 from flows.options import SusceptibilityOptions
 from tasks.errors import RasterError
 from tasks.susceptibility.dem import dem_digest, find_dem
-from tasks.susceptibility.factors import derive_factors
+from tasks.susceptibility.factor_file import FactorTable
+from tasks.susceptibility.factors import TERRAIN, derive_factors, read_factors
 from tasks.susceptibility.stack import FactorStack
 from tasks.types import AreaOfInterest
 
@@ -17,8 +18,10 @@ def terrain_inputs(options: SusceptibilityOptions, aoi: AreaOfInterest) -> dict[
 
     Raises:
         RasterError: a file cannot be read.
+        FactorError: the factor file, or what it names, cannot be read.
     """
-    return {"dem": dem_digest(find_dem(elevation_of(options), aoi.geometry))}
+    inputs = {"dem": dem_digest(find_dem(elevation_of(options), aoi.geometry))}
+    return inputs | {"factors": _table(options).digest} if options.factors else inputs
 
 
 def derive_stack(options: SusceptibilityOptions, aoi: AreaOfInterest, path: Path) -> FactorStack:
@@ -26,8 +29,13 @@ def derive_stack(options: SusceptibilityOptions, aoi: AreaOfInterest, path: Path
 
     Raises:
         RasterError: a file cannot be used.
+        FactorError: a layer of the factor file cannot be used.
     """
-    return derive_factors(elevation_of(options), aoi.geometry, path)
+    return derive_factors(elevation_of(options), aoi.geometry, path, table=_table(options))
+
+
+def _table(options: SusceptibilityOptions) -> FactorTable:
+    return read_factors(options.factors) if options.factors else TERRAIN
 
 
 def elevation_of(options: SusceptibilityOptions) -> str | Path:
