@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.world import open_world
+from flows.world import World
 from infra.settings import Settings
 from tasks.events.impact import expected_impact
 from tasks.events.impact_layers import ImpactLayers, read_layers
@@ -15,7 +15,11 @@ from tasks.types import AreaOfInterest, Event, Provenance
 
 
 def expect_landslides(
-    event: Event, aoi: AreaOfInterest, shaking: ShakeMap | None, source_version: str
+    world: World,
+    event: Event,
+    aoi: AreaOfInterest,
+    shaking: ShakeMap | None,
+    source_version: str,
 ) -> Expectation | None:
     """Compute what to expect of an event by the layers of `SCARP_IMPACT`, and write its prior map.
 
@@ -23,6 +27,7 @@ def expect_landslides(
     the same inputs is not computed again.
 
     Args:
+        world: whose store and products.
         event: as described now; it need not be registered yet.
         aoi: where to look.
         shaking: the ShakeMap in use, if there is one.
@@ -43,7 +48,6 @@ def expect_landslides(
     if shaking:
         inputs["shakemap"] = file_sha256(shaking.path)
     made_from = Provenance(event.id, inputs, {"magnitude": event.magnitude, "kind": event.kind})
-    world = open_world()
     with world.engine.connect() as connection:
         known = find_prior(connection, made_from.digest)
     if known and (known.impact.path is None or known.impact.path.exists()):

@@ -13,6 +13,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from flows.prior import expect_landslides
 from flows.world import World
 from tasks.errors import BadInputError, FeedError, ScarpError, TransientError
 from tasks.events import comcat, gdacs
@@ -37,6 +38,7 @@ from tasks.events.shakemaps import (
     known_shakemaps,
 )
 from tasks.events.watching import keep_page, load_state, pages, save_state
+from tasks.types import Event
 
 log = logging.getLogger(__name__)
 
@@ -207,7 +209,21 @@ def _ground(watch: Watch, report: EventReport, now: datetime, forced: bool) -> G
     if chosen:
         folder = watch.world.home / "shakemaps" / (name or event.id)
         chosen = fetch_grid(chosen, folder, watch.url, watch.rules.feed.hosts)
-    return find_ground(event, report.aoi, chosen, watch.rules.limits(event).coast_within_km)
+    found = find_ground(event, report.aoi, chosen, watch.rules.limits(event).coast_within_km)
+    return _expecting(watch, found, replace(event, id=name or event.id), report.source_version)
+
+
+def _expecting(watch: Watch, found: Ground, event: Event, version: str) -> Ground:
+    """The same ground with the landslides to expect there, or with why they are not known."""
+    if found.aoi is None:
+        return found
+    drawn_from = found.shakemap.version.identity if found.shakemap and found.shaking else version
+    try:
+        expected = expect_landslides(watch.world, event, found.aoi, found.shaking, drawn_from)
+    except ScarpError as error:
+        why = f"what to expect is not known: {error}"
+        return replace(found, remark="; ".join(filter(None, (found.remark, why))))
+    return replace(found, expected=expected)
 
 
 def _may_be_fetched(watch: Watch, chosen: KnownShakeMap | None) -> bool:

@@ -15,12 +15,14 @@ from sqlalchemy import Connection, select
 from tasks.events.crosswalk import same_event
 from tasks.events.decisions import decided_versions, request_response, store_decision
 from tasks.events.ground import Ground, land_km2
+from tasks.events.priors import store_prior
 from tasks.events.registry import (
     RegisteredEvent,
     around,
     lock_known,
     lock_moment,
     register,
+    set_priority,
     set_reported,
 )
 from tasks.events.reports import Decision, EventReport, Outcome
@@ -289,6 +291,9 @@ def _store(case: _Case, event: Event, aoi: AreaOfInterest, reason: str) -> None:
             case.ground.shakemap,
             in_use=case.ground.shaking is not None and aoi == case.ground.aoi,
         )
+    if case.ground and (expected := case.ground.expected):
+        store_prior(case.connection, case.event_id, expected)
+        set_priority(case.connection, case.event_id, _priority(case), expected.impact.how)
 
 
 def _keep(case: _Case, outcome: Outcome, reason: str, respond: bool = False) -> Decision:
@@ -299,7 +304,7 @@ def _keep(case: _Case, outcome: Outcome, reason: str, respond: bool = False) -> 
     if outcome == "updated" and not case.fresh and drawn:
         version = drawn.version.identity
     made = Decision(
-        case.event_id, case.report.source, version, outcome, reason, decided_at=case.now
+        case.event_id, case.report.source, version, outcome, reason, case.now, _priority(case)
     )
     if outcome == "unchanged" and not case.late:
         return made
@@ -316,6 +321,14 @@ def _keep(case: _Case, outcome: Outcome, reason: str, respond: bool = False) -> 
         )
         return replace(made, respond_at=at)
     return made
+
+
+def _priority(case: _Case) -> float | None:
+    """The larger the expected impact, the more urgent; as before where nothing new is expected."""
+    event, ground = case.report.event, case.ground
+    if event is None or ground is None or ground.expected is None:
+        return case.known.priority if case.known else None
+    return case.rules.limits(event).priority_weight * ground.expected.impact.expected_km2
 
 
 def _area(known: RegisteredEvent, ground: Ground | None) -> AreaOfInterest:

@@ -12,6 +12,7 @@ from pyproj import Geod
 from tasks.errors import AreaError, RasterError
 from tasks.events.aoi import geodesic_disc
 from tasks.events.land import on_land
+from tasks.events.priors import Expectation
 from tasks.events.shakemap import ShakeMap, read_shakemap
 from tasks.events.shakemaps import KnownShakeMap
 from tasks.events.shaken import (
@@ -34,7 +35,8 @@ class Ground:
         shakemap: the ShakeMap that should be used, if there is one.
         shaking: it, where the area was drawn from it.
         problem: why there is no area.
-        remark: why the ShakeMap is not used.
+        remark: why the ShakeMap is not used, or nothing is expected.
+        expected: the landslides to expect there.
     """
 
     aoi: AreaOfInterest | None
@@ -42,6 +44,7 @@ class Ground:
     shaking: ShakeMap | None = None
     problem: str = ""
     remark: str = ""
+    expected: Expectation | None = None
 
 
 def find_ground(

@@ -171,7 +171,7 @@ def set_reported(connection: Connection, event_id: str, reported_at: datetime) -
     connection.execute(update(tables.event).where(mine).values(reported_at=reported_at))
 
 
-def set_priority(connection: Connection, event_id: str, priority: float, how: str) -> None:
+def set_priority(connection: Connection, event_id: str, priority: float | None, how: str) -> None:
     """Store how urgent an event is: larger comes first, and `how` says what it was made from."""
     mine = tables.event.c.id == event_id
     connection.execute(update(tables.event).where(mine).values(priority=priority, priority_how=how))

@@ -41,13 +41,13 @@ def configured(tmp_path, monkeypatch):
     return path
 
 
-def expect(quake):
+def expect(world, quake):
     from flows.prior import expect_landslides
     from tasks.events.shakemap import read_shakemap
     from tasks.events.shaken import shakemap_aoi
 
     shaking = read_shakemap(LOMA_PRIETA / "grid.xml")
-    return expect_landslides(quake, shakemap_aoi(shaking), shaking, IDENTITY)
+    return expect_landslides(world, quake, shakemap_aoi(shaking), shaking, IDENTITY)
 
 
 def register(world, quake):
@@ -61,7 +61,7 @@ def register(world, quake):
 def test_the_prior_map_is_made_before_the_event_and_stored_once(configured, world, quake):
     from tasks.events.priors import find_priors, store_prior
 
-    expected = expect(quake)
+    expected = expect(world, quake)
     assert expected.impact.path.is_relative_to(world.products(quake.id))
     register(world, quake)
     with world.engine.begin() as connection:
@@ -76,21 +76,21 @@ def test_what_is_stored_is_not_computed_again(configured, world, quake):
     from tasks.events.priors import store_prior
 
     register(world, quake)
-    expected = expect(quake)
+    expected = expect(world, quake)
     with world.engine.begin() as connection:
         stored = store_prior(connection, quake.id, expected)
     written = stored.impact.path.stat().st_mtime_ns
-    assert expect(quake) == stored
+    assert expect(world, quake) == stored
     assert stored.impact.path.stat().st_mtime_ns == written
     stored.impact.path.unlink()
-    assert expect(quake).impact == expected.impact
+    assert expect(world, quake).impact == expected.impact
     assert stored.impact.path.exists()
 
 
 def test_other_layers_make_another_expectation(configured, world, quake):
-    with_layers = expect(quake)
+    with_layers = expect(world, quake)
     configured.write_text("")
-    without = expect(quake)
+    without = expect(world, quake)
     assert with_layers.digest != without.digest
     assert without.impact.model == "malamud-2004"
     assert without.impact.path is None
@@ -101,4 +101,4 @@ def test_a_senseless_setting_is_named(configured, world, quake):
 
     configured.unlink()
     with pytest.raises(RulesError, match=r"layers\.toml cannot be read"):
-        expect(quake)
+        expect(world, quake)
