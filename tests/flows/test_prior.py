@@ -102,3 +102,71 @@ def test_a_senseless_setting_is_named(configured, world, quake):
     configured.unlink()
     with pytest.raises(RulesError, match=r"layers\.toml cannot be read"):
         expect(world, quake)
+
+
+@pytest.fixture
+def page():
+    """Loma Prieta as ComCat tells of an event, its ShakeMap on the feed's own host."""
+
+    def page(feed):
+        grid = feed.put("/grid.xml", (LOMA_PRIETA / "grid.xml").read_bytes())
+        sent = 624672300000
+        shakemap = {
+            "source": "us",
+            "code": "19891018000415",
+            "updateTime": sent,
+            "status": "UPDATE",
+            "properties": {"version": "1"},
+            "contents": {"download/grid.xml": {"url": grid}},
+        }
+        about = {
+            "mag": 6.9,
+            "place": "Loma Prieta, California",
+            "time": 624672255000,
+            "updated": sent,
+            "status": "reviewed",
+            "type": "earthquake",
+            "ids": ",nc216859,",
+            "products": {"shakemap": [shakemap]},
+        }
+        point = {"type": "Point", "coordinates": [-121.88, 37.04, 18.0]}
+        return {"type": "Feature", "id": "nc216859", "properties": about, "geometry": point}
+
+    return page
+
+
+def test_a_watched_event_is_ranked_by_its_shakemap_and_keeps_the_prior_map(configured, world, page):
+    from flows.watch import Watch, look_once
+    from tasks.events.priors import find_priors
+    from tasks.events.registry import find_registered
+    from tasks.events.rules import read_rules
+    from tests.flows.feeds import at, serving
+
+    with serving() as feed:
+        url = feed.put("/detail.geojson", page(feed))
+        looked = look_once(Watch(world, "usgs", url, read_rules()), at(624672360000))
+    (decision,) = looked.decisions
+    assert decision.decision == "registered"
+    assert decision.priority == pytest.approx(36.92, rel=1e-3)
+    with world.engine.connect() as connection:
+        known = find_registered(connection, "nc216859")
+        (prior,) = find_priors(connection, "nc216859")
+    assert known.priority == decision.priority
+    assert known.aoi.how.startswith("ShakeMap us:19891018000415")
+    assert prior.source_version == "us:19891018000415:624672300000"
+    assert prior.impact.path.exists()
+
+
+def test_broken_layers_never_stop_an_event(configured, world, page):
+    from flows.watch import Watch, look_once
+    from tasks.events.rules import read_rules
+    from tests.flows.feeds import at, serving
+
+    configured.write_text('[nowicki_jessee]\nslope = "missing.tif"')
+    with serving() as feed:
+        url = feed.put("/detail.geojson", page(feed))
+        looked = look_once(Watch(world, "usgs", url, read_rules()), at(624672360000))
+    (decision,) = looked.decisions
+    assert decision.decision == "registered"
+    assert decision.priority is None
+    assert "what to expect is not known" in decision.reason
