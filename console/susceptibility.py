@@ -8,144 +8,181 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.output import AsJson, print_json, progress_bars, screen, table
+from console.susceptibility_points import score_points
 
 if TYPE_CHECKING:
-    from tasks.susceptibility.model import Model
-    from tasks.susceptibility.points import Points
-    from tasks.susceptibility.validation import Score, Validation
+    from flows.assess_susceptibility import Assessed
+    from flows.options import SusceptibilityOptions
+    from tasks.susceptibility.store import StoredSusceptibility
+    from tasks.types import Interval
+
+_EVENT, _POINTS = "Of an event", "Of points"
 
 
 def susceptibility(
     event_id: Annotated[
         str | None, typer.Argument(help="The event whose inventory to learn from.")
     ] = None,
+    dem: Annotated[
+        str | None,
+        typer.Option(
+            help="Elevation: a raster, a folder of them, or a STAC API.", rich_help_panel=_EVENT
+        ),
+    ] = None,
+    inventory: Annotated[
+        int | None,
+        typer.Option(help="Its version. Default: the published one.", rich_help_panel=_EVENT),
+    ] = None,
+    sampling: Annotated[
+        str, typer.Option(help="Scheme: scarp, dai2023, huang2024.", rich_help_panel=_EVENT)
+    ] = "scarp",
+    presence: Annotated[
+        str | None,
+        typer.Option(
+            help="Cells of a landslide: all, highest, centroid, or how many.",
+            rich_help_panel=_EVENT,
+        ),
+    ] = None,
+    ratio: Annotated[
+        float | None, typer.Option(help="Absences for each presence.", rich_help_panel=_EVENT)
+    ] = None,
+    buffer_m: Annotated[
+        float | None,
+        typer.Option(help="Absences keep this far from landslides.", rich_help_panel=_EVENT),
+    ] = None,
+    least_slope_deg: Annotated[
+        float | None,
+        typer.Option(help="Absences lie on slopes as steep.", rich_help_panel=_EVENT),
+    ] = None,
+    strata: Annotated[
+        str | None,
+        typer.Option(help="Spread absences over slope, elevation or none.", rich_help_panel=_EVENT),
+    ] = None,
+    classes: Annotated[
+        str,
+        typer.Option(
+            help="Of the map: natural, quantiles, or breaks as 0.2,0.5.", rich_help_panel=_EVENT
+        ),
+    ] = "natural",
     points: Annotated[
         Path | None,
-        typer.Option(help="Instead of an event: a CSV of labelled points with coordinates."),
+        typer.Option(help="Labelled points (CSV) instead of an event.", rich_help_panel=_POINTS),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="Column of the points: true/false or 1/0.")
+        str | None,
+        typer.Option(help="Its column of true/false or 1/0.", rich_help_panel=_POINTS),
     ] = None,
     crs: Annotated[
-        str | None, typer.Option(help="CRS of the points, such as 32717. Default: the raster's.")
+        str | None,
+        typer.Option(help="Its CRS: 32717. Default: the raster's.", rich_help_panel=_POINTS),
     ] = None,
     raster: Annotated[
-        Path | None, typer.Option(help="Bands that are the points' factors. Default: the columns.")
-    ] = None,
-    factors: Annotated[
-        str | None, typer.Option(help="Factors of the points to use: slope,elev. Default: all.")
+        Path | None,
+        typer.Option(
+            help="Bands that are the factors. Default: the CSV's other columns.",
+            rich_help_panel=_POINTS,
+        ),
     ] = None,
     categorical: Annotated[
-        str | None, typer.Option(help="Factors of the points whose numbers are classes.")
+        str | None,
+        typer.Option(help="Factors whose numbers are classes: a,b.", rich_help_panel=_POINTS),
     ] = None,
-    model: Annotated[str, typer.Option(help="rf, logistic, hgb, svm, mlp.")] = "rf",
-    folds: Annotated[int, typer.Option(min=2, help="Parts, each held out once.")] = 5,
-    repeats: Annotated[int, typer.Option(min=1, help="Times the parts are drawn anew.")] = 100,
+    folds: Annotated[
+        int, typer.Option(min=2, help="Parts, each held out once.", rich_help_panel=_POINTS)
+    ] = 5,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Times the parts are drawn anew.", rich_help_panel=_POINTS)
+    ] = 100,
+    factors: Annotated[
+        str | None,
+        typer.Option(
+            help="Of an event: a TOML file that names more. Of points: those to use, as a,b."
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(help="rf, logistic, hgb, svm, mlp, woe, fr, physical or ensemble."),
+    ] = "rf",
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal numbers.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Learn where slopes fail, and score that on ground held out in space and at random.
 
-    Example: scarp susceptibility --points points.csv --label landslide --model logistic --json
+    Example: scarp susceptibility emilia-romagna-2023 --dem dem.tif
+
+    Of points: scarp susceptibility --points points.csv --label landslide --model logistic
     """
-    from flows.progress import report
-    from tasks.errors import PointsError
-    from tasks.susceptibility.learners import find_learner, fit_model
-    from tasks.susceptibility.points import read_points
-    from tasks.susceptibility.validation import cross_validate
+    from tasks.errors import BadInputError
 
-    if points is None or label is None:
-        raise PointsError("give the points and their label: --points FILE.csv --label COLUMN")
-    find_learner(model)
-    read = read_points(
-        points,
-        label,
-        crs=crs,
-        raster=raster,
-        factors=_listed(factors),
-        categorical=_listed(categorical),
-    )
-    with progress_bars():
-        validation = cross_validate(
-            read.samples,
-            model,
-            seed,
-            folds=folds,
-            repeats=repeats,
-            explain=False,
-            progress=report,
+    if (event_id is None) == (points is None):
+        raise BadInputError("give either an event or labelled points: EVENT, or --points FILE.csv")
+    if points is not None:
+        score_points(
+            points, label, crs, raster, factors, categorical, model, folds, repeats, seed, as_json
         )
-    fitted = fit_model(model, read.samples, seed)
-    if as_json:
-        settings = {"folds": folds, "repeats": repeats, "seed": seed}
-        print_json(_record(read, model, settings, validation, fitted))
-    else:
-        _show(read, model, validation)
-
-
-def _listed(names: str | None) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()] if names else []
-
-
-def _record(
-    points: Points,
-    model: str,
-    settings: dict[str, int],
-    validation: Validation,
-    fitted: Model,
-) -> dict[str, Any]:
-    samples = points.samples
-    return {
-        "model": model,
-        "settings": settings,
-        "n": len(samples.y),
-        "landslides": int(samples.y.sum()),
-        "factors": samples.names,
-        "categorical": sorted(samples.categorical),
-        "crs": points.crs,
-        "auc": {
-            "spatial": _score(validation.spatial),
-            "random": _score(validation.random),
-            "gap": validation.gap,
-        },
-        "left_out": points.left_out,
-        "ignored": points.ignored,
-        "doubts": [*points.doubts, *validation.doubts],
-        "learned": fitted.explain(),
-    }
-
-
-def _score(score: Score) -> dict[str, Any]:
-    return {
-        "mean": score.auc.value,
-        "sd": score.sd,
-        "interval": [score.auc.low, score.auc.high],
-        "folds": score.fold_aucs,
-        "left_out": score.left_out,
-        "held_out": score.folds,
-        "average_precision": score.average_precision,
-        "brier": score.brier,
-    }
-
-
-def _show(points: Points, model: str, validation: Validation) -> None:
-    samples = points.samples
-    rows = [
-        {
-            "held out": score.folds,
-            "AUC": f"{score.auc.value:.3f}",
-            "95 % interval": f"{score.auc.low:.3f} to {score.auc.high:.3f}",
-            "sd of folds": f"{score.sd:.3f}",
-            "Brier": f"{score.brier:.3f}",
-        }
-        for score in (validation.spatial, validation.random)
-    ]
-    title = f"{model}: {samples.y.sum()} landslides, {(~samples.y).sum()} stable points"
-    screen.print(table(title, rows))
-    screen.print(
-        f"random minus spatial AUC: {validation.gap:+.3f}\nfactors: {', '.join(samples.names)}",
-        highlight=False,
-        markup=False,
+        return
+    options = _options(
+        dem=dem,
+        factors=factors,
+        model=model,
+        sampling=sampling,
+        presence=presence,
+        ratio=ratio,
+        buffer_m=buffer_m,
+        least_slope_deg=least_slope_deg,
+        strata=strata,
+        classes=classes,
+        seed=seed,
     )
-    for doubt in (*points.doubts, *validation.doubts):
+    _show(_assess(str(event_id), options, inventory), as_json)
+
+
+def _options(**chosen: Any) -> SusceptibilityOptions:
+    from pydantic import ValidationError
+
+    from flows.options import SusceptibilityOptions
+    from tasks.errors import BadInputError
+
+    try:
+        return SusceptibilityOptions(**chosen)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise BadInputError(f"--{option} {first['input']!r}: {first['msg']}") from error
+
+
+def _assess(event_id: str, options: SusceptibilityOptions, version: int | None) -> Assessed:
+    from flows.assess_susceptibility import assess_susceptibility
+    from flows.world import open_world, require_room
+
+    require_room(open_world().home)
+    with progress_bars():
+        return assess_susceptibility(event_id, options, version)
+
+
+def _show(assessed: Assessed, as_json: bool) -> None:
+    made = assessed.susceptibility
+    if as_json:
+        print_json({"susceptibility": made, "skipped": assessed.skipped or None})
+    elif made is None:
+        screen.print(f"no susceptibility map: {assessed.skipped}", highlight=False, markup=False)
+    else:
+        _show_map(made)
+
+
+def _show_map(made: StoredSusceptibility) -> None:
+    rows = {
+        "model": made.model,
+        "AUC held out in space": _with_ends(made.auc_spatial),
+        "AUC held out at random": _with_ends(made.auc_random),
+        "random minus spatial": f"{made.gap:+.3f}",
+        "most telling factors": ", ".join(list(made.importance)[:3]),
+        "map": made.path,
+    }
+    screen.print(table(made.event_id, [{"": name, "result": said} for name, said in rows.items()]))
+    for doubt in made.doubts:
         screen.print(f"note: {doubt.text}", highlight=False, markup=False)
+
+
+def _with_ends(auc: Interval) -> str:
+    return f"{auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})"
