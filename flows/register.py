@@ -14,6 +14,7 @@ from urllib.parse import quote
 import httpx
 from sqlalchemy import Connection
 
+from flows.prior import expect_landslides
 from flows.watch import Watch, deal_with
 from flows.world import World, open_world
 from infra.settings import Settings
@@ -21,7 +22,8 @@ from tasks.errors import AreaError, EventError, FeedError, TransientError
 from tasks.events import comcat
 from tasks.events.aoi import read_aoi
 from tasks.events.ground import provisional_aoi
-from tasks.events.registry import find_registered, register
+from tasks.events.priors import store_prior
+from tasks.events.registry import find_registered, register, set_priority
 from tasks.events.reports import EventReport, WatchState
 from tasks.events.rules import read_rules
 from tasks.types import AreaOfInterest, Event
@@ -48,11 +50,18 @@ def register_event(event: Event, aoi_file: Path | None = None, dry: bool = False
 
     Raises:
         AreaError: the file holds no usable area, or a rainfall event comes without one.
+        RulesError: the file that SCARP_RULES or SCARP_IMPACT names cannot be used.
     """
-    aoi = _area_of(event, aoi_file)
-    with _transaction(open_world(), dry) as connection:
+    aoi, world = _area_of(event, aoi_file), open_world()
+    weight = read_rules(Settings().rules).limits(event).priority_weight
+    expected = expect_landslides(world, event, aoi, None, event.source_version or "operator")
+    with _transaction(world, dry) as connection:
         why = "an operator registered it"
         change = register(connection, event, aoi, reason=why, forced=True)
+        if expected and change == "registered":
+            store_prior(connection, event.id, expected)
+            urgency = weight * expected.impact.expected_km2
+            set_priority(connection, event.id, urgency, expected.impact.how)
         return Registration(event, aoi, change)
 
 

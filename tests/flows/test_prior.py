@@ -170,3 +170,18 @@ def test_broken_layers_never_stop_an_event(configured, world, page):
     assert decision.decision == "registered"
     assert decision.priority is None
     assert "what to expect is not known" in decision.reason
+
+
+def test_an_event_registered_by_hand_is_ranked_by_its_magnitude(world, quake):
+    from flows.register import register_event
+    from tasks.events.impact import malamud_area_km2
+    from tasks.events.priors import find_priors
+    from tasks.events.registry import find_registered
+
+    register_event(quake)
+    register_event(quake)
+    with world.engine.connect() as connection:
+        known = find_registered(connection, quake.id)
+        (prior,) = find_priors(connection, quake.id)
+    assert known.priority == prior.impact.expected_km2
+    assert 0 < known.priority < malamud_area_km2(6.9)
