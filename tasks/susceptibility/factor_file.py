@@ -1,6 +1,7 @@
 """The operator's list of factors: one TOML file that names the terrain factors and further layers.
 
     terrain = ["elevation", "slope", "relief"]     # or "all"; by default the first ten
+    slope_units = true                             # by default none are written
 
     [[layer]]
     name = "lithology"
@@ -147,6 +148,7 @@ class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     terrain: tuple[str, ...] | Literal["all"] | None = None
+    slope_units: bool = False
     layer: tuple[Entry, ...] = ()
 
     @field_validator("layer")
@@ -161,10 +163,11 @@ class _Table(BaseModel):
 
 @dataclass(frozen=True)
 class FactorTable:
-    """Which factors to derive: `terrain` by name, and further `layers`."""
+    """Which factors to derive: `terrain` by name, and further `layers`; and slope units."""
 
     terrain: tuple[str, ...]
     layers: tuple[Entry, ...] = ()
+    slope_units: bool = False
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -175,7 +178,7 @@ class FactorTable:
     @property
     def digest(self) -> str:
         """SHA-256 over every entry and the bytes of every file."""
-        entries: list[Any] = [self.terrain]
+        entries: list[Any] = [self.terrain, self.slope_units]
         for layer in self.layers:
             files = [file_sha256(file) for file in layer.files]
             entries.append([layer.model_dump_json(exclude={"path"}), files])
@@ -212,7 +215,8 @@ def read_factor_file(path: Path, measures: Sequence[str], usual: Sequence[str]) 
             )
         if name in names:
             raise FactorError(f"factor file {path}: layer {name} is called like a terrain factor")
-    return FactorTable(tuple(terrain), tuple(_placed(layer, path) for layer in table.layer))
+    layers = tuple(_placed(layer, path) for layer in table.layer)
+    return FactorTable(tuple(terrain), layers, table.slope_units)
 
 
 def _placed(layer: Entry, table: Path) -> Entry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -19,12 +19,12 @@ from shapely.geometry.base import BaseGeometry
 
 from tasks.errors import FactorError, RasterError
 from tasks.publish.products import room_for, scratch_beside
-from tasks.susceptibility import terrain
 from tasks.susceptibility.dem import Dem, DemSource, find_dem, open_dem
 from tasks.susceptibility.factor_file import FactorTable, read_factor_file
 from tasks.susceptibility.layers import Layer, open_layers
+from tasks.susceptibility.measures import MEASURES
 from tasks.susceptibility.planes import Plane, side_by_side, tiles
-from tasks.susceptibility.site import Grid, Ground, Site
+from tasks.susceptibility.site import Ground, Site
 from tasks.susceptibility.stack import (
     BLOCK_PX,
     GDAL_CACHE_BYTES,
@@ -35,7 +35,6 @@ from tasks.susceptibility.stack import (
 from tasks.susceptibility.voids import mend
 from tasks.types import Doubt
 
-NEIGHBOURHOOD_M = 300.0
 MARGIN_M = 600.0
 MAX_CELLS = 400_000_000
 LEAST_COVERAGE = 0.01
@@ -43,50 +42,6 @@ LEAST_KNOWN = 0.5
 _FULL = 0.995
 
 
-@dataclass(frozen=True)
-class Measure:
-    """A factor made from the terrain alone; `needs` names what of a `Site` it reads."""
-
-    unit: str
-    of: Callable[[Ground], Grid]
-    needs: tuple[str, ...] = ()
-
-
-def _relief(side_m: float) -> Measure:
-    return Measure("m", lambda g: g.inner(terrain.local_relief(g.elevation, g.square(side_m))))
-
-
-def _position(side_m: float) -> Measure:
-    return Measure(
-        "m", lambda g: g.inner(terrain.topographic_position(g.elevation, g.square(side_m)))
-    )
-
-
-def _of_water(unit: str, measure: Callable[[Grid, Grid, float], Grid]) -> Measure:
-    return Measure(unit, lambda g: measure(g.accumulation_m2, g.slope_deg, g.cell_m), ("drainage",))
-
-
-MEASURES = {
-    "elevation": Measure("m", lambda g: g.inner(g.elevation)),
-    "slope": Measure("degrees", lambda g: g.slope_deg),
-    "northness": Measure("1", lambda g: g.derived(terrain.northness)),
-    "eastness": Measure("1", lambda g: g.derived(terrain.eastness)),
-    "plan_curvature": Measure("1/m", lambda g: g.derived(terrain.plan_curvature)),
-    "profile_curvature": Measure("1/m", lambda g: g.derived(terrain.profile_curvature)),
-    "relief": _relief(NEIGHBOURHOOD_M),
-    "topographic_position": _position(NEIGHBOURHOOD_M),
-    "flow_accumulation": Measure("log10 m2", lambda g: np.log10(g.accumulation_m2), ("drainage",)),
-    "wetness": _of_water("ln m", terrain.wetness_index),
-    "total_curvature": Measure("1/m2", lambda g: g.derived(terrain.total_curvature)),
-    "roughness": Measure("1", lambda g: g.derived(terrain.ruggedness)),
-    "relief_100": _relief(100.0),
-    "relief_1000": _relief(1000.0),
-    "topographic_position_100": _position(100.0),
-    "topographic_position_1000": _position(1000.0),
-    "stream_power": _of_water("ln m", terrain.stream_power_index),
-    "channel_distance": Measure("m", lambda g: g.pulled(g.site.distance), ("distance",)),
-    "channel_height": Measure("m", lambda g: g.height_above_channel, ("foot",)),
-}
 TERRAIN = FactorTable(tuple(MEASURES)[:10])
 
 
@@ -114,7 +69,8 @@ def derive_factors(
             ground it is warped to UTM. Small holes are bridged, large areas of exactly 0 m unknown.
         aoi: area in EPSG:4326.
         path: GeoTIFF to make or replace.
-        table: which factors, of `MEASURES` and of further layers.
+        table: which factors, of `MEASURES` and of further layers; and whether to write slope units
+            to `units_path(path)`.
         resolution_m: side of a cell; by default the DEM's own, doubled as often as needed to hold
             at most `MAX_CELLS` cells.
 
@@ -143,14 +99,18 @@ def derive_factors(
             )
         recipe = [_of_terrain(name, source) for name in table.terrain]
         recipe += open_layers(table.layers, grid)
-        for need in {need for name in table.terrain for need in MEASURES[name].needs}:
+        for need in sorted({need for name in table.terrain for need in MEASURES[name].needs}):
             getattr(site, need)  # made once, and not by whichever thread asks first
         partial = folder / path.name
         with room_for(partial):
             ranges = _write(partial, site, recipe)
+            if table.slope_units:
+                _write_units(units_path(partial), site)
         factors, more = _usable([layer.factor for layer in recipe], ranges)
         stack = FactorStack(partial, grid, factors, coverage, (*doubts, *more), table.absent)
         describe_stack(stack)
+        if table.slope_units:
+            units_path(partial).replace(units_path(path))
         partial.replace(path)
     return replace(stack, path=path)
 
@@ -278,8 +238,37 @@ def _usable(
     return tuple(kept), tuple(doubts)
 
 
+def units_path(path: Path) -> Path:
+    """Where the slope units of the stack at `path` lie: `slope_units.tif` beside it.
+
+    An int32 GeoTIFF on the stack's grid: 1, 2, … for each half-basin, 0 where the terrain is
+    unknown. Folds that keep a unit whole cut no slope.
+    """
+    return path.with_name("slope_units.tif")
+
+
+def _write_units(path: Path, site: Site) -> None:
+    """Number the slope units of the area from 1 on, and write them."""
+    units = site.channels.units()
+
+    def coded(number: int) -> NDArray[np.int64]:
+        code = site.crop(units(number), number)
+        return np.where(site.inside(site.tiles[number]), code, -1)
+
+    numbers = range(len(site.tiles))
+    every = [np.unique(code) for code in side_by_side(coded, numbers)]
+    known = np.unique(np.concatenate(every))
+    known = known[known >= 0]
+    with _created(path, site.grid, ["slope unit"], "int32", 0) as dataset:
+        for tile, code in zip(site.tiles, side_by_side(coded, numbers), strict=True):
+            unit = np.where(code >= 0, np.searchsorted(known, code) + 1, 0)
+            dataset.write(unit.astype(np.int32), 1, window=tile)
+
+
 @contextmanager
-def _created(path: Path, grid: GeoBox, names: Sequence[str]) -> Iterator[DatasetWriter]:
+def _created(
+    path: Path, grid: GeoBox, names: Sequence[str], dtype: str = "float32", nodata: float = np.nan
+) -> Iterator[DatasetWriter]:
     with (
         rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_BYTES),
         rasterio.open(
@@ -289,8 +278,8 @@ def _created(path: Path, grid: GeoBox, names: Sequence[str]) -> Iterator[Dataset
             width=grid.width,
             height=grid.height,
             count=len(names),
-            dtype="float32",
-            nodata=np.nan,
+            dtype=dtype,
+            nodata=nodata,
             crs=str(grid.crs),
             transform=grid.transform,
             tiled=True,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,7 +150,7 @@ class Site:
             tile.col_off + self.margin, tile.row_off + self.margin, tile.width, tile.height
         )
 
-    def crop(self, values: Grid, number: int) -> Grid:
+    def crop(self, values: NDArray[Any], number: int) -> NDArray[Any]:
         """The part of a drainage window that belongs to the tile."""
         tile, window = self.wide(self.tiles[number]), self.drainage.windows[number]
         top, left = tile.row_off - window.row_off, tile.col_off - window.col_off

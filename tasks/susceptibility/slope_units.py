@@ -1,7 +1,13 @@
-"""Channels, what lies above them, and the slope units between them."""
+"""Channels, what lies above them, and the slope units between them.
+
+A slope unit is a half-basin: the ground that drains from one side to one stretch of channel between
+junctions (Carrara et al. 1991, Earth Surface Processes and Landforms 16). Ridges and channels bound
+it, so that a fold of a spatial cross-validation that keeps it whole cuts no slope.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +68,20 @@ class Channels:
             return np.where(self._links(number)[0], own, np.nan)
 
         return pull_upstream(self.drainage, seeds)
+
+    def units(self) -> Callable[[int], NDArray[np.int64]]:
+        """A function of a tile's number that gives the code of each cell's slope unit.
+
+        Codes, (rows, cols), are twice the flat index of the end of the unit's channel, plus the
+        side; -1 is unknown.
+        """
+        link, side = self.link(), self.side()
+
+        def of_tile(number: int) -> NDArray[np.int64]:
+            code = 2 * link.of_tile(number) + side.of_tile(number)
+            return np.nan_to_num(code, nan=-1).astype(np.int64)
+
+        return of_tile
 
     def side(self) -> Pulled:
         """The side from which each cell reaches its channel, facing downstream: 0 left, 1 right."""

@@ -10,7 +10,7 @@ from rasterio.warp import Resampling, reproject
 from shapely.geometry import LineString, Point, box
 
 from tasks.errors import FactorError
-from tasks.susceptibility.factors import derive_factors, read_factors
+from tasks.susceptibility.factors import derive_factors, read_factors, units_path
 from tasks.susceptibility.stack import FactorStack, open_stack
 
 KAGHAN = Path(__file__).parents[3] / "shared" / "data" / "kaghan_lsat"
@@ -333,6 +333,19 @@ def test_every_terrain_factor_can_be_asked_for(derived):
     wide, narrow = stack.read("relief_1000"), stack.read("relief_100")
     assert (wide >= narrow)[stack.known()].all()
     assert 0 < np.nanmax(stack.read("roughness")) < 1
+
+
+def test_slope_units_are_numbered_from_one_and_lie_beside_the_factors(derived):
+    stack = derived("", terrain='terrain = ["slope"]\nslope_units = true')
+    with rasterio.open(units_path(stack.path)) as dataset:
+        assert dataset.transform == stack.geobox.transform
+        units = dataset.read(1)
+    assert units.dtype == np.int32
+    np.testing.assert_array_equal(units > 0, np.isfinite(stack.read("slope")))
+    numbers, cells = np.unique(units[units > 0], return_counts=True)
+    np.testing.assert_array_equal(numbers, np.arange(1, len(numbers) + 1))
+    km2 = cells * stack.geobox.resolution.x**2 / 1e6
+    assert 0.02 < np.median(km2) < 1
 
 
 def test_the_tables_digest_changes_with_the_files_bytes(kaghan, tmp_path):
