@@ -18,7 +18,10 @@ def compare(
     event_id: Annotated[str, typer.Argument(help="A registered event.")],
     manual: Annotated[int, typer.Argument(help="Inventory version that is taken as true.")],
     automatic: Annotated[int, typer.Argument(help="Inventory version that is judged.")],
-    dem: Annotated[Path, typer.Option(help="Elevation in metres.")],
+    dem: Annotated[str, typer.Option(help="Elevation: a raster, a folder of them, or STAC.")],
+    factors: Annotated[
+        Path | None, typer.Option(help="TOML file of factors: docs/susceptibility.md.")
+    ] = None,
     model: Annotated[str, typer.Option(help="Name of the model.")] = "rf",
     sampling: Annotated[str, typer.Option(help="Named sampling scheme.")] = "scarp",
     seed: Annotated[int, typer.Option(min=0, help="Of samples, folds and model.")] = 0,
@@ -34,7 +37,7 @@ def compare(
     from flows.compare_susceptibility import compare_susceptibility
     from flows.options import SusceptibilityOptions
 
-    asked = {"dem": dem, "model": model, "sampling": sampling, "seed": seed}
+    asked = {"dem": dem, "factors": factors, "model": model, "sampling": sampling, "seed": seed}
     options = SusceptibilityOptions.model_validate(asked)
     with progress_bars():
         found = compare_susceptibility(event_id, manual, automatic, options, out)

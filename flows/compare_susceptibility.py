@@ -24,9 +24,10 @@ from tasks.inventory.quality import AreaMatch, match_areas
 from tasks.publish.comparison import comparison_figure
 from tasks.susceptibility.compare import SIDES, CrossAuc, Side, cross_auc, same_landslides
 from tasks.susceptibility.difference import difference_map
-from tasks.susceptibility.factors import check_dem
+from tasks.susceptibility.factor_file import FactorTable
+from tasks.susceptibility.factors import check_dem, derive_factors
 from tasks.susceptibility.learners import find_learner, fit_model
-from tasks.susceptibility.misfits import Contrast, Kind, contrasts, ground_of, misfits
+from tasks.susceptibility.misfits import GROUND, Contrast, Kind, contrasts, ground_of, misfits
 from tasks.susceptibility.sampling import FEW_LANDSLIDES, Samples
 from tasks.susceptibility.stack import FactorStack
 from tasks.susceptibility.study import sample
@@ -128,7 +129,10 @@ def compare_susceptibility(
         "manual": misfits(outlines["manual"], outlines["automatic"]),
         "automatic": misfits(outlines["automatic"], outlines["manual"]),
     }
-    ground = {side: ground_of(outlines[side], stack) for side in SIDES}
+    terrain = derive_factors(
+        elevation_of(options), pair.aoi.geometry, work / "ground.tif", table=FactorTable(GROUND)
+    )
+    ground = {side: ground_of(outlines[side], terrain) for side in SIDES}
     figure = comparison_figure(folder / "comparison.png", difference, aucs, outlines, alone, ground)
     steps(done=4)
     return SusceptibilityComparison(

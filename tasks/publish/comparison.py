@@ -22,7 +22,7 @@ from tasks.susceptibility.compare import SIDES, CrossAuc, Side
 UNITS = {
     "slope": "slope (°)",
     "relief": "relief (m)",
-    "distance_to_channel": "distance to channel (m)",
+    "channel_distance": "way to channel (m)",
     "elevation": "elevation (m)",
 }
 ALONE: dict[Side, str] = {"manual": ORANGE, "automatic": BLUE}

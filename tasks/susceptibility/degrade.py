@@ -16,7 +16,6 @@ import geopandas as gpd
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from scipy import ndimage
 from shapely import affinity
 from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
@@ -24,7 +23,6 @@ from shapely.geometry.base import BaseGeometry
 from tasks.errors import SamplingError
 from tasks.susceptibility.stack import FactorStack
 
-CHANNEL_LOG10_M2 = 6.0
 _TRIES = 200
 
 
@@ -36,7 +34,7 @@ class Degradation:
         false_share: false outlines for each landslide. In Table 6 of the LDM-Net paper automatic
             inventories have 16 and 17 % more presence points and 14 and 15 % more area.
         channel_share: part of the false outlines that lie in channels, the others in low relief.
-        channel_m: a channel is ground this near to a cell through which 1 km² drains.
+        channel_m: channels are ground from which water has no longer a way to one.
         level_deg: low relief is ground of a lower slope.
         missed_below_m2: smaller landslides are missed; Scarp's own minimum mapping unit.
         merged_within_m: neighbours with a narrower gap become one outline: a Sentinel-2 pixel.
@@ -69,7 +67,7 @@ def degrade(
     Args:
         landslides: polygons, EPSG:4326.
         observed: area that was seen, EPSG:4326.
-        stack: factors, with slope (degrees) and flow_accumulation (log10 m²).
+        stack: factors, with slope (degrees) and channel_distance (m).
         how: what to do to them.
         seed: equal seeds degrade equally.
 
@@ -86,7 +84,8 @@ def degrade(
     ground = gpd.GeoSeries([observed], crs=4326).to_crs(crs).iloc[0]
     count = round(how.false_share * len(true))
     in_channels = round(how.channel_share * count)
-    channel, level = _channels(stack, how.channel_m), stack.read("slope") < how.level_deg
+    channel = stack.read("channel_distance") <= how.channel_m
+    level = stack.read("slope") < how.level_deg
     random = np.random.default_rng(seed)
     false: list[BaseGeometry] = []
     for places, wanted in ((channel, in_channels), (level, count)):
@@ -101,12 +100,6 @@ def _merged(outlines: NDArray[np.object_], within_m: float) -> NDArray[np.object
     """Outlines with the gaps that are narrower than `within_m` closed, in metres."""
     wide = shapely.union_all(shapely.buffer(outlines, within_m / 2))
     return np.asarray(shapely.get_parts(shapely.buffer(wide, -within_m / 2)))
-
-
-def _channels(stack: FactorStack, within_m: float) -> NDArray[np.bool_]:
-    dry = ~(stack.read("flow_accumulation") >= CHANNEL_LOG10_M2)
-    cells = within_m / stack.geobox.resolution.x
-    return np.asarray(ndimage.distance_transform_edt(dry) <= cells) & ~dry.all()
 
 
 def _misplaced(

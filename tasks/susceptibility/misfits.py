@@ -22,7 +22,7 @@ from tasks.mapping.evaluate import FOUND_OVERLAP
 from tasks.mapping.zonal import open_north_up, windows_under, zones_on
 from tasks.susceptibility.stack import FactorStack
 
-GROUND = ("slope", "relief", "distance_to_channel", "elevation")
+GROUND = ("slope", "relief", "channel_distance", "elevation")
 LEAST = 5
 
 Kind = Literal["commission", "omission"]

@@ -9,7 +9,9 @@ import pytest
 from scipy.special import expit
 from shapely.geometry import MultiPolygon, box
 
+from tasks.susceptibility.factor_file import FactorTable
 from tasks.susceptibility.factors import derive_factors
+from tasks.susceptibility.misfits import GROUND
 from tasks.susceptibility.sampling import ABSENCE, Samples, draw_samples
 from tasks.susceptibility.stack import FactorStack
 
@@ -46,6 +48,13 @@ def kaghan(tmp_path_factory: pytest.TempPathFactory) -> Place:
     dem = KAGHAN / "AW3D30.tif"
     stack = derive_factors(dem, aoi, tmp_path_factory.mktemp("kaghan") / "factors.tif")
     return Place(dem, aoi, landslides, stack)
+
+
+@pytest.fixture(scope="session")
+def ground(kaghan: Place, tmp_path_factory: pytest.TempPathFactory) -> FactorStack:
+    """What errors of an inventory are looked up in, over the same ground."""
+    path = tmp_path_factory.mktemp("ground") / "ground.tif"
+    return derive_factors(kaghan.dem, kaghan.aoi, path, table=FactorTable(GROUND))
 
 
 @pytest.fixture(scope="session")

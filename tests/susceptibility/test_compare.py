@@ -66,9 +66,11 @@ def test_what_was_learned_of_a_landslide_is_not_asked_of_its_likeness():
         assert auc.value < 0.62
 
 
-def test_false_outlines_in_low_ground_make_a_model_rank_true_landslides_worse(kaghan, samples):
+def test_false_outlines_in_low_ground_make_a_model_rank_true_landslides_worse(
+    kaghan, ground, samples
+):
     how = Degradation(false_share=0.4, channel_share=0)
-    worse = degrade(kaghan.landslides, kaghan.aoi, kaghan.stack, how)
+    worse = degrade(kaghan.landslides, kaghan.aoi, ground, how)
     drawn = {"manual": samples, "automatic": draw_samples(worse, kaghan.aoi, kaghan.stack)}
     told = cross_auc(drawn, same_landslides(kaghan.landslides, worse), model="logistic")
     assert told.change_on_manual.high < 0
