@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from flows.assess_susceptibility import Assessed
 from flows.map_landslides import Mapped
 from flows.progress import report
+from flows.susceptibility_products import write_susceptibility
 from flows.world import open_world
 from tasks.inventory.export import About, export_inventory
 from tasks.inventory.runs import get_run
@@ -21,10 +22,8 @@ from tasks.inventory.sizes import describe_sizes
 from tasks.inventory.store import read_reviewed, read_screened
 from tasks.publish import figures
 from tasks.publish.products import storage_error
-from tasks.publish.report import Making, Report, SusceptibilityResult, write_report
+from tasks.publish.report import Making, Report, write_report
 from tasks.publish.stac_item import ASSETS, write_stac_item
-from tasks.susceptibility.predict import classes_path
-from tasks.susceptibility.store import StoredSusceptibility
 from tasks.types import Provenance
 
 PRODUCTS = (*ASSETS, "item.json")
@@ -86,7 +85,19 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
             about=about,
         )
     report("writing products", 1, 3)
-    _draw(mapped, stored, landslides, folder)
+    _draw(mapped, landslides, folder)
+    susceptibility = (
+        write_susceptibility(
+            stored,
+            landslides,
+            mapped.aoi.geometry,
+            inventory.observed,
+            folder,
+            " · ".join(_credits(mapped)),
+        )
+        if stored
+        else None
+    )
     report("writing products", 2, 3)
     card, event = mapped.card, mapped.event
     write_report(
@@ -102,7 +113,7 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
             threshold=inventory.threshold,
             minimum_mapping_unit_m2=inventory.minimum_mapping_unit_m2,
             screens=inventory.screens,
-            susceptibility=_result(stored, folder) if stored else None,
+            susceptibility=susceptibility,
             susceptibility_skipped=assessed.skipped,
             doubts=[*inventory.doubts, *(stored.doubts if stored else ())],
             making=making,
@@ -125,7 +136,6 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
 
 def _draw(
     mapped: Mapped,
-    stored: StoredSusceptibility | None,
     landslides: gpd.GeoDataFrame,
     folder: Path,
 ) -> None:
@@ -142,38 +152,6 @@ def _draw(
             minimum_m2,
             describe_sizes(areas, minimum_m2),
         )
-    if stored:
-        classes = classes_path(stored.path)
-        shutil.copyfile(stored.path, folder / "susceptibility.tif")
-        shutil.copyfile(classes, folder / "susceptibility_classes.tif")
-        figures.susceptibility_figure(
-            folder / "susceptibility.png", classes, landslides, aoi, inventory.observed, credit
-        )
-        figures.roc_figure(
-            folder / "roc.png",
-            stored.roc["spatial"],
-            stored.roc["random"],
-            stored.auc_spatial,
-            stored.auc_random,
-        )
-        figures.importance_figure(folder / "importance.png", stored.importance)
-
-
-def _result(stored: StoredSusceptibility, folder: Path) -> SusceptibilityResult:
-    drawn = stored.sampling
-    return SusceptibilityResult(
-        model=stored.model,
-        auc_spatial=stored.auc_spatial,
-        auc_random=stored.auc_random,
-        importance=stored.importance,
-        sampling=(
-            f"{drawn['presences']} cells inside {drawn['landslides']} landslides against "
-            f"{drawn['absences']} observed, unfailed cells; {drawn['folds']}"
-        ),
-        figure=folder / "susceptibility.png",
-        roc=folder / "roc.png",
-        importance_figure=folder / "importance.png",
-    )
 
 
 def _making(connection: Connection, product: str, provenance: Provenance, run_id: UUID) -> Making:

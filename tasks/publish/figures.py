@@ -5,6 +5,7 @@ Matplotlib's object interface is used throughout, so that threads share no state
 
 from __future__ import annotations
 
+import json
 import math
 import textwrap
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ import numpy as np
 import rasterio
 from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap, ListedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Patch, PathPatch, Rectangle
@@ -32,6 +33,7 @@ from shapely.geometry.base import BaseGeometry
 from tasks.errors import RasterError
 from tasks.inventory.sizes import Sizes
 from tasks.publish.products import written_aside
+from tasks.susceptibility.classes import BOUNDS_TAG
 from tasks.types import Interval
 
 DPI = 150
@@ -42,9 +44,11 @@ MAP_PX = 1400
 INK, QUIET, GRID = "#1f2933", "#52606d", "#d9dee3"
 BLUE, ORANGE, YELLOW = "#0072b2", "#d55e00", "#ffe14d"
 CLASS_NAMES = ("very low", "low", "moderate", "high", "very high")
-CLASS_COLOURS = ("#fff7d6", "#fec44f", "#ec7014", "#a63603", "#4d1a00")
+CLASS_SHADES = LinearSegmentedColormap.from_list(
+    "susceptibility", ("#fff7d6", "#fec44f", "#ec7014", "#a63603", "#4d1a00")
+)
 _NODATA_COLOUR = "#eceff1"
-_STYLE: Any = {"color": INK, "fontsize": 9}
+LABEL_STYLE: Any = {"color": INK, "fontsize": 9}
 
 Extent = tuple[float, float, float, float]
 
@@ -87,7 +91,7 @@ def map_figure(
         Patch(facecolor="none", edgecolor=INK, label="area of interest"),
     ]
     _furnish(figure, axes, extent, keys, aoi, observed, credit)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def susceptibility_figure(
@@ -97,16 +101,18 @@ def susceptibility_figure(
     aoi: MultiPolygon,
     observed: MultiPolygon,
     credit: str = "",
+    applicability: Path | None = None,
 ) -> Path:
-    """Draw the five susceptibility classes with the landslides they were learned from.
+    """Draw the susceptibility classes with the landslides they were learned from.
 
     Args:
         path: PNG to make or replace.
-        classes: the class raster, uint8 1-5, 0 = nodata; projected.
+        classes: the class raster, uint8 from 1, 0 = nodata; projected.
         landslides: polygons in EPSG:4326.
         aoi: area of interest in EPSG:4326.
         observed: the part of it that was seen; the rest is hatched.
         credit: a line under the map.
+        applicability: raster whose second band is 0 where the map does not apply; that is dotted.
 
     Returns:
         `path`.
@@ -118,19 +124,28 @@ def susceptibility_figure(
     with _opened(classes) as source:
         levels = source.read(1, out_shape=_thumbnail(source), resampling=Resampling.mode)
         crs, extent = CRS.from_user_input(source.crs), _extent(source)
+        count = len(json.loads(source.tags()[BOUNDS_TAG]))
     figure, axes = _map_page(extent, crs)
-    colours = ListedColormap([_NODATA_COLOUR, *CLASS_COLOURS])
-    norm = BoundaryNorm(np.arange(-0.5, len(CLASS_COLOURS) + 1), colours.N)
+    shades = [str(to_hex(shade)) for shade in CLASS_SHADES(np.linspace(0, 1, count))]
+    colours = ListedColormap([_NODATA_COLOUR, *shades])
+    norm = BoundaryNorm(np.arange(-0.5, count + 1), colours.N)
     axes.imshow(levels, extent=extent, cmap=colours, norm=norm, interpolation="nearest")
+    strange = applicability is not None and _dot(axes, applicability, extent)
     _hatch(axes, aoi, observed, crs)
     _landslides(axes, landslides, crs, BLUE, "white")
     _outline(axes, aoi, crs, INK, 1.0)
-    named = list(zip(CLASS_COLOURS, CLASS_NAMES, strict=True))[::-1]
+    named = list(zip(shades, class_names(count), strict=True))[::-1]
     keys = [Patch(facecolor=colour, edgecolor=GRID, label=name) for colour, name in named]
     keys.append(Patch(facecolor="none", edgecolor=BLUE, label="landslide"))
     keys.append(Patch(facecolor=_NODATA_COLOUR, edgecolor=GRID, label="no terrain data"))
+    if strange:
+        keys.append(
+            Patch(
+                facecolor="white", edgecolor=QUIET, hatch="....", label="unlike the training ground"
+            )
+        )
     _furnish(figure, axes, extent, keys, aoi, observed, credit)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def roc_figure(
@@ -145,7 +160,7 @@ def roc_figure(
     Raises:
         StorageError: `path` cannot be written.
     """
-    figure, axes = _chart(5.2, 4.8)
+    figure, axes = chart(5.2, 4.8)
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, linestyle=":", label="chance, 0.50")
     for points, auc, name, colour, dashes in (
         (roc_random, auc_random, "random folds", ORANGE, "--"),
@@ -155,11 +170,11 @@ def roc_figure(
         x, y = np.asarray(points, dtype=float).T
         axes.plot(x, y, color=colour, linewidth=2, linestyle=dashes, label=label)
     axes.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
-    axes.set_xlabel("false positive rate (unfailed cells above the cut)", **_STYLE)
-    axes.set_ylabel("true positive rate (failed cells above the cut)", **_STYLE)
+    axes.set_xlabel("false positive rate (unfailed cells above the cut)", **LABEL_STYLE)
+    axes.set_ylabel("true positive rate (failed cells above the cut)", **LABEL_STYLE)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], loc="lower right", fontsize=8, frameon=False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def importance_figure(path: Path, importance: Mapping[str, Interval]) -> Path:
@@ -171,14 +186,14 @@ def importance_figure(path: Path, importance: Mapping[str, Interval]) -> Path:
     ranked = sorted(importance.items(), key=lambda item: item[1].value)
     names = [name.replace("_", " ") for name, _ in ranked]
     losses = np.array([(loss.low, loss.value, loss.high) for _, loss in ranked])
-    figure, axes = _chart(5.2, 0.9 + 0.3 * len(ranked))
+    figure, axes = chart(5.2, 0.9 + 0.3 * len(ranked))
     axes.barh(names, losses[:, 1], color=BLUE, height=0.6)
     axes.hlines(names, losses[:, 0], losses[:, 2], color=INK, linewidth=1.2)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.grid(visible=False, axis="y")
     axes.locator_params(axis="x", nbins=6)
-    axes.set_xlabel("AUC lost when the factor is shuffled (lines: 95 % interval)", **_STYLE)
-    return _save(figure, path)
+    axes.set_xlabel("AUC lost when the factor is shuffled (lines: 95 % interval)", **LABEL_STYLE)
+    return save_figure(figure, path)
 
 
 def size_figure(
@@ -200,7 +215,7 @@ def size_figure(
     """
     areas = np.asarray(areas_m2, dtype=float)
     centre, density, count = frequency_density(areas)
-    figure, axes = _chart(5.2, 3.9)
+    figure, axes = chart(5.2, 3.9)
     axes.set(xscale="log", yscale="log")
     axes.errorbar(
         centre,
@@ -218,10 +233,10 @@ def size_figure(
         axes.axvline(minimum_m2, color=ORANGE, linestyle="--", linewidth=1.2, label=label)
     if sizes:
         _draw_fits(axes, areas, sizes)
-    axes.set_xlabel("landslide area (m²)", **_STYLE)
-    axes.set_ylabel("landslides per m² of size (1/m²)", **_STYLE)
+    axes.set_xlabel("landslide area (m²)", **LABEL_STYLE)
+    axes.set_ylabel("landslides per m² of size (1/m²)", **LABEL_STYLE)
     axes.legend(loc="best", fontsize=8, frameon=False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def match_figure(
@@ -263,7 +278,7 @@ def match_figure(
             axes.add_artist(_patch(area, facecolor=colour, edgecolor=colour, linewidth=0.3))
         keys.append(Patch(facecolor=colour, label=label))
     _furnish(figure, axes, extent, keys, ground, ground, "")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _draw_fits(axes: Axes, areas: NDArray[np.float64], sizes: Sizes) -> None:
@@ -389,6 +404,30 @@ def _landslides(
     axes.add_artist(_patch(outlines, facecolor="none", edgecolor=colour, linewidth=width))
 
 
+def _dot(axes: Axes, applicability: Path, extent: Extent) -> bool:
+    """Dot ground outside the area of applicability; says whether there is any."""
+    with _opened(applicability) as source:
+        inside = source.read(2, out_shape=_thumbnail(source), resampling=Resampling.nearest)
+    outside = np.flipud(inside == 0)
+    if not outside.any() or min(outside.shape) < 2:
+        return False
+    left, right, bottom, top = extent
+    rows, cols = outside.shape
+    half_x, half_y = (right - left) / cols / 2, (top - bottom) / rows / 2
+    x = np.linspace(left + half_x, right - half_x, cols)
+    y = np.linspace(bottom + half_y, top - half_y, rows)
+    axes.contourf(x, y, outside * 1.0, levels=[0.5, 1.5], colors="none", hatches=["...."])
+    return True
+
+
+def class_names(count: int) -> tuple[str, ...]:
+    """What so many classes are called, the least susceptible first."""
+    if count == len(CLASS_NAMES):
+        return CLASS_NAMES
+    ends = {1: "1, least susceptible", count: f"{count}, most susceptible"}
+    return tuple(ends.get(number, str(number)) for number in range(1, count + 1))
+
+
 def _outline(axes: Axes, area: BaseGeometry, crs: CRS, colour: str, width: float) -> None:
     edge = _patch(_projected(area, crs), facecolor="none", edgecolor=colour, linewidth=width)
     axes.add_artist(edge)
@@ -468,19 +507,30 @@ def _drawable(text: str) -> str:
     return "credits: see report.html" if missing else textwrap.fill(text, CREDIT_LETTERS)
 
 
-def _chart(width: float, height: float) -> tuple[Figure, Axes]:
+def chart(width: float, height: float) -> tuple[Figure, Axes]:
+    """A page of that many inches with one empty plot."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
+    calm(axes)
+    return figure, axes
+
+
+def calm(axes: Axes) -> None:
+    """Quieten a plot: a light grid, no box, small grey numbers."""
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8, colors=QUIET)
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))
         spine.set_color(QUIET)
-    return figure, axes
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure as a PNG, whole or not at all.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
     with written_aside(path) as aside:
         # without the metadata the same picture is the same bytes under every version
         figure.savefig(aside, dpi=DPI, metadata={"Software": None})

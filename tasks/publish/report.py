@@ -13,8 +13,9 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tasks.errors import StorageError
-from tasks.publish.figures import SLIVERS
+from tasks.publish.figures import SLIVERS, class_names
 from tasks.publish.products import written_aside
+from tasks.susceptibility.classes import ClassRow
 from tasks.types import (
     AreaOfInterest,
     Doubt,
@@ -45,7 +46,10 @@ class Making:
 class SusceptibilityResult:
     """What the report says about a susceptibility map.
 
-    `importance` is the loss of AUC by factor; `sampling` is a sentence about cells and folds.
+    `importance` is the loss of AUC by factor; `sampling` is a sentence about cells and folds;
+    `learned_from` are the events it was carried over from, if any. `classes` are its class table,
+    `factors` name, unit and source of each, `compared` maps made before the inventory with their
+    AUC on it, and `collinearity` how far factors say the same.
     """
 
     model: str
@@ -53,9 +57,19 @@ class SusceptibilityResult:
     auc_random: Interval
     importance: Mapping[str, Interval]
     sampling: str
+    learned_from: Sequence[str] = ()
+    classes: Sequence[ClassRow] = ()
+    factors: Sequence[Mapping[str, Any]] = ()
+    absent_factors: Sequence[str] = ()
+    compared: Sequence[Mapping[str, Any]] = ()
+    applicable_share: float | None = None
+    collinearity: Mapping[str, Any] | None = None
     figure: Path | None = None
     roc: Path | None = None
     importance_figure: Path | None = None
+    skill_figure: Path | None = None
+    dependence_figure: Path | None = None
+    before_figure: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -166,6 +180,7 @@ def write_report(path: Path, report: Report) -> Path:
         median_area=float(np.median(areas)) if len(areas) else 0.0,
         useful_auc=USEFUL_AUC,
         wide_gap=WIDE_GAP,
+        class_names=class_names,
     )
     with written_aside(path) as aside:
         aside.write_text(page, encoding="utf-8")

@@ -21,13 +21,19 @@ ASSETS = {
     "inventory.qgz": ("application/x-qgis-project", "QGIS project of the inventory", "visual"),
     "inventory.parquet": (pystac.MediaType.PARQUET, "Landslide inventory, GeoParquet", "data"),
     "susceptibility.tif": (_COG, "Landslide susceptibility, 0-1", "data"),
-    "susceptibility_classes.tif": (_COG, "Landslide susceptibility, classes 1-5", "data"),
+    "susceptibility_classes.tif": (_COG, "Landslide susceptibility, classes, 1 the least", "data"),
+    "susceptibility_uncertainty.tif": (_COG, "Spread of the susceptibility models, 0-1", "data"),
+    "susceptibility_applicability.tif": (_COG, "Where susceptibility applies", "data"),
+    "susceptibility.json": (pystac.MediaType.JSON, "Every number about susceptibility", "metadata"),
     "report.html": (pystac.MediaType.HTML, "Report", "metadata"),
     "map.png": (_PNG, "Map of the landslides", "overview"),
     "size_distribution.png": (_PNG, "Sizes of the landslides", "overview"),
     "susceptibility.png": (_PNG, "Map of susceptibility", "overview"),
     "roc.png": (_PNG, "ROC curves of susceptibility", "overview"),
     "importance.png": (_PNG, "Importance of the factors", "overview"),
+    "skill.png": (_PNG, "Precision, calibration and rates of susceptibility", "overview"),
+    "dependence.png": (_PNG, "What susceptibility makes of each factor", "overview"),
+    "before_after.png": (_PNG, "Susceptibility before and after the inventory", "overview"),
 }
 
 

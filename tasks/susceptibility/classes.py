@@ -13,7 +13,6 @@ import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from shapely.geometry import MultiPolygon
-from sklearn.cluster import KMeans
 
 from tasks.errors import AssessmentError
 from tasks.publish.products import SCORE_NODATA, SCORE_SCALE
@@ -101,6 +100,8 @@ def natural_breaks(histogram: NDArray[np.int64]) -> NDArray[np.int64]:
     present = np.flatnonzero(histogram[1:]) + 1
     if len(present) <= CLASSES:
         return present
+    from sklearn.cluster import KMeans  # slow to import, and those who only draw maps need it not
+
     means = KMeans(CLASSES, n_init=10, random_state=0).fit(
         present[:, None], sample_weight=histogram[present]
     )

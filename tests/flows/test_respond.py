@@ -16,6 +16,7 @@ from flows.map_landslides import map_landslides
 from flows.options import ResponseOptions, SusceptibilityOptions
 from flows.products import PRODUCTS
 from flows.respond import respond
+from flows.susceptibility_products import RASTERS
 from tasks.errors import NoImageryError, RasterError, ScreenError
 from tasks.inventory.store import read_screened
 from tasks.susceptibility.sampling import draw_samples
@@ -53,7 +54,7 @@ def test_the_whole_job_leaves_an_inventory_a_map_and_a_report_and_again_changes_
         scene.id for scene in response.mapped.rasters.mosaic.scenes
     }
 
-    for name in ("score.tif", "mask.tif", "susceptibility.tif"):
+    for name in ("score.tif", "mask.tif", *RASTERS):
         assert cog_validate(folder / name, quiet=True)[0], name
     item = pystac.Item.from_file(folder / "item.json")
     item.validate()

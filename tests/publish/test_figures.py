@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tasks.publish.figures import (
     BLUE,
     ORANGE,
     YELLOW,
+    class_names,
     frequency_density,
     importance_figure,
     map_figure,
@@ -41,6 +43,7 @@ def classes(image: Path, tmp_path: Path) -> Path:
         shape = source.shape
     with rasterio.open(path, "w", **profile) as dataset:
         dataset.write(np.arange(np.prod(shape), dtype=np.int64).reshape(1, *shape) // 128 % 6)
+        dataset.update_tags(CLASS_BOUNDS=json.dumps([0.2, 0.4, 0.6, 0.8, 1.0]))
     return path
 
 
@@ -83,6 +86,32 @@ def test_susceptibility_shows_classes_and_landslides(tmp_path, classes, landslid
     )
     assert share_of(BLUE, path) > 0.002
     assert share_of("#ec7014", path) > 0.03
+
+
+def test_ground_unlike_the_training_ground_is_dotted(tmp_path, classes, landslides, aoi):
+    with rasterio.open(classes) as source:
+        profile = source.profile | {"count": 2, "dtype": "float32", "nodata": np.nan}
+        inside = np.ones((2, *source.shape), np.float32)
+    drawn = []
+    for share in (0, 0.5):
+        inside[1, : int(share * inside.shape[1])] = 0
+        with rasterio.open(tmp_path / "applies.tif", "w", **profile) as dataset:
+            dataset.write(inside)
+        path = susceptibility_figure(
+            tmp_path / f"{share}.png",
+            classes,
+            landslides,
+            aoi.geometry,
+            aoi.geometry,
+            applicability=tmp_path / "applies.tif",
+        )
+        drawn.append(share_of("#000000", path))
+    assert drawn[1] > 2 * drawn[0]
+
+
+def test_classes_of_any_number_have_names():
+    assert class_names(5)[-1] == "very high"
+    assert class_names(3) == ("1, least susceptible", "2", "3, most susceptible")
 
 
 def test_a_credit_in_letters_the_font_lacks_points_to_the_report(tmp_path, image, landslides, aoi):

@@ -1,0 +1,162 @@
+"""Figures about a susceptibility model: how far it can be believed, and what it made of factors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tasks.publish.figures import (
+    BLUE,
+    INK,
+    LABEL_STYLE,
+    ORANGE,
+    QUIET,
+    calm,
+    chart,
+    save_figure,
+)
+
+MOST_DEPENDENCES = 9
+_COLUMNS = 3
+
+
+def skill_figure(path: Path, metrics: Mapping[str, Any]) -> Path:
+    """Draw precision and recall, calibration, and the success and prediction rates side by side.
+
+    Args:
+        path: PNG to make or replace.
+        metrics: as `tasks.susceptibility.recording` keeps them.
+
+    Returns:
+        `path`.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
+    figure = Figure(figsize=(9.6, 3.4), layout="constrained", facecolor="white")
+    precision, calibration, rates = figure.subplots(1, 3)
+    _draw_precision(precision, metrics["spatial"])
+    _draw_calibration(calibration, metrics["spatial"])
+    _draw_rates(rates, metrics)
+    for axes in (precision, calibration, rates):
+        calm(axes)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
+        axes.legend(loc="best", fontsize=7, frameon=False)
+    return save_figure(figure, path)
+
+
+def _draw_precision(axes: Axes, score: Mapping[str, Any]) -> None:
+    recall, precision = np.asarray(score["precision_recall"], dtype=float).T
+    share = float(precision[-1])
+    axes.axhline(share, color=QUIET, linewidth=0.8, linestyle=":", label=f"chance, {share:.2f}")
+    label = f"spatial folds, mean {score['average_precision']:.2f}"
+    axes.plot(recall, precision, color=BLUE, linewidth=2, label=label)
+    axes.set_xlabel("recall", **LABEL_STYLE)
+    axes.set_ylabel("precision", **LABEL_STYLE)
+
+
+def _draw_calibration(axes: Axes, score: Mapping[str, Any]) -> None:
+    mean, failed, _ = np.asarray(score["calibration"], dtype=float).T
+    axes.plot(
+        [0, 1], [0, 1], color=QUIET, linewidth=0.8, linestyle=":", label="as good as its word"
+    )
+    label = f"spatial folds, Brier {score['brier']:.2f}"
+    axes.plot(mean, failed, color=BLUE, linewidth=2, marker="o", markersize=4, label=label)
+    axes.set_xlabel("susceptibility predicted", **LABEL_STYLE)
+    axes.set_ylabel("share of samples that failed", **LABEL_STYLE)
+
+
+def _draw_rates(axes: Axes, metrics: Mapping[str, Any]) -> None:
+    axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, linestyle=":", label="chance")
+    for name, label, colour, dashes in (
+        ("success_rate", "success (fitted to these)", ORANGE, "--"),
+        ("prediction_rate", "prediction (held out)", BLUE, "-"),
+    ):
+        points = np.asarray(metrics[name], dtype=float)
+        if len(points) > 1:
+            axes.plot(*points.T, color=colour, linewidth=2, linestyle=dashes, label=label)
+    axes.set_xlabel("share of the ground, most susceptible first", **LABEL_STYLE)
+    axes.set_ylabel("share of failed ground in it", **LABEL_STYLE)
+
+
+def dependence_figure(
+    path: Path,
+    dependence: Mapping[str, Mapping[str, Sequence[float]]],
+    factors: Sequence[Mapping[str, Any]],
+    order: Sequence[str],
+) -> Path:
+    """Draw what the model makes of its most important factors, all others as they come.
+
+    Args:
+        path: PNG to make or replace.
+        dependence: `values` and mean `susceptibility` of each factor.
+        factors: name, kind, unit and names of classes of each.
+        order: names of factors, the most important first.
+
+    Returns:
+        `path`.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
+    shown = [name for name in order if name in dependence][:MOST_DEPENDENCES]
+    about = {factor["name"]: factor for factor in factors}
+    rows = -(-len(shown) // _COLUMNS)
+    figure = Figure(figsize=(9.6, 0.5 + 2.2 * rows), layout="constrained", facecolor="white")
+    plots = figure.subplots(rows, _COLUMNS, squeeze=False, sharey=True).ravel()
+    highest = max(max(dependence[name]["susceptibility"]) for name in shown)
+    for axes, name in zip(plots, shown, strict=False):
+        _draw_dependence(axes, dependence[name], about[name])
+        axes.set_ylim(0, highest * 1.08)
+    for axes in plots[len(shown) :]:
+        axes.set_axis_off()
+    figure.supylabel("mean susceptibility", fontsize=9, color=INK)
+    return save_figure(figure, path)
+
+
+def _draw_dependence(
+    axes: Axes, curve: Mapping[str, Sequence[float]], factor: Mapping[str, Any]
+) -> None:
+    calm(axes)
+    axes.locator_params(axis="x", nbins=5)
+    name, unit = factor["name"].replace("_", " "), factor["unit"]
+    if factor["kind"] == "categorical":
+        names = factor.get("classes") or {}
+        labels = [str(names.get(f"{value:g}", f"{value:g}"))[:14] for value in curve["values"]]
+        axes.bar(range(len(labels)), curve["susceptibility"], color=BLUE, width=0.7)
+        axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right", fontsize=6)
+        axes.grid(visible=False, axis="x")
+    else:
+        axes.plot(curve["values"], curve["susceptibility"], color=BLUE, linewidth=2)
+    axes.set_xlabel(name if unit in ("", "1") else f"{name} ({unit})", **LABEL_STYLE)
+
+
+def before_after_figure(path: Path, scores: Sequence[tuple[str, Mapping[str, float]]]) -> Path:
+    """Draw the AUC of maps made before the inventory beside that of the map fitted to it.
+
+    Args:
+        path: PNG to make or replace.
+        scores: what each map is, and its AUC with the ends of the interval; the fitted one last.
+
+    Returns:
+        `path`.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
+    names = [name for name, _ in scores]
+    aucs = np.array([[auc["low"], auc["value"], auc["high"]] for _, auc in scores])
+    figure, axes = chart(6.4, 0.9 + 0.36 * len(scores))
+    colours = [*[ORANGE] * (len(scores) - 1), BLUE]
+    axes.hlines(names, aucs[:, 0], aucs[:, 2], color=colours, linewidth=2)
+    axes.scatter(aucs[:, 1], names, color=colours, s=36, zorder=3)
+    axes.axvline(0.5, color=QUIET, linewidth=0.8, linestyle=":")
+    axes.set(xlim=(min(0.45, float(aucs.min()) - 0.02), 1), ylim=(-0.6, len(names) - 0.4))
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("AUC on this inventory (lines: 95 % interval; dotted: chance)", **LABEL_STYLE)
+    return save_figure(figure, path)
