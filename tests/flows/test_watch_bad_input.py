@@ -1,0 +1,174 @@
+"""Whatever a feed holds, the reason is stored and the next event is dealt with."""
+
+from __future__ import annotations
+
+import copy
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from flows.watch import Watch, look_once
+from tasks.events.rules import read_rules
+from tests.flows.conftest import rows
+from tests.flows.feeds import COMCAT, serving
+
+RULES = read_rules()
+NOW = datetime(2019, 7, 6, 4, 0, tzinfo=UTC)
+SUMMARY = json.loads((COMCAT / "dataframes_association_02_fc.json").read_text())
+
+
+@pytest.fixture
+def feed():
+    with serving() as feed:
+        yield feed
+
+
+def entry(event_id="ci38457511", *, geometry=(-117.6, 35.77, 8.0), ids=None, **properties):
+    """A real entry of ComCat's summary with some of it changed; M 7.1 an hour before the clock."""
+    made = copy.deepcopy(SUMMARY["features"][0])
+    given = {
+        "mag": 7.1,
+        "magType": "mw",
+        "time": _ms(NOW - timedelta(hours=1)),
+        "updated": _ms(NOW - timedelta(minutes=40)),
+        "ids": f",{event_id},",
+        "detail": None,
+        "title": "M 7.1 - somewhere",
+    }
+    made["properties"] |= given | properties
+    return made | {"id": event_id, "geometry": {"type": "Point", "coordinates": list(geometry)}}
+
+
+def _ms(moment):
+    return round(moment.timestamp() * 1000)
+
+
+def looked_at(world, feed, *entries, now=NOW, rules=RULES, generated=None):
+    page = {
+        "type": "FeatureCollection",
+        "metadata": {"generated": _ms(generated or now)},
+        "features": list(entries),
+    }
+    url = feed.put("/summary.geojson", page)
+    return look_once(Watch(world, "usgs", url, rules), now).decisions
+
+
+def stored(world):
+    query = "SELECT event_id, decision, reason FROM scarp.decision ORDER BY id"
+    return {event_id: (decision, reason) for event_id, decision, reason in rows(world, query)}
+
+
+GOOD = entry("ci38457511", geometry=(-117.6, 35.77, 8.0))
+ODD = {
+    "no object": (12, "an entry is int instead of a feature"),
+    "no magnitude": (entry("us1aaaa", mag=None), "no magnitude yet"),
+    "a magnitude in words": (entry("us1aaaa", mag="large"), "magnitude 'large' should be a valid"),
+    "a magnitude of 71": (entry("us1aaaa", mag=71), "less than or equal to 10"),
+    "not a number": (entry("us1aaaa", mag=float("nan")), "magnitude nan should be a finite"),
+    "in the sea": (entry("us1aaaa", geometry=(-40, 30, 10)), "lies in the sea"),
+    "deep": (entry("us1aaaa", geometry=(-117, 35, 580)), "580 km is beyond 150 km"),
+    "no place": (entry("us1aaaa", geometry=()), "longitude"),
+    "off the globe": (entry("us1aaaa", geometry=(-117, 99, 5)), "latitude 99"),
+    "no time": (entry("us1aaaa", time=None), "time null is not ms since 1970"),
+    "time beyond all time": (entry("us1aaaa", time=9e30), "is not ms since 1970"),
+    "no update time": (entry("us1aaaa", updated="yesterday"), 'updated "yesterday" is not ms'),
+    "ten years old": (
+        entry("us1aaaa", time=_ms(NOW - timedelta(days=3653))),
+        "it is 10 years old, older than the 30 days",
+    ),
+    "ahead of the clock": (
+        entry("us1aaaa", time=_ms(NOW + timedelta(hours=5))),
+        "5 hours after the watcher's clock",
+    ),
+    "a quarry blast": (entry("us1aaaa", type="quarry blast"), "'quarry blast', not an earthquake"),
+    "deleted": (entry("us1aaaa", status="deleted"), "deleted it"),
+    "an id that is a path": (entry("../../etc/passwd"), "not a name that can stand in paths"),
+    "an id with a NUL": (entry("us1\0aaaa"), "not a name that can stand in paths"),
+    "half a surrogate": (entry("us1aaaa", title="M\ud800", mag=2.0), "M 2 is below M 5"),
+    "no properties": ({"type": "Feature", "id": "us1aaaa", "properties": []}, "updated null"),
+    "products that are none": (
+        entry("us1aaaa", mag=2.0, products={"shakemap": [None, {}], "origin": 3}),
+        "M 2 is below M 5",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_entry_is_ignored_with_its_reason_and_the_next_is_registered(world, feed, name):
+    odd, reason = ODD[name]
+    made = looked_at(world, feed, odd, GOOD)
+    assert [one.decision for one in made] == ["ignored", "registered"]
+    assert reason in made[0].reason
+    kept = stored(world)
+    assert len(kept) == 2 and kept["ci38457511"][0] == "registered"
+    assert made[0].reason in {reason for _, reason in kept.values()}
+    again = looked_at(world, feed, odd, GOOD, now=NOW + timedelta(minutes=1))
+    assert {one.decision for one in again} == {"unchanged"}
+    assert stored(world) == kept
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (json.dumps(SUMMARY).encode()[:700], "is not whole GeoJSON"),
+        (b"<!DOCTYPE html><html><body>Down for maintenance</body></html>", "is a web page"),
+        (b"", "is not whole GeoJSON"),
+        (b"[1, 2]", "holds no GeoJSON object"),
+        (b'{"type": "Point", "coordinates": [1, 2]}', "holds a GeoJSON 'Point'"),
+        (b"[" * 100_000, "is not whole GeoJSON"),
+    ],
+)
+def test_a_feed_that_is_none_is_read_again_at_the_next_look(world, feed, body, complaint):
+    url = feed.put("/summary.geojson", body)
+    looked = look_once(Watch(world, "usgs", url, RULES), NOW)
+    assert complaint in str(looked.failure)
+    assert [complaint in one.reason for one in looked.decisions] == [True]
+    assert [complaint in reason for _, reason in stored(world).values()] == [True]
+    assert [one.decision for one in looked_at(world, feed, GOOD)] == ["registered"]
+
+
+@pytest.mark.parametrize(("status", "complaint"), [(503, "try again later"), (404, "HTTP 404")])
+def test_a_server_that_fails_is_asked_again(world, feed, status, complaint):
+    url = feed.put("/summary.geojson", b"")
+    feed.statuses["/summary.geojson"] = status
+    assert complaint in str(look_once(Watch(world, "usgs", url, RULES), NOW).failure)
+    del feed.statuses["/summary.geojson"]
+    assert [one.decision for one in looked_at(world, feed, GOOD)] == ["registered"]
+
+
+def test_a_stale_feed_is_said_to_be_and_its_events_are_judged(world, feed):
+    made = looked_at(world, feed, GOOD, generated=NOW - timedelta(days=3))
+    assert [one.decision for one in made] == ["registered", "ignored"]
+    assert "is stale" in made[1].reason and "3 days before" in made[1].reason
+    assert made[1].event_id == ""
+
+
+def test_what_was_ahead_of_the_clock_is_registered_when_the_clock_has_passed_it(world, feed):
+    ahead = entry("us1aaaa", time=_ms(NOW + timedelta(hours=5)))
+    assert [one.decision for one in looked_at(world, feed, ahead)] == ["ignored"]
+    url = f"{feed.url}/summary.geojson"
+    later = look_once(Watch(world, "usgs", url, RULES), NOW + timedelta(hours=6)).decisions
+    assert [one.decision for one in later] == ["registered"]
+
+
+def test_a_clock_that_jumps_back_undoes_nothing(world, feed):
+    looked_at(world, feed, GOOD)
+    back = NOW - timedelta(days=400)
+    assert [one.decision for one in looked_at(world, feed, GOOD, now=back)] == ["unchanged"]
+    assert len(rows(world, "SELECT * FROM scarp.event")) == 1
+
+
+def test_an_earthquake_on_the_antimeridian_gets_an_area_on_both_sides(world, feed):
+    taveuni = entry("us1aaaa", geometry=(180.05, -16.8, 12.0), mag=7.0)
+    assert [one.decision for one in looked_at(world, feed, taveuni)] == ["registered"]
+    [(west, east, valid)] = rows(
+        world, "SELECT ST_XMin(aoi), ST_XMax(aoi), ST_IsValid(aoi) FROM scarp.v_events"
+    )
+    assert west < -179 and east > 179 and valid
+
+
+def test_above_sea_level_is_a_depth(world, feed):
+    made = looked_at(world, feed, entry("us1aaaa", geometry=(-117.6, 35.77, -1.2)))
+    assert [one.decision for one in made] == ["registered"]
+    assert rows(world, "SELECT depth_km FROM scarp.event") == [(-1.2,)]
