@@ -27,75 +27,55 @@ def read_steps(path: Path, reading: Reading) -> list[RainStep]:
     Raises:
         RasterError: it cannot be read, or its rain, grid, time or units cannot be told.
     """
-    data = _open_netcdf(path)
-    try:
-        rain = _variable(data, path, reading)
-        grid, flipped = _netcdf_grid(rain, path)
-        spans = _netcdf_spans(data, rain, path, reading)
-        units = reading.units or str(rain.attrs.get("units", ""))
-        factor, is_rate = millimetres(units, f"{path}, {rain.name}")
-        name, in_group = str(rain.name), str(data.encoding.get("group") or "")
-    finally:
-        data.close()
+    data = _open(path)
+    rain = _variable(data, path, reading)
+    spans = _spans(data, rain, path, reading)
+    factor, is_rate = millimetres(
+        reading.units or str(rain.attrs.get("units", "")), f"{path}, {rain.name}"
+    )
+    rain = _north_up(rain, path)
+    grid = _grid(rain, path)
     return [
         RainStep(
             start,
             end,
             grid,
             f"{path}, {start:%Y-%m-%dT%H:%MZ}",
-            _NetcdfRows(
-                path,
-                in_group,
-                name,
-                number,
-                flipped,
-                grid.rows,
-                factor * ((end - start) / timedelta(hours=1) if is_rate else 1.0),
+            _Rows(
+                path, rain[number], factor * ((end - start) / timedelta(hours=1) if is_rate else 1)
             ),
         )
         for number, (start, end) in enumerate(spans)
     ]
 
 
-@dataclass(frozen=True)
-class _NetcdfRows:
-    """Reads rows of one time of a variable, north to south, in mm."""
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Reads rows of one time, which stays in its file until then, in mm."""
 
     path: Path
-    group: str
-    variable: str
-    number: int
-    flipped: bool
-    height: int
+    rain: xarray.DataArray
     factor: float
 
     def __call__(self, first: int, last: int) -> NDArray[np.float32]:
-        with _open_netcdf(self.path, self.group) as data:
-            rain = _north_up(data[self.variable])
-            window = (
-                slice(self.height - last, self.height - first)
-                if self.flipped
-                else slice(first, last)
-            )
-            value = rain.isel({rain.dims[0]: self.number, rain.dims[1]: window}).to_numpy()
-        mm: NDArray[np.float32] = (value.astype(np.float64) * self.factor).astype(np.float32)
-        return mm[::-1] if self.flipped else mm
+        try:
+            value = self.rain[first:last].to_numpy().astype(np.float64)
+        except (OSError, RuntimeError) as error:
+            raise RasterError(f"{self.path} cannot be read: {error}; fetch it again") from error
+        mm: NDArray[np.float32] = (value * self.factor).astype(np.float32)
+        return mm
 
 
-def _open_netcdf(path: Path, group: str = "") -> xarray.Dataset:
+def _open(path: Path) -> xarray.Dataset:
     """Open a file, or the group of it that IMERG's HDF5 keeps its grid in."""
     try:
-        data = xarray.open_dataset(
-            path, group=group or None, engine="netcdf4", decode_timedelta=False
-        )
-        if not data.data_vars and not group:
-            data.close()
-            data = xarray.open_dataset(path, group="Grid", engine="netcdf4", decode_timedelta=False)
-            group = "Grid"
+        data = xarray.open_dataset(path, engine="netcdf4", decode_timedelta=False)
+        if data.data_vars:
+            return data
+        data.close()
+        return xarray.open_dataset(path, group="Grid", engine="netcdf4", decode_timedelta=False)
     except (OSError, ValueError) as error:
         raise RasterError(f"{path} cannot be read as NetCDF: {error}; fetch it again") from error
-    data.encoding["group"] = group
-    return data
 
 
 def _variable(data: xarray.Dataset, path: Path, reading: Reading) -> xarray.DataArray:
@@ -126,29 +106,27 @@ def _axis(rain: xarray.DataArray, kind: Literal["lat", "lon"]) -> str | None:
     return None
 
 
-def _north_up(rain: xarray.DataArray) -> xarray.DataArray:
-    """The variable as (time, latitude, longitude); a missing time becomes one of length 1."""
+def _north_up(rain: xarray.DataArray, path: Path) -> xarray.DataArray:
+    """The variable as (time, latitude, longitude) from north to south; one time if it had none."""
     lat, lon = _axis(rain, "lat"), _axis(rain, "lon")
     others = [name for name in rain.dims if name not in (lat, lon)]
-    if not others:
-        rain, others = rain.expand_dims("time"), ["time"]
-    return rain.transpose(*others, lat, lon)
-
-
-def _netcdf_grid(rain: xarray.DataArray, path: Path) -> tuple[Grid, bool]:
-    lat, lon = _axis(rain, "lat"), _axis(rain, "lon")
-    if lat is None or lon is None or rain.ndim > 3:
+    if lat is None or lon is None or len(others) > 1:
         raise RasterError(
             f"{path}: {rain.name} has dimensions {', '.join(map(str, rain.dims))}; give it time, "
             "latitude and longitude"
         )
-    (south_first, dy), (west, dx) = (_regular_axis(rain[name], path) for name in (lat, lon))
-    flipped = dy > 0
-    north = south_first + dy * (rain.sizes[lat] - 1) if flipped else south_first
-    transform = Affine(dx, 0, west - dx / 2, 0, -abs(dy), north + abs(dy) / 2)
-    return Grid(
-        rasterio.CRS.from_epsg(4326).to_wkt(), transform, rain.sizes[lat], rain.sizes[lon]
-    ), flipped
+    if not others:
+        rain, others = rain.expand_dims("time"), ["time"]
+    rain = rain.transpose(*others, lat, lon)
+    return rain[:, ::-1] if rain[lat][0] < rain[lat][-1] else rain
+
+
+def _grid(rain: xarray.DataArray, path: Path) -> Grid:
+    _, lat, lon = rain.dims
+    (north, dy), (west, dx) = (_regular_axis(rain[name], path) for name in (lat, lon))
+    transform = Affine(dx, 0, west - dx / 2, 0, dy, north - dy / 2)
+    wgs84 = rasterio.CRS.from_epsg(4326).to_wkt()
+    return Grid(wgs84, transform, rain.sizes[lat], rain.sizes[lon])
 
 
 def _regular_axis(axis: xarray.DataArray, path: Path) -> tuple[float, float]:
@@ -160,7 +138,7 @@ def _regular_axis(axis: xarray.DataArray, path: Path) -> tuple[float, float]:
     return float(values[0]), float(np.mean(steps))
 
 
-def _netcdf_spans(
+def _spans(
     data: xarray.Dataset, rain: xarray.DataArray, path: Path, reading: Reading
 ) -> list[tuple[datetime, datetime]]:
     others = [name for name in rain.dims if name not in (_axis(rain, "lat"), _axis(rain, "lon"))]

@@ -11,6 +11,7 @@ import geopandas
 import numpy as np
 import rasterio.features
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Geod, Transformer
 from scipy import ndimage
@@ -121,6 +122,8 @@ def find_storms(
     for series in all_series:
         inside = _inside(series.grid, region)
         for first, last in strips(series.grid, len(series.steps) * 4):
+            if not inside[first:last].any():
+                continue
             part, open_cells = _peaks(series, first, last, inside[first:last], threshold)
             peaks[series.grid].append(part)
             unknown.append(Unknown(series, open_cells, int(inside[first:last].sum())))
@@ -157,10 +160,15 @@ def _peaks(
     series: RainSeries, first: int, last: int, inside: NDArray[np.bool_], threshold: Threshold
 ) -> tuple[_Peaks, int]:
     """Peaks of some rows, and in how many of their cells it cannot be told."""
-    row, column = np.nonzero(inside)
-    found = compare(series.read(first, last)[:, inside], series.step_h, threshold)
+    rain = series.read(first, last)[:, inside]
+    missing = np.asarray(np.isnan(rain).any(axis=0))
+    # Most of the world is dry: only where enough fell in all are durations worth comparing.
+    least = threshold.amount_mm(max(series.step_h, threshold.shortest_h)) * ON_THE_THRESHOLD
+    enough = np.flatnonzero(np.nansum(rain, axis=0, dtype=np.float64) >= least)
+    row, column = (axis[enough] for axis in np.nonzero(inside))
+    found = compare(rain[:, enough], series.step_h, threshold)
     over = found.ratio >= ON_THE_THRESHOLD
-    open_cells = int((found.missing[-1] & ~over.any(axis=0)).sum()) if len(row) else 0
+    open_cells = int(missing.sum() - (missing[enough] & over.any(axis=0)).sum())
     start_h = (series.start - _EPOCH) / timedelta(hours=1)
     end_h = start_h + series.step_h * np.arange(1, len(series.steps) + 1)
     days = ((end_h - 1e-6) // LINK_H).astype(np.int64)
@@ -265,12 +273,14 @@ def _ground(grid: Grid, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> 
         if not grid.gauge:
             return MultiPolygon()
         return geodesic_disc(grid.gauge[0], grid.gauge[1], GAUGE_RADIUS_M)
-    cells = np.zeros((grid.rows, grid.columns), np.uint8)
-    cells[rows, columns] = 1
+    top, left = int(rows.min()), int(columns.min())
+    cells = np.zeros((rows.max() - top + 1, columns.max() - left + 1), np.uint8)
+    cells[rows - top, columns - left] = 1
+    corner = grid.transform @ Affine.translation(left, top)
     outlines: list[BaseGeometry] = [
         shape(outline)
         for outline, _ in rasterio.features.shapes(
-            cells, cells.astype(bool), connectivity=4, transform=grid.transform
+            cells, cells.astype(bool), connectivity=4, transform=corner
         )
     ]
     if not rasterio.CRS.from_user_input(grid.crs).is_geographic:
