@@ -203,8 +203,8 @@ def pin_shakemap(
 
     rules = read_rules(Settings().rules)
     with open_world().engine.begin() as connection:
-        coast_km = rules.limits(find_event(connection, event_id)).coast_within_km
-        known = operator.choose(connection, event_id, identity, reason or BY_HAND, coast_km)
+        limits = rules.limits(find_event(connection, event_id))
+        known = operator.choose(connection, event_id, identity, reason or BY_HAND, limits)
     _say_state(known, as_json)
 
 

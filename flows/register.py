@@ -155,7 +155,7 @@ def _area_of(event: Event, aoi_file: Path | None) -> AreaOfInterest:
         return read_aoi(aoi_file, near=event)
     if event.kind == "earthquake":
         rules = read_rules(Settings().rules)
-        return provisional_aoi(event, rules.limits(event).coast_within_km)
+        return provisional_aoi(event, rules.limits(event))
     raise AreaError(
         f"rainfall event {event.id} has no area of interest; give one with --aoi FILE "
         "(GeoJSON or GeoPackage)"

@@ -209,7 +209,7 @@ def _ground(watch: Watch, report: EventReport, now: datetime, forced: bool) -> G
     if chosen:
         folder = watch.world.home / "shakemaps" / (name or event.id)
         chosen = fetch_grid(chosen, folder, watch.url, watch.rules.feed.hosts)
-    found = find_ground(event, report.aoi, chosen, watch.rules.limits(event).coast_within_km)
+    found = find_ground(event, report.aoi, chosen, watch.rules.limits(event))
     return _expecting(watch, found, replace(event, id=name or event.id), report.source_version)
 
 

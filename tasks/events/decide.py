@@ -181,7 +181,8 @@ def _judge_new(case: _Case, event: Event) -> Decision:
     ground = case.ground or Ground(None, problem="its ground was not looked at")
     if ground.aoi is None:
         return _keep(case, "ignored", ground.problem)
-    land = judge_ground(event, ground.aoi, land_km2(ground.aoi), case.rules)
+    dry_km2 = land_km2(ground.aoi, case.rules.limits(event).land)
+    land = judge_ground(event, ground.aoi, dry_km2, case.rules)
     if not land.wanted and not case.forced:
         return _keep(case, "ignored", land.reason)
     why = "an operator asked for it" if case.forced else size.reason

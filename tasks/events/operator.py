@@ -16,6 +16,7 @@ from tasks.events.registry import (
     record_change,
     register,
 )
+from tasks.events.rules import Limits
 from tasks.events.shakemaps import (
     choose_shakemap,
     known_shakemaps,
@@ -50,7 +51,7 @@ def release(connection: Connection, event_id: str, reason: str, now: datetime) -
 
 
 def choose(
-    connection: Connection, event_id: str, identity: str, reason: str, coast_within_km: float
+    connection: Connection, event_id: str, identity: str, reason: str, limits: Limits
 ) -> RegisteredEvent:
     """Pin a version of an event's ShakeMap, and draw the area of interest from it.
 
@@ -61,7 +62,7 @@ def choose(
         event_id: a registered event.
         identity: `source:code:updateTime`, or `newest` to go on with whatever is newest.
         reason: why, for the history.
-        coast_within_km: see `find_ground`.
+        limits: see `find_ground`.
 
     Raises:
         EventError: there is no such event, or it has no such ShakeMap.
@@ -77,7 +78,7 @@ def choose(
     record_change(connection, name, "pinned", f"ShakeMap {identity}: {reason}")
     if chosen is None or known.aoi.how == "given":
         return known
-    ground = find_ground(known.event, None, chosen, coast_within_km)
+    ground = find_ground(known.event, None, chosen, limits)
     if ground.aoi is None or (chosen.path is not None and ground.shaking is None):
         raise EventError(f"ShakeMap {identity} cannot be used: {ground.problem or ground.remark}")
     if ground.shaking is not None:

@@ -65,6 +65,10 @@ class Limits(_Table):
     coast_within_km: Annotated[float, Field(ge=0, le=1000)] = 0.0
     min_alert: Alert | None = None
     mask: Path | None = None
+    land: Path | None = None
+    aoi_pga_g: Annotated[float, Field(gt=0, le=5)] = 0.1
+    aoi_mmi: Annotated[float, Field(ge=1, le=12)] | None = None
+    aoi_buffer_m: Annotated[float, Field(ge=0, le=200_000)] = 0.0
     max_age: _Duration
     fresh_for: _Duration
     debounce: _Duration

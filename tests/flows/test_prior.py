@@ -185,3 +185,19 @@ def test_an_event_registered_by_hand_is_ranked_by_its_magnitude(world, quake):
         (prior,) = find_priors(connection, quake.id)
     assert known.priority == prior.impact.expected_km2
     assert 0 < known.priority < malamud_area_km2(6.9)
+
+
+def test_the_rules_say_how_an_area_is_drawn_from_a_shakemap(configured, world, page, tmp_path):
+    from flows.watch import Watch, look_once
+    from tasks.events.registry import find_registered
+    from tasks.events.rules import read_rules
+    from tests.flows.feeds import at, serving
+
+    rules = tmp_path / "rules.toml"
+    rules.write_text("[earthquake]\naoi_mmi = 7.5\naoi_buffer_m = 2000\n")
+    with serving() as feed:
+        url = feed.put("/detail.geojson", page(feed))
+        look_once(Watch(world, "usgs", url, read_rules(rules)), at(624672360000))
+    with world.engine.connect() as connection:
+        how = find_registered(connection, "nc216859").aoi.how
+    assert "intensity of at least 7.5, and 2000 m round it" in how
