@@ -121,7 +121,9 @@ def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, folder: Path) -> 
         slots = {"cpu": cpu_slots, "gpu": orchestration.gpu_slots()}
         orchestration.deploy(settings, api_url, slots)
         workers = [orchestration.worker(settings, api_url, *slot) for slot in slots.items()]
-        _start(keeper, *workers, orchestration.console(settings, api_url, ports.console))
+        told = orchestration.relay(settings, api_url)
+        served = orchestration.console(settings, api_url, ports.console)
+        _start(keeper, *workers, told, served)
         stack.enter_context(
             serving_health(orchestration.LOOPBACK, ports.health, partial(_health, keeper))
         )

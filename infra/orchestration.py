@@ -99,6 +99,13 @@ def console(settings: Settings, api_url: str, port: int) -> Service:
     )
 
 
+def relay(settings: Settings, api_url: str) -> Service:
+    """What tells the server of news in the store: `flows/relay.py`."""
+    command = (sys.executable, "-m", "flows.relay")
+    environment = prefect_environment(settings, api_url)
+    return Service("relay", command, environment, lambda: True, "news from the store")
+
+
 def deploy(settings: Settings, api_url: str, slots: Mapping[str, int]) -> None:
     """Apply pools, deployments (`prefect.yaml`) and automations; again, it changes nothing.
 

@@ -1,5 +1,7 @@
 """The tables of what sources said, what was decided about it, and what is still to be done."""
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -21,6 +23,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from tasks.events.reports import Outcome
 from tasks.inventory.tables import between, event_id, metadata, now, one_of
+
+
+def _count(name: str, kind: type[Integer], comment: str) -> Column[Any]:
+    return Column(name, kind, nullable=False, server_default="0", comment=comment)
+
 
 event_alias = Table(
     "event_alias",
@@ -154,4 +161,45 @@ prior_map = Table(
     between("probability_max", 0, 1),
     Index("prior_map_event_id_idx", "event_id"),
     comment="What models expected of an event before any image was taken.",
+)
+
+response_turn = Table(
+    "response_turn",
+    metadata,
+    event_id(primary_key=True),
+    Column("held_by", Text, comment="Flow run that responds now; NULL if none does."),
+    now("held_since", "When it began."),
+    _count("upto", BigInteger, "Newest request when it began."),
+    _count("attempts", Integer, "How often it was begun."),
+    _count("failures", Integer, "How often it ended with a failure."),
+    Column(
+        "failure",
+        Text,
+        nullable=False,
+        server_default="",
+        comment="Why it failed last, in a sentence.",
+    ),
+    Column("retry_at", DateTime(timezone=True), comment="Not to be tried again before."),
+    Column("dead_at", DateTime(timezone=True), comment="When it was given up; NULL if not."),
+    Column("announced_at", DateTime(timezone=True), comment="When programs were told it is due."),
+    _count("announced", BigInteger, "Newest request they were told of."),
+    CheckConstraint("held_by IS NULL OR (dead_at IS NULL AND retry_at IS NULL)", name="held"),
+    comment="Responses that are being made, wait for another try, or were given up.",
+)
+
+response_options = Table(
+    "response_options",
+    metadata,
+    event_id(primary_key=True),
+    Column("options", JSONB, nullable=False, comment="Parameters of the response, as given."),
+    now("updated_at", "When they were given."),
+    comment="How an operator wants an event responded to; the last one asked.",
+)
+
+announcement = Table(
+    "announcement",
+    metadata,
+    Column("subject", Text, primary_key=True, comment="inventory or susceptibility, and its id."),
+    now("announced_at", "When programs were told."),
+    comment="Products that programs which wait for them have been told of.",
 )

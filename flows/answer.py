@@ -1,0 +1,67 @@
+"""A response that nobody asked for by hand: begun by an event, in turn, and never left halfway."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+from prefect import flow, get_client
+from prefect.runtime import flow_run
+
+from flows.handover import hand_over
+from flows.map_landslides import map_landslides
+from flows.standing import options_of
+from flows.world import World, open_world
+from models.errors import ModelError
+from tasks.errors import BadInputError, ScarpError
+from tasks.events.turns import Turn, end_turn, fail_turn, take_turn
+
+NAME = "respond"
+MAPPING = "map-landslides/map-landslides"
+
+
+@flow(name=NAME)
+def answer(event_id: str = "") -> str:
+    """Map the most urgent event that waits for a response; its susceptibility follows by itself.
+
+    Args:
+        event_id: the event that woke this run, for people; another may be more urgent.
+
+    Raises:
+        ScarpError: the response failed; it is tried again later, or left as a dead letter.
+    """
+    world = open_world()
+    me = str(flow_run.id)
+    with world.engine.begin() as connection:
+        turn = take_turn(connection, me, datetime.now(UTC))
+    if turn is None:
+        return "nothing waits, or the event is being responded to"
+    if turn.event_id != event_id:
+        _call_it(turn.event_id)
+    try:
+        _respond(world, turn)
+    except Exception as error:
+        known = isinstance(error, (ScarpError, ModelError))
+        why = str(error) if known else f"{type(error).__name__}: {error}"
+        hopeless = isinstance(error, (BadInputError, ModelError))
+        with world.engine.begin() as connection:
+            fail_turn(connection, turn, why, datetime.now(UTC), give_up=hopeless)
+        raise
+    with world.engine.begin() as connection:
+        end_turn(connection, turn)
+    return f"{turn.event_id} is mapped"
+
+
+def _respond(world: World, turn: Turn) -> None:
+    options = options_of(world, turn.event_id)
+    if not (api_url := os.environ.get("PREFECT_API_URL")):
+        map_landslides(turn.event_id, options)
+        return
+    parameters = {"event_id": turn.event_id, "options": options.model_dump(mode="json")}
+    key = f"{turn.event_id} {turn.upto} {turn.failures}"
+    hand_over(MAPPING, parameters, key, api_url)
+
+
+def _call_it(name: str) -> None:
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(flow_run.id, name=f"respond {name}")

@@ -1,0 +1,47 @@
+"""What follows a published inventory: susceptibility, then the products that show both."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.assess_susceptibility import assess_susceptibility
+from flows.map_landslides import map_landslides
+from flows.products import publish_products
+from flows.standing import options_of, susceptibility_options_of
+from flows.steps import step
+from flows.world import open_world
+from tasks.inventory.carry import MADE_BY_PEOPLE, REVIEWED
+from tasks.inventory.store import get_inventory
+
+NAME = "assess-susceptibility"
+
+
+@flow(name=NAME)
+def follow_up(event_id: str, version: int) -> str:
+    """Assess susceptibility from an inventory that was published, and renew the event's products.
+
+    Args:
+        event_id: the event.
+        version: of the inventory; one that is superseded by now is left to what follows its
+            successor.
+
+    Raises:
+        ScarpError: see `tasks.errors`.
+    """
+    world = open_world()
+    with world.engine.connect() as connection:
+        inventory = get_inventory(connection, event_id, version)
+    if inventory.status != "published":
+        return f"version {version} of {event_id} is {inventory.status}"
+    if inventory.method in (REVIEWED, *MADE_BY_PEOPLE):
+        assessed = assess_susceptibility(
+            event_id, susceptibility_options_of(world, event_id), version
+        )
+        return assessed.skipped or f"{event_id} is assessed"
+    options = options_of(world, event_id)
+    # Everything is found on disk and in the store, since the same inputs give it.
+    mapped = map_landslides(event_id, options)
+    assessed = assess_susceptibility(event_id, options.susceptibility, mapped.inventory.version)
+    folder = options.out or world.products(event_id)
+    step(publish_products)(mapped, assessed, folder)
+    return assessed.skipped or f"{event_id} is assessed"

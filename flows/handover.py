@@ -1,0 +1,68 @@
+"""Work handed to another pool of the same Prefect server, and waited for."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from prefect import get_client
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.deployments import run_deployment
+
+from infra.automations import TRIES
+from infra.orchestration import workers_online
+from tasks.errors import ScarpError, TransientError
+
+LOOK_S = 1.0
+NOBODY_S = 60.0
+_WAITS = (StateType.SCHEDULED, StateType.PENDING)
+
+
+def hand_over(deployment: str, parameters: dict[str, Any], key: str, api_url: str) -> FlowRun:
+    """Have a deployment run by the worker of its pool, and wait until it is done.
+
+    Args:
+        deployment: `flow/deployment`.
+        parameters: as JSON has them.
+        key: the same key again gives the run that was begun with it, and begins none.
+        api_url: the server.
+
+    Raises:
+        ScarpError: the run failed, was cancelled, or its pool has no worker.
+        TransientError: it crashed once too often.
+    """
+    begun = run_deployment(deployment, parameters=parameters, timeout=0, idempotency_key=key)
+    assert isinstance(begun, FlowRun)
+    since = time.monotonic()
+    with get_client(sync_client=True) as client:
+        while True:
+            run = client.read_flow_run(begun.id)
+            state = run.state
+            if state is not None and state.is_completed():
+                return run
+            if state is not None and state.is_final() and not _comes_back(run):
+                kind = TransientError if state.is_crashed() else ScarpError
+                how = (state.name or state.type).lower()
+                raise kind(f"{deployment} {how}: {state.message or 'no reason given'}")
+            if state is not None and state.type in _WAITS:
+                if time.monotonic() - since > NOBODY_S:
+                    _require_worker(run, api_url)
+            else:
+                since = time.monotonic()
+            time.sleep(LOOK_S)
+
+
+def _comes_back(run: FlowRun) -> bool:
+    """Whether a crashed run is about to be tried again, by an automation."""
+    return run.state is not None and run.state.is_crashed() and run.run_count < TRIES
+
+
+def _require_worker(run: FlowRun, api_url: str) -> None:
+    pool = run.work_pool_name or ""
+    if not workers_online(api_url, pool):
+        with get_client(sync_client=True) as client:
+            client.delete_flow_run(run.id)
+        raise ScarpError(
+            f"the pool {pool} has had no worker for {NOBODY_S:.0f} s; start one with `scarp up` or "
+            f"`prefect worker start --pool {pool}`, then `scarp runs replay EVENT`"
+        )

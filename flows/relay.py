@@ -1,0 +1,146 @@
+"""Tells the Prefect server what the store knows: `python -m flows.relay`, kept up by `scarp up`.
+
+A response that is due, a published inventory and a stored susceptibility map become Prefect events,
+on which the deployments' triggers wait. The store remembers what was told, and only once the server
+has taken it: an event is told late rather than never. It also sees when the run that had a turn has
+ended without saying so.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from prefect.events import Event, Resource
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from flows.world import World, open_world
+from infra.automations import TRIES
+from infra.errors import InfraError
+from tasks.errors import StoreError
+from tasks.events.announcements import new_inventories, new_susceptibility
+from tasks.events.turns import Turn, announce, fail_turn, held_turns
+
+log = logging.getLogger("scarp.relay")
+
+LOOK_S = 1.0
+REAP_S = 5.0
+# Nobody took it up: the server, or the run, was lost.
+AGAIN = timedelta(minutes=10)
+ASK_S = 10.0
+
+
+def relay(world: World, client: httpx.Client) -> int:
+    """Tell the server all news, and return how many there were; what it did not take stays news."""
+    told = 0
+    for news in (_due, _inventories, _susceptibility):
+        with world.engine.begin() as connection:
+            events = news(connection, client)
+            if events:
+                body = [event.model_dump(mode="json") for event in events]
+                client.post("/events", json=body).raise_for_status()
+            told += len(events)
+    return told
+
+
+def reap(world: World, client: httpx.Client) -> int:
+    """Take their turn from runs that ended without giving it back; returns how many."""
+    with world.engine.connect() as connection:
+        held = held_turns(connection)
+    lost = [(turn, why) for turn in held if (why := _lost(turn, client))]
+    for turn, why in lost:
+        with world.engine.begin() as connection:
+            give_up = "cancelled" in why
+            fail_turn(connection, turn, why, datetime.now(UTC), give_up=give_up)
+    return len(lost)
+
+
+def _lost(turn: Turn, client: httpx.Client) -> str:
+    """Why the run that has a turn will not end it; empty while it may."""
+    asked = client.get(f"/flow_runs/{turn.held_by}")
+    if asked.status_code == httpx.codes.NOT_FOUND:
+        return f"the run {turn.held_by} is not known to the Prefect server any more"
+    run = asked.raise_for_status().json()
+    state = run["state"] or {"type": "PENDING"}
+    if state["type"] == "CRASHED" and run["run_count"] < TRIES:
+        return ""
+    if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+        return f"its run {state['name'].lower()}: {state.get('message') or 'no reason given'}"
+    return ""
+
+
+def _due(connection: Connection, _client: httpx.Client) -> list[Event]:
+    return [
+        _event(
+            "scarp.event.registered" if one.first else "scarp.event.updated",
+            "scarp.event",
+            one.event_id,
+            {"reason": one.reason, "priority": one.priority},
+        )
+        for one in announce(connection, datetime.now(UTC), AGAIN)
+    ]
+
+
+def _inventories(connection: Connection, client: httpx.Client) -> list[Event]:
+    return [
+        _event(
+            "scarp.inventory.created",
+            "scarp.inventory",
+            one.event_id,
+            {"version": one.version, "inventory_id": str(one.id)},
+        )
+        for one in new_inventories(connection)
+        if one.flow_run_id is None or _is_known(one.flow_run_id, client)
+    ]
+
+
+def _susceptibility(connection: Connection, _client: httpx.Client) -> list[Event]:
+    return [
+        _event(
+            "scarp.susceptibility.created",
+            "scarp.susceptibility",
+            one.event_id,
+            {"susceptibility_id": str(one.id)},
+        )
+        for one in new_susceptibility(connection)
+    ]
+
+
+def _is_known(flow_run_id: str, client: httpx.Client) -> bool:
+    """Whether a run is this server's; `scarp respond` by hand assesses what it maps itself."""
+    return client.get(f"/flow_runs/{flow_run_id}").status_code != httpx.codes.NOT_FOUND
+
+
+def _event(name: str, kind: str, event_id: str, payload: dict[str, Any]) -> Event:
+    resource = {"prefect.resource.id": f"{kind}.{event_id}", "scarp.event_id": event_id}
+    return Event(event=name, resource=Resource(resource), payload=payload, id=uuid4())
+
+
+def main() -> None:
+    """Relay until the process is ended; what fails is tried again at the next look."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    world = open_world()
+    reaped = 0.0
+    with httpx.Client(base_url=os.environ["PREFECT_API_URL"], timeout=ASK_S) as client:
+        while True:
+            try:
+                if told := relay(world, client):
+                    log.info("%d events told", told)
+                if time.monotonic() - reaped > REAP_S:
+                    reap(world, client)
+                    reaped = time.monotonic()
+            except (httpx.HTTPError, DBAPIError, StoreError, InfraError) as error:
+                log.warning("not told, tried again: %s", str(error).splitlines()[0])
+                time.sleep(REAP_S)
+            time.sleep(LOOK_S)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""How an event is responded to when nobody is there to say so."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from flows.options import ResponseOptions, SusceptibilityOptions
+from flows.world import World
+from tasks.errors import BadInputError
+from tasks.events.wishes import kept_options
+
+FILE = "response.toml"
+Options = TypeVar("Options", ResponseOptions, SusceptibilityOptions)
+
+
+def options_of(world: World, event_id: str) -> ResponseOptions:
+    """What was given with the event, over the standing options in `SCARP_HOME/response.toml`.
+
+    Raises:
+        BadInputError: neither names a source of imagery, or one holds what it must not.
+    """
+    file, chosen = world.home / FILE, _chosen(world, event_id)
+    if "source" not in chosen:
+        raise BadInputError(
+            f"no source of imagery is known for {event_id}; write source = 'earth-search' to "
+            f"{file}, or register the event with --source"
+        )
+    return _validated(ResponseOptions, chosen, file, event_id)
+
+
+def susceptibility_options_of(world: World, event_id: str) -> SusceptibilityOptions:
+    """The part of the same that concerns a susceptibility map; imagery is not needed for one.
+
+    Raises:
+        BadInputError: an option is what it must not be.
+    """
+    chosen = _chosen(world, event_id)
+    known = {name: chosen[name] for name in SusceptibilityOptions.model_fields if name in chosen}
+    return _validated(SusceptibilityOptions, known, world.home / FILE, event_id)
+
+
+def standing(file: Path) -> dict[str, Any]:
+    """The standing options as written; none without the file.
+
+    Raises:
+        BadInputError: the file is no TOML.
+    """
+    try:
+        return tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{file} is no TOML file: {error}; mend it") from error
+
+
+def _chosen(world: World, event_id: str) -> dict[str, Any]:
+    with world.engine.connect() as connection:
+        given = kept_options(connection, event_id) or {}
+    return standing(world.home / FILE) | given
+
+
+def _validated(kind: type[Options], chosen: dict[str, Any], file: Path, event_id: str) -> Options:
+    try:
+        return kind.model_validate(chosen)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"])) or "options"
+        raise BadInputError(
+            f"{name} {first['input']!r} of {file}, or given with {event_id}: {first['msg']}"
+        ) from error

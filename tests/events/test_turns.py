@@ -1,0 +1,171 @@
+"""Whose turn it is, in a true PostGIS: one response an event, the most urgent first, none lost."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from shapely.geometry import MultiPolygon, box
+
+from tasks.errors import EventError
+from tasks.events.decisions import request_response
+from tasks.events.registry import register
+from tasks.events.states import move
+from tasks.events.turns import (
+    FIRST_WAIT,
+    TRIES,
+    announce,
+    dead_letters,
+    due,
+    end_turn,
+    fail_turn,
+    find_turn,
+    held_turns,
+    replay,
+    take_turn,
+)
+from tasks.types import AreaOfInterest, Event
+
+NOW = datetime(2026, 11, 21, 3, tzinfo=UTC)
+AREA = AreaOfInterest(MultiPolygon([box(11.8, 44.1, 12.0, 44.3)]), "given")
+AGAIN = timedelta(minutes=10)
+
+
+@pytest.fixture
+def ask(engine):
+    """Ask for a response to an event, registered on the way."""
+
+    def ask_for(event_id, priority=1.0, version="1", wait=timedelta(0)):
+        event = Event(event_id, "rainfall", event_id, NOW, 11.9, 44.2)
+        with engine.begin() as connection:
+            register(connection, event, AREA)
+            said = (event_id, version, "it rained", priority, NOW + wait, NOW)
+            request_response(connection, *said)
+
+    return ask_for
+
+
+@pytest.fixture
+def take(engine):
+    def take_one(by, now=NOW):
+        with engine.begin() as connection:
+            return take_turn(connection, by, now)
+
+    return take_one
+
+
+def test_the_most_urgent_event_comes_first_and_each_once(ask, take):
+    for event_id, priority in (("calm", None), ("worst", 9.0), ("bad", 5.0)):
+        ask(event_id, priority)
+    assert [take(f"run {n}").event_id for n in range(3)] == ["worst", "bad", "calm"]
+    assert take("run 4") is None
+
+
+def test_a_newer_version_waits_until_the_response_that_runs_is_done(ask, take, engine):
+    ask("storm")
+    turn = take("one")
+    ask("storm", version="2")
+    assert take("two") is None
+    with engine.begin() as connection:
+        end_turn(connection, turn)
+        assert [one.event_id for one in due(connection, NOW)] == ["storm"]
+    assert take("two").upto > turn.upto
+
+
+def test_what_is_done_is_not_due_again(ask, take, engine):
+    ask("storm")
+    ask("storm", version="2")
+    turn = take("one")
+    with engine.begin() as connection:
+        end_turn(connection, turn)
+        assert not due(connection, NOW)
+        assert find_turn(connection, "storm") is None
+
+
+def test_a_run_that_was_killed_takes_up_its_own_turn(ask, take):
+    ask("storm")
+    ask("other", 0.1)
+    assert take("one").attempts == 1
+    again = take("one")
+    assert (again.event_id, again.attempts) == ("storm", 2)
+
+
+def test_what_fails_waits_longer_each_time_and_is_dead_in_the_end(ask, take, engine):
+    ask("storm")
+    now = NOW
+    for attempt in range(1, TRIES + 1):
+        turn = take(f"run {attempt}", now)
+        assert turn.attempts == attempt
+        with engine.begin() as connection:
+            fail_turn(connection, turn, "the disk is full", now)
+        assert take("too soon", now) is None
+        now += FIRST_WAIT * 2 ** (attempt - 1)
+    with engine.connect() as connection:
+        (dead,) = dead_letters(connection)
+    assert (dead.event_id, dead.failure) == ("storm", "the disk is full")
+    assert take("never", now + timedelta(days=9)) is None
+
+
+def test_a_dead_letter_comes_back_by_a_newer_version_or_by_hand(ask, take, engine):
+    ask("storm")
+    with engine.begin() as connection:
+        fail_turn(connection, take("one"), "no source", NOW, give_up=True)
+    ask("storm", version="2")
+    turn = take("two")
+    assert turn.attempts == 1
+    with engine.begin() as connection:
+        fail_turn(connection, turn, "no source", NOW, give_up=True)
+        replay(connection, "storm")
+    assert take("three").event_id == "storm"
+    with engine.begin() as connection, pytest.raises(EventError, match="no dead letter"):
+        replay(connection, "storm")
+
+
+def test_a_turn_that_somebody_else_has_by_now_is_not_failed(ask, take, engine):
+    ask("storm")
+    late = take("one")
+    with engine.begin() as connection:
+        fail_turn(connection, late, "lost", NOW)
+    take("two", NOW + FIRST_WAIT)
+    with engine.begin() as connection:
+        fail_turn(connection, late, "lost", NOW)
+        assert [turn.held_by for turn in held_turns(connection)] == ["two"]
+
+
+def test_a_fresh_event_and_a_held_one_are_not_due(ask, engine):
+    ask("fresh", wait=timedelta(minutes=5))
+    ask("held")
+    with engine.begin() as connection:
+        move(connection, "held", "held", "the duty officer said so")
+        assert not due(connection, NOW)
+        assert [one.event_id for one in due(connection, NOW + timedelta(minutes=5))] == ["fresh"]
+
+
+def test_what_is_due_is_announced_once_and_again_when_nobody_took_it_up(ask, engine):
+    ask("storm")
+
+    def told(now):
+        with engine.begin() as connection:
+            return [(one.event_id, one.first) for one in announce(connection, now, AGAIN)]
+
+    assert told(NOW) == [("storm", True)]
+    assert told(NOW) == []
+    ask("storm", version="2")
+    assert told(NOW) == [("storm", True)]
+    assert told(NOW + AGAIN) == [("storm", True)]
+
+
+def test_an_update_is_announced_as_one(ask, take, engine):
+    ask("storm")
+    with engine.begin() as connection:
+        end_turn(connection, take("one"))
+    ask("storm", version="2")
+    with engine.begin() as connection:
+        assert [one.first for one in announce(connection, NOW, AGAIN)] == [False]
+
+
+def test_twenty_events_asked_for_by_eight_at_once_are_each_taken_once(ask, take):
+    for number in range(20):
+        ask(f"event-{number}", float(number))
+    with ThreadPoolExecutor(8) as eight:
+        taken = [turn.event_id for turn in eight.map(take, map(str, range(25))) if turn]
+    assert sorted(taken) == sorted(f"event-{number}" for number in range(20))
