@@ -93,6 +93,24 @@ def susceptibility(
     repeats: Annotated[
         int, typer.Option(min=1, help="Times the parts are drawn anew.", rich_help_panel=_POINTS)
     ] = 100,
+    block_m: Annotated[
+        float | None,
+        typer.Option(
+            min=1, help="Hold out blocks of this side, not districts.", rich_help_panel=_POINTS
+        ),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of events or basins: hold out each in turn.", rich_help_panel=_POINTS
+        ),
+    ] = None,
+    apart_m: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Learn from nothing nearer to what is held out.", rich_help_panel=_POINTS
+        ),
+    ] = 0.0,
     factors: Annotated[
         str | None,
         typer.Option(
@@ -117,8 +135,23 @@ def susceptibility(
     if (event_id is None) == (points is None):
         raise BadInputError("give either an event or labelled points: EVENT, or --points FILE.csv")
     if points is not None:
+        if block_m and group:
+            raise BadInputError("hold out either blocks or groups: --block-m or --group")
         score_points(
-            points, label, crs, raster, factors, categorical, model, folds, repeats, seed, as_json
+            points,
+            label,
+            crs,
+            raster,
+            factors,
+            categorical,
+            model,
+            folds,
+            repeats,
+            block_m,
+            group,
+            apart_m,
+            seed,
+            as_json,
         )
         return
     options = _options(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from console.output import print_json, progress_bars, screen, table
 
 if TYPE_CHECKING:
+    from tasks.susceptibility.folds import Folds
     from tasks.susceptibility.model import Model
     from tasks.susceptibility.points import Points
     from tasks.susceptibility.validation import Score, Validation
@@ -23,12 +24,16 @@ def score_points(
     model: str,
     folds: int,
     repeats: int,
+    block_m: float | None,
+    group: str | None,
+    apart_m: float,
     seed: int,
     as_json: bool,
 ) -> None:
     """Read the points, score a model of them in space and at random, and say so."""
     from flows.progress import report
     from tasks.errors import PointsError
+    from tasks.susceptibility.folds import block_folds, group_folds
     from tasks.susceptibility.learners import find_learner, fit_model
     from tasks.susceptibility.points import read_points
     from tasks.susceptibility.validation import cross_validate
@@ -45,7 +50,13 @@ def score_points(
         raster=raster,
         factors=_listed(factors),
         categorical=_listed(categorical),
+        group=group,
     )
+    held_out: Folds | None = None
+    if points.groups is not None:
+        held_out = group_folds(points.groups)
+    elif block_m:
+        held_out = block_folds(points.samples, block_m, folds, repeats, seed)
     with progress_bars():
         validation = cross_validate(
             points.samples,
@@ -53,11 +64,13 @@ def score_points(
             seed,
             folds=folds,
             repeats=repeats,
+            spatial=held_out,
+            buffer_m=apart_m,
             explain=False,
             progress=report,
         )
     if as_json:
-        settings = {"folds": folds, "repeats": repeats, "seed": seed}
+        settings = {"folds": folds, "repeats": repeats, "apart_m": apart_m, "seed": seed}
         fitted = fit_model(model, points.samples, seed)
         print_json(_record(points, model, settings, validation, fitted))
     else:
@@ -71,7 +84,7 @@ def _listed(names: str | None) -> list[str]:
 def _record(
     points: Points,
     model: str,
-    settings: dict[str, int],
+    settings: dict[str, float],
     validation: Validation,
     fitted: Model,
 ) -> dict[str, Any]:

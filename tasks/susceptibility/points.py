@@ -31,10 +31,12 @@ class Points:
     """Labelled points with their factors, and what was not used.
 
     `crs` is what the coordinates were taken for. `left_out` counts points by the reason they are
-    not used, `ignored` gives the reason for each column that is not.
+    not used, `ignored` gives the reason for each column that is not. `groups` numbers the event or
+    basin of each point, (n,), where the table tells it.
     """
 
     samples: Samples
+    groups: NDArray[np.int64] | None
     crs: str
     left_out: dict[str, int]
     ignored: dict[str, str]
@@ -49,6 +51,7 @@ def read_points(
     raster: Path | None = None,
     factors: Sequence[str] = (),
     categorical: Collection[str] = (),
+    group: str | None = None,
 ) -> Points:
     """Read points and their labels, with their factors from the table or from a raster.
 
@@ -61,6 +64,7 @@ def read_points(
         factors: bands and columns to use; by default every band, or without `raster` every column
             that tells neither the label nor the place.
         categorical: factors whose numbers are classes; text is so in any case.
+        group: column that names the event or basin of each point, which then is no factor.
 
     Returns:
         The points that have every factor, each once, in metres where their CRS is in degrees.
@@ -72,7 +76,7 @@ def read_points(
     table = read_point_table(path, label)
     known_crs = _points_crs(crs, table)
     columns, inside = table.columns, np.ones(len(table.x), dtype=bool)
-    default = [name for name in columns if name not in table.ignored]
+    default = [name for name in columns if name not in table.ignored and name != group]
     if raster is not None:
         with _opened(raster) as dataset:
             known_crs = known_crs or _crs_of(dataset)
@@ -94,10 +98,15 @@ def read_points(
         "being in the table twice": int(twice.sum()),
     }
     kept = complete & ~twice
+    groups = None
+    if group is not None:
+        named = table.columns[_known(group, table.columns, path)][inside][kept]
+        groups = pd.factorize(named, sort=True, use_na_sentinel=False)[0].astype(np.int64)
     samples = _samples(values[kept], failed[kept], x[kept], y[kept], classes)
     _require_both(samples, path)
     return Points(
         samples,
+        groups,
         known_crs.to_string() if known_crs else "not given, taken as metres",
         {why: points for why, points in left_out.items() if points},
         ignored,
@@ -171,7 +180,7 @@ def _sampled(
 def _known(name: str, columns: pd.DataFrame, path: Path) -> str:
     if name not in columns.columns:
         raise PointsError(
-            f"factor {name!r} is no column of {path} and no band; there are "
+            f"{name!r} is no column of {path} and no band; there are "
             f"{', '.join(map(str, columns.columns))}"
         )
     return name

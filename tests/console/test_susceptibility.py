@@ -53,6 +53,21 @@ def test_points_are_told_to_people_in_a_table(scarp, table):
         assert said in shown
 
 
+def test_blocks_or_events_are_held_out_where_asked(scarp, table):
+    events = pd.read_csv(table)
+    events["event"] = np.arange(200) % 3
+    events.to_csv(table, index=False)
+    words = ("--points", str(table), "--label", "slid", "--model", "woe", "--json")
+    for asked, folds, said in (
+        (("--group", "event"), 3, "each of 3 groups in turn"),
+        (("--block-m", "700", "--repeats", "2"), 10, "blocks of 700 m dealt to 5 folds, 2 times"),
+    ):
+        code, shown, error = scarp("susceptibility", *words, "--repeats", "2", *asked)
+        assert code == 0, error
+        spatial = json.loads(shown)["auc"]["spatial"]
+        assert (len(spatial["folds"]), spatial["held_out"]) == (folds, said)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -60,8 +75,9 @@ def test_points_are_told_to_people_in_a_table(scarp, table):
         (("--points", "TABLE"), "--label"),
         (("--points", "TABLE", "--label", "lslpts"), "no column 'lslpts'"),
         (("--points", "TABLE", "--label", "slid", "--model", "forest"), "no model 'forest'"),
-        (("--points", "TABLE", "--label", "slid", "--factors", "elev"), "factor 'elev'"),
+        (("--points", "TABLE", "--label", "slid", "--factors", "elev"), "'elev' is no column"),
         (("--points", "TABLE", "--label", "slid", "--raster", "none.tif"), "raster none.tif"),
+        (("--points", "TABLE", "--block-m", "9", "--group", "e"), "either blocks or groups"),
         ((EVENT, "--points", "TABLE"), "either an event or labelled points"),
         ((), "either an event or labelled points"),
         ((EVENT, "--dem", "dem.tif", "--model", "forest"), "no model 'forest'"),

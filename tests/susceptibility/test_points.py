@@ -201,6 +201,15 @@ def test_few_landslides_are_a_doubt(saved, table, points):
     assert doubt.code == "few-landslides" and "only 12 landslides" in doubt.text
 
 
+def test_a_column_of_events_tells_groups_and_is_no_factor(saved, table, stack):
+    table["event"] = np.where(np.arange(350) % 3 == 0, "1999", "2010")
+    read = read_points(saved(table), "lslpts", raster=stack, factors=("hollow",), group="event")
+    np.testing.assert_array_equal(read.groups, np.arange(350) % 3 != 0)
+    assert "event" not in read_points(saved(table), "lslpts", group="event").samples.names
+    with pytest.raises(PointsError, match="'basin' is no column"):
+        read_points(saved(table), "lslpts", group="basin")
+
+
 def test_points_of_one_place_stay_together(saved, table, points):
     table[["x", "y"]] = table[["x", "y"]].round(-2)
     samples = read_points(saved(table), "lslpts").samples
