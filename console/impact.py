@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from console.output import AsJson, print_json, screen, table
+
+if TYPE_CHECKING:
+    from tasks.events.impact import Impact
+    from tasks.types import AreaOfInterest
 
 
 def impact(
@@ -33,7 +37,6 @@ def impact(
     """
     from shapely.geometry import mapping
 
-    from tasks.errors import EventError
     from tasks.events.impact import impact_of_magnitude, impact_of_shaking
     from tasks.events.impact_layers import read_layers
     from tasks.events.shakemap import read_shakemap
@@ -45,9 +48,7 @@ def impact(
     configured = read_layers(layers) if layers else None
     prior = out / "prior.tif" if out else None
     expected = impact_of_shaking(shaking, aoi, configured, dem, shaking.magnitude, prior)
-    if expected is None:
-        if shaking.magnitude is None:
-            raise EventError(f"{shakemap} names no magnitude; give --layers to do without")
+    if expected is None and shaking.magnitude is not None:
         expected = impact_of_magnitude(shaking.magnitude, aoi)
     if out:
         with written_aside(out / "aoi.geojson") as aside:
@@ -57,13 +58,18 @@ def impact(
         told = {name: getattr(shaking, name) for name in about}
         print_json({"shakemap": told, "aoi_km2": aoi.area_km2, "how": aoi.how, "impact": expected})
         return
-    row = {
-        "area_km2": f"{aoi.area_km2:,.1f}",
-        "expected_landslides_km2": f"{expected.expected_km2:.3g}",
-        "largest_share": None if expected.largest is None else f"{expected.largest:.3f}",
-        "model": expected.model,
-    }
-    screen.print(table(shaking.place or shakemap.name, [row]))
-    said = (f"area of interest: {aoi.how}", f"expected: {expected.how}", f"written to {out}")
+    screen.print(table(shaking.place or shakemap.name, [_row(aoi, expected)]))
+    why = expected.how if expected else "nothing without layers, as the file names no magnitude"
+    said = (f"area of interest: {aoi.how}", f"expected: {why}", f"written to {out}")
     for line in said if out else said[:2]:
         screen.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _row(aoi: AreaOfInterest, expected: Impact | None) -> dict[str, str | None]:
+    """What the table shows."""
+    return {
+        "area_km2": f"{aoi.area_km2:,.1f}",
+        "expected_landslides_km2": f"{expected.expected_km2:.3g}" if expected else None,
+        "largest_share": f"{expected.largest:.3f}" if expected and expected.largest else None,
+        "model": expected.model if expected else None,
+    }

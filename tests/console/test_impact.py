@@ -6,7 +6,7 @@ import rasterio
 from typer.testing import CliRunner
 
 from console.cli import app
-from tasks.errors import EventError, RasterError
+from tasks.errors import RasterError
 from tests.conftest import DATA
 
 GRID = DATA / "usgs_groundfailure_loma_prieta" / "grid.xml"
@@ -52,7 +52,14 @@ def test_without_layers_the_magnitude_must_do(monkeypatch):
     assert "intensity of at least 7" in said.stdout
 
 
-def test_wrong_input_ends_in_a_sentence(tmp_path):
+def test_without_a_magnitude_there_is_still_an_area(tmp_path, monkeypatch):
+    monkeypatch.delenv("SCARP_IMPACT", raising=False)
     (tmp_path / "grid.xml").write_text(GRID.read_text().replace('magnitude="6.9"', ""))
-    assert isinstance(run(tmp_path / "grid.xml").exception, EventError)
+    told = json.loads(run(tmp_path / "grid.xml", "--json").stdout)
+    assert told["impact"] is None
+    assert told["aoi_km2"] > 4_000
+    assert "names no magnitude" in run(tmp_path / "grid.xml").stdout
+
+
+def test_wrong_input_ends_in_a_sentence(tmp_path):
     assert isinstance(run(tmp_path / "missing.xml").exception, RasterError)
