@@ -75,6 +75,7 @@ def write_susceptibility(
         stored.factor_table,
         list(stored.importance),
     )
+    model_figures.correlation_figure(folder / "correlation.png", stored.metrics["collinearity"])
     if earlier := _scored_before(stored):
         fitted = ("this map, spatial folds", asdict(stored.auc_spatial))
         model_figures.before_after_figure(folder / "before_after.png", [*earlier, fitted])
@@ -105,6 +106,8 @@ def _result(
 ) -> SusceptibilityResult:
     drawn = stored.sampling
     scheme = drawn["scheme"]
+    together = stored.metrics["collinearity"]
+    inflation = dict(zip(together["names"], together["vif"], strict=True))
     return SusceptibilityResult(
         model=stored.model,
         auc_spatial=stored.auc_spatial,
@@ -117,15 +120,17 @@ def _result(
         ),
         learned_from=stored.learned_from,
         classes=stored.classes,
-        factors=stored.factor_table,
+        factors=[
+            {**factor, "vif": inflation.get(factor["name"])} for factor in stored.factor_table
+        ],
         absent_factors=stored.absent_factors,
         compared=stored.compared,
         applicable_share=stored.applicable_share,
-        collinearity=stored.metrics.get("collinearity"),
         figure=folder / "susceptibility.png",
         roc=folder / "roc.png",
         importance_figure=folder / "importance.png",
         skill_figure=folder / "skill.png",
         dependence_figure=folder / "dependence.png",
+        correlation_figure=folder / "correlation.png",
         before_figure=folder / "before_after.png" if drawn_before else None,
     )

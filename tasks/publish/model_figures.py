@@ -22,6 +22,7 @@ from tasks.publish.figures import (
 )
 
 MOST_DEPENDENCES = 9
+STRONG = 0.5
 _COLUMNS = 3
 
 
@@ -159,4 +160,34 @@ def before_after_figure(path: Path, scores: Sequence[tuple[str, Mapping[str, flo
     axes.set(xlim=(min(0.45, float(aucs.min()) - 0.02), 1), ylim=(-0.6, len(names) - 0.4))
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("AUC on this inventory (lines: 95 % interval; dotted: chance)", **LABEL_STYLE)
+    return save_figure(figure, path)
+
+
+def correlation_figure(path: Path, collinearity: Mapping[str, Any]) -> Path:
+    """Draw how much each pair of factors says the same.
+
+    Args:
+        path: PNG to make or replace.
+        collinearity: `names` and `association`, (factors, factors) from -1 to 1.
+
+    Returns:
+        `path`.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
+    names = [name.replace("_", " ") for name in collinearity["names"]]
+    values = np.asarray(collinearity["association"], dtype=float)
+    size = 1.8 + 0.36 * len(names)
+    figure, axes = chart(size + 0.8, size)
+    drawn = axes.imshow(values, vmin=-1, vmax=1, cmap="PuOr_r")
+    axes.grid(visible=False)
+    axes.set_xticks(range(len(names)), names, rotation=60, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    for (row, col), value in np.ndenumerate(values):
+        if row != col and abs(value) >= STRONG:
+            shade = "white" if abs(value) > 0.75 else INK
+            axes.text(col, row, f"{value:.1f}", ha="center", va="center", fontsize=6, color=shade)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.7)
+    bar.ax.tick_params(labelsize=7, colors=QUIET)
     return save_figure(figure, path)

@@ -48,8 +48,8 @@ class SusceptibilityResult:
 
     `importance` is the loss of AUC by factor; `sampling` is a sentence about cells and folds;
     `learned_from` are the events it was carried over from, if any. `classes` are its class table,
-    `factors` name, unit and source of each, `compared` maps made before the inventory with their
-    AUC on it, and `collinearity` how far factors say the same.
+    `factors` name, unit, source and variance inflation (None: told whole by others) of each, and
+    `compared` maps made before the inventory with their AUC on it.
     """
 
     model: str
@@ -63,12 +63,12 @@ class SusceptibilityResult:
     absent_factors: Sequence[str] = ()
     compared: Sequence[Mapping[str, Any]] = ()
     applicable_share: float | None = None
-    collinearity: Mapping[str, Any] | None = None
     figure: Path | None = None
     roc: Path | None = None
     importance_figure: Path | None = None
     skill_figure: Path | None = None
     dependence_figure: Path | None = None
+    correlation_figure: Path | None = None
     before_figure: Path | None = None
 
 

@@ -33,6 +33,7 @@ ASSETS = {
     "importance.png": (_PNG, "Importance of the factors", "overview"),
     "skill.png": (_PNG, "Precision, calibration and rates of susceptibility", "overview"),
     "dependence.png": (_PNG, "What susceptibility makes of each factor", "overview"),
+    "correlation.png": (_PNG, "How much the factors say the same", "overview"),
     "before_after.png": (_PNG, "Susceptibility before and after the inventory", "overview"),
 }
 

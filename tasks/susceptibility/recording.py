@@ -10,9 +10,11 @@ from uuid import UUID
 import numpy as np
 
 from tasks.susceptibility.before import Comparison
+from tasks.susceptibility.collinearity import collinearity
 from tasks.susceptibility.curves import rate_curve
 from tasks.susceptibility.dependence import partial_dependence
 from tasks.susceptibility.predict import applicability_path, classes_path, uncertainty_path
+from tasks.susceptibility.sampling import Samples
 from tasks.susceptibility.schemes import Scheme
 from tasks.susceptibility.stack import FactorStack
 from tasks.susceptibility.store import Susceptibility
@@ -130,8 +132,16 @@ def _metrics(study: Study, mapped: Mapped, seed: int) -> dict[str, Any]:
             "mean_distance": study.applicability.mean_distance,
             "weights": study.applicability.weights,
         },
+        "collinearity": _collinearity(study.samples),
         "learned": study.model.explain(),
     }
+
+
+def _collinearity(samples: Samples) -> dict[str, Any]:
+    """How much the factors say the same on the samples; one that is constant there says nothing."""
+    telling = np.ptp(samples.x, axis=0) > 0
+    names = [name for name, tells in zip(samples.names, telling, strict=True) if tells]
+    return collinearity(samples.x[:, telling], names, samples.categorical).as_json()
 
 
 def _score(score: Score) -> dict[str, Any]:

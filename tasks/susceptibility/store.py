@@ -32,7 +32,7 @@ class Susceptibility:
         auc_spatial: AUC of spatial cross-validation, the headline.
         auc_random: AUC of random cross-validation.
         roc: points of the ROC curves, as JSON holds them.
-        importance: loss of spatial AUC without each factor.
+        importance: loss of spatial AUC without each factor, the largest first.
         doubts: reservations to keep with it.
         kind: fitted to the event's own landslides, or carried over from other events.
         learned_from: the events a carried map was learned from.
@@ -170,9 +170,11 @@ def _read(row: Row[Any]) -> StoredSusceptibility:
     values |= {name: tuple(found[name]) for name in lists}
     for auc in ("auc_spatial", "auc_random"):
         values[auc] = Interval(found[auc], found[f"{auc}_low"], found[f"{auc}_high"])
+    losses = {name: Interval(**loss) for name, loss in found["importance"].items()}
     return StoredSusceptibility(
         **values,
-        importance={name: Interval(**loss) for name, loss in found["importance"].items()},
+        # JSONB keeps no order
+        importance=dict(sorted(losses.items(), key=lambda loss: -loss[1].value)),
         doubts=tuple(Doubt(**doubt) for doubt in found["doubts"]),
         classes=tuple(ClassRow(**one) for one in found["classes"]),
         created_at=found["created_at"].astimezone(UTC),

@@ -56,7 +56,10 @@ def store(engine):
                 auc_spatial=Interval(auc, auc - 0.05, auc + 0.05),
                 auc_random=Interval(0.9, 0.88, 0.92),
                 roc={"spatial": [[0, 0], [1, 1]]},
-                importance={"slope": Interval(0.1, 0.05, 0.2)},
+                importance={
+                    "elevation": Interval(0.1, 0.05, 0.2),
+                    "twi": Interval(0.05, 0.0, 0.1),
+                },
                 doubts=(Doubt("dem-partial", "the DEM covers half of the AOI"),),
                 metrics={"spatial": {"brier": 0.2}},
                 classes=(ClassRow(1, 0.0, 0.2, 3.0, 0.4, 2.0, 7, 0.5, 0.1, 0.05, 2.0),),
@@ -74,6 +77,7 @@ def test_a_map_comes_back_as_it_was_stored(store):
     stored = store("one")
     assert find_susceptibility(store.connection, RAIN.id, "one") == stored
     assert find_susceptibility(store.connection, RAIN.id, "two") is None
+    assert list(stored.importance) == ["elevation", "twi"]
     assert stored.auc_spatial == Interval(0.8, 0.75, 0.8500000000000001)
     assert stored.path == Path("products/susceptibility.tif")
     assert stored.doubts[0].code == "dem-partial" and stored.current
