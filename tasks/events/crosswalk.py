@@ -26,7 +26,9 @@ MOST_APART_M = 1.0
 # A GLIDE number names a disaster, foreshocks and aftershocks included, so it only widens the gates.
 _GLIDE_WIDENS = 10
 _GLIDE = re.compile(r"EQ-\d{4}-\d{6}-[A-Z]{3}")
-# One network gives two ids to two earthquakes: `us70006rql`, `nc72852151`, `pr2019362003`.
+# A network rarely gives one earthquake two ids (`us70006rql`, `nc72852151`): only where it locates
+# it anew, and then close to where it was.
+_SECOND_ID_NARROWS = 0.25
 _NETWORK = re.compile(r"([a-z]{2})\d")
 _CLEARLY_BETTER = 0.5
 # As long without rain over the threshold divides storms in one look (`rain.storms`).
@@ -53,9 +55,9 @@ def same_event(report: EventReport, candidates: Iterable[Known]) -> str | None:
     """The id of the known event that a report describes.
 
     An id in common decides. Otherwise two earthquakes must lie within 30 s, 100 km and one unit of
-    magnitude (where both have one), ten times the time and place where they share a GLIDE number,
-    and no network may have given them different ids. Two storms must share ground, with less than a
-    day between them. Which source came first makes no difference.
+    magnitude (where both have one); within ten times as much where they share a GLIDE number, a
+    quarter where one network has given them different ids. Two storms must share ground, with less
+    than a day between them. Which source came first makes no difference.
 
     Args:
         report: with an event, and for rain with an area; nothing is the same as any other.
@@ -140,18 +142,17 @@ def _gap(one: Event, other: Event) -> timedelta:
 
 
 def _misfit(one: Event, other: Event, ids: set[str]) -> float | None:
-    """How badly two earthquakes agree, 0 to sqrt(3); None where they are two."""
-    if _told_apart(ids, _ids(other)):
-        return None
-    glide = any(_GLIDE.fullmatch(name) for name in ids & _ids(other))
-    widened = _GLIDE_WIDENS if glide else 1
+    """How badly two earthquakes agree, 0 if in all; None where they are two."""
+    gate = _SECOND_ID_NARROWS if _told_apart(ids, _ids(other)) else 1.0
+    if any(_GLIDE.fullmatch(name) for name in ids & _ids(other)):
+        gate *= _GLIDE_WIDENS
     apart = [
-        abs(one.occurred_at - other.occurred_at) / (MOST_APART * widened),
-        _distance_km(one, other) / (MOST_APART_KM * widened),
+        abs(one.occurred_at - other.occurred_at) / MOST_APART,
+        _distance_km(one, other) / MOST_APART_KM,
     ]
     if one.magnitude is not None and other.magnitude is not None:
         apart.append(abs(one.magnitude - other.magnitude) / MOST_APART_M)
-    return math.hypot(*apart) if max(apart) <= 1 else None
+    return math.hypot(*apart) if max(apart) <= gate else None
 
 
 def _told_apart(ids: set[str], others: set[str]) -> bool:

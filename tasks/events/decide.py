@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pyproj import Geod
 from sqlalchemy import Connection, select
 
-from tasks.events.crosswalk import same_event
+from tasks.events.crosswalk import grown, names_one, same_event
 from tasks.events.decisions import decided_versions, request_response, store_decision
 from tasks.events.ground import Ground, land_km2
 from tasks.events.priors import store_prior
@@ -33,7 +33,7 @@ from tasks.events.rules import (
     judge_time,
     respond_at,
 )
-from tasks.events.shakemaps import known_shakemaps, store_shakemaps
+from tasks.events.shakemaps import known_shakemaps, mark_in_use, store_shakemaps
 from tasks.events.states import history, move
 from tasks.events.tables import event_alias
 from tasks.types import AreaOfInterest, Event
@@ -42,6 +42,8 @@ from tasks.types import AreaOfInterest, Event
 _STANDING = {"usgs": 3, "gdacs": 2, "rain": 2}
 _TAKEN_BACK = "the source took it back: "
 _SAME_QUAKE_WITHIN = timedelta(minutes=6)
+# As long as the longest rain any threshold asks about.
+_SAME_STORM_WITHIN = timedelta(hours=1000)
 _OPEN = ("registered", "responding", "published")
 _WGS84 = Geod(ellps="WGS84")
 
@@ -110,12 +112,14 @@ def decide(
 
 
 def find_known(connection: Connection, report: EventReport) -> str | None:
-    """The id of the registered event a report is about: by its ids, or as the same earthquake."""
+    """The id of the registered event a report is about: by its ids, or as one and the same."""
     owner = select(event_alias.c.event_id).where(event_alias.c.id.in_(_ids(report)))
     by_id = connection.scalars(owner.order_by(event_alias.c.event_id).limit(1)).first()
     if by_id or report.event is None:
         return by_id
-    near = around(connection, report.event.occurred_at, _SAME_QUAKE_WITHIN)
+    rain = report.event.kind == "rainfall"
+    within = _SAME_STORM_WITHIN if rain else _SAME_QUAKE_WITHIN
+    near = around(connection, report.event.occurred_at, within)
     return same_event(report, near)
 
 
@@ -207,7 +211,18 @@ def _judge_known(case: _Case, known: RegisteredEvent, event: Event) -> Decision:
         return _update(case, known, event, "registered")
     if _outranked(case.report, known):
         return _add_ids(case, known, event)
+    if event.kind == "rainfall" and case.report.aoi:
+        return _grow(case, known, event, case.report.aoi)
     return _update(case, known, event, "updated")
+
+
+def _grow(case: _Case, known: RegisteredEvent, event: Event, aoi: AreaOfInterest) -> Decision:
+    """Add to a storm what another look sees of it."""
+    event, aoi = grown(event, aoi, known)
+    if aoi is known.aoi:
+        return _keep(case, "unchanged", "the storm has not grown since the last look")
+    wider = replace(case.ground, aoi=aoi) if case.ground else Ground(aoi)
+    return _update(replace(case, ground=wider), known, event, "updated")
 
 
 def _update(case: _Case, known: RegisteredEvent, event: Event, outcome: Outcome) -> Decision:
@@ -284,15 +299,13 @@ def _store(case: _Case, event: Event, aoi: AreaOfInterest, reason: str) -> None:
         forced=case.forced,
         reported_at=max(filter(None, (before, case.report.reported_at))),
     )
-    if case.ground and (case.ground.shakemap or case.report.shakemaps):
-        store_shakemaps(
-            case.connection,
-            case.event_id,
-            case.report.shakemaps,
-            case.ground.shakemap,
-            in_use=case.ground.shaking is not None and aoi == case.ground.aoi,
-        )
-    if case.ground and (expected := case.ground.expected):
+    ground = case.ground
+    if ground:
+        store_shakemaps(case.connection, case.event_id, case.report.shakemaps, ground.shakemap)
+    if ground and aoi == ground.aoi:
+        drawn = ground.shakemap if ground.shaking else None
+        mark_in_use(case.connection, case.event_id, drawn.version.identity if drawn else None)
+    if ground and (expected := ground.expected):
         store_prior(case.connection, case.event_id, expected)
         set_priority(case.connection, case.event_id, _priority(case), expected.impact.how)
 
@@ -389,4 +402,4 @@ def _outranked(report: EventReport, known: RegisteredEvent) -> bool:
 
 
 def _ids(report: EventReport) -> set[str]:
-    return {name for name in (report.id, *report.alternate_ids) if name}
+    return {name for name in (report.id, *report.alternate_ids) if name and names_one(name)}

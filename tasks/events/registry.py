@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DataError, IntegrityError
 
 from tasks.errors import EventError
+from tasks.events.crosswalk import names_one
 from tasks.events.tables import event_alias, response_request, shakemap, watch_state
 from tasks.inventory import tables
 from tasks.types import AreaOfInterest, Event
@@ -90,7 +91,7 @@ def register(
             f"event {event.id}: occurred_at {event.occurred_at.isoformat()} has no time zone; "
             "give it in UTC, as in 2018-09-05T18:07:59Z"
         )
-    known = lock_known(connection, (event.id, *event.alternate_ids))
+    known = lock_known(connection, [*filter(names_one, (event.id, *event.alternate_ids))])
     told = _as_stored(_named_as(event, known.event.id if known else event.id))
     if known and _says_nothing_new(known, told, aoi, forced):
         return "unchanged"

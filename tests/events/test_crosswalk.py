@@ -119,10 +119,12 @@ def test_between_two_that_fit_about_equally_none_is_taken():
     assert same_event(report(moved(seconds=12)), known(first, second)) is None
 
 
-def test_a_network_that_gave_two_ids_saw_two_earthquakes():
-    other = moved(name="us2000h8tz", seconds=5)
+def test_a_network_that_gave_two_ids_saw_two_earthquakes_unless_they_hardly_differ():
+    other = moved(name="us2000h8tz", seconds=8)
     assert same_event(report(other), known(MAIN)) is None
     assert same_event(report(replace(other, id="nc72852151")), known(MAIN)) == "us2000h8ty"
+    located_anew = moved(name="us2000h8tz", seconds=2, degrees_north=0.1, magnitude=0.1)
+    assert same_event(report(located_anew), known(MAIN)) == "us2000h8ty"
 
 
 def test_a_glide_number_only_widens_the_gates():

@@ -1,0 +1,119 @@
+"""Storms and shared GLIDE numbers, from the feed to the store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+import xarray
+
+from flows.watch import Watch, deal_with, look_once
+from tasks.events.registry import find_registered
+from tasks.events.reports import EventReport
+from tasks.events.rules import read_rules
+from tasks.types import Event
+from tests.flows.conftest import rows
+
+START = datetime(2023, 5, 16, tzinfo=UTC)
+RULES = read_rules()
+
+
+@pytest.fixture
+def rain(tmp_path):
+    """Hourly rain over the hills south of the Po, of which a test says how far it has come."""
+    fallen = np.zeros((60, 20, 30), np.float32)
+    fallen[10:34, 5:10, 6:13] = 6
+    fallen[30:54, 5:10, 13:16] = 6
+
+    def write(first, last, factor=1.0):
+        ends = [START.replace(tzinfo=None) + timedelta(hours=n + 1) for n in range(first, last)]
+        xarray.Dataset(
+            {"rain": (("time", "lat", "lon"), fallen[first:last] * factor, {"units": "mm"})},
+            {
+                "time": np.array(ends, "M8[ns]"),
+                "lat": 44.95 - 0.1 * np.arange(20),
+                "lon": 10.55 + 0.1 * np.arange(30),
+            },
+        ).to_netcdf(tmp_path / "rain.nc", engine="netcdf4")
+        return str(tmp_path / "rain.nc")
+
+    return write
+
+
+def look(world, url, hours):
+    return look_once(Watch(world, "rain", url, RULES), START + timedelta(hours=hours)).decisions
+
+
+def test_a_storm_is_registered_once_and_grows_with_every_look(world, rain):
+    (first,) = look(world, rain(0, 34), hours=34)
+    (second,) = look(world, rain(0, 35), hours=35)
+    (third,) = look(world, rain(0, 44), hours=44)
+    assert [one.decision for one in (first, second, third)] == [
+        "registered",
+        "unchanged",
+        "updated",
+    ]
+    assert first.event_id == second.event_id == third.event_id
+    assert rows(world, "SELECT count(*) FROM scarp.event") == [(1,)]
+    requests = rows(world, "SELECT source_version FROM scarp.response_request ORDER BY id")
+    assert requests == [(first.source_version,), (third.source_version,)]
+
+
+def test_rain_that_leaves_the_files_leaves_the_storm_as_it_was(world, rain):
+    look(world, rain(0, 44), hours=44)
+    with world.engine.connect() as connection:
+        (event_id,) = rows(world, "SELECT id FROM scarp.event")[0]
+        before = find_registered(connection, event_id)
+    (made,) = look(world, rain(24, 50), hours=50)
+    assert (made.event_id, made.decision) == (event_id, "unchanged")
+    with world.engine.connect() as connection:
+        assert find_registered(connection, event_id) == before
+
+
+def test_a_look_that_is_done_again_says_nothing_twice(world, rain):
+    url = rain(0, 44)
+    (made,) = look(world, url, hours=44)
+    assert look(world, url, hours=45) == ()
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM scarp.watch_state")
+    (again,) = look(world, url, hours=46)
+    assert (again.event_id, again.decision) == (made.event_id, "unchanged")
+
+
+def test_missing_rain_is_told_and_registers_nothing(world, rain):
+    (made,) = look(world, rain(0, 44, factor=np.nan), hours=44)
+    assert (made.event_id, made.decision) == ("", "ignored")
+    assert "it cannot be told whether the threshold was passed in 600 of 600 cells" in made.reason
+
+
+def test_two_earthquakes_of_one_disaster_share_its_glide_number_and_stay_two(world):
+    glide = "EQ-2016-000033-JPN"
+    foreshock = Event(
+        id="EQ1100001",
+        kind="earthquake",
+        title="M 6.2",
+        occurred_at=datetime(2016, 4, 14, 12, 26, 35, tzinfo=UTC),
+        longitude=130.70,
+        latitude=32.79,
+        magnitude=6.2,
+        depth_km=9,
+        source="gdacs",
+        alternate_ids=(glide,),
+    )
+    main = replace(
+        foreshock,
+        id="EQ1100002",
+        occurred_at=datetime(2016, 4, 15, 16, 25, 6, tzinfo=UTC),
+        magnitude=7.0,
+    )
+    watch = Watch(world, "gdacs", "feed", RULES)
+    for event in (foreshock, main):
+        now = event.occurred_at + timedelta(hours=1)
+        version = f"gdacs:{event.id}:1:1"
+        report = EventReport(event, "gdacs", version, now, (glide,), "automatic")
+        assert deal_with(watch, report, now).decision == "registered"
+        assert deal_with(watch, report, now).decision == "unchanged"
+    found = rows(world, "SELECT id, magnitude FROM scarp.event ORDER BY id")
+    assert found == [("EQ1100001", 6.2), ("EQ1100002", 7.0)]
