@@ -21,6 +21,7 @@ from tasks.events.decide import decide, find_known, needs_ground, new_versions
 from tasks.events.decisions import store_decision
 from tasks.events.fetch import may_follow
 from tasks.events.ground import Ground, find_ground
+from tasks.events.refine import refined_aoi
 from tasks.events.registry import RegisteredEvent, find_registered
 from tasks.events.reports import (
     Decision,
@@ -218,12 +219,15 @@ def _expecting(watch: Watch, found: Ground, event: Event, version: str) -> Groun
     if found.aoi is None:
         return found
     drawn_from = found.shakemap.version.identity if found.shakemap and found.shaking else version
+    share = watch.rules.limits(event).aoi_expected_share
     try:
         expected = expect_landslides(watch.world, event, found.aoi, found.shaking, drawn_from)
+        prior = expected.impact.path if expected else None
+        aoi = refined_aoi(found.aoi, prior, share) if prior else found.aoi
     except ScarpError as error:
         why = f"what to expect is not known: {error}"
         return replace(found, remark="; ".join(filter(None, (found.remark, why))))
-    return replace(found, expected=expected)
+    return replace(found, aoi=aoi, expected=expected)
 
 
 def _may_be_fetched(watch: Watch, chosen: KnownShakeMap | None) -> bool:

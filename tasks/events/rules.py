@@ -69,6 +69,7 @@ class Limits(_Table):
     aoi_pga_g: Annotated[float, Field(gt=0, le=5)] = 0.1
     aoi_mmi: Annotated[float, Field(ge=1, le=12)] | None = None
     aoi_buffer_m: Annotated[float, Field(ge=0, le=200_000)] = 0.0
+    aoi_expected_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_age: _Duration
     fresh_for: _Duration
     debounce: _Duration
