@@ -143,18 +143,24 @@ def answer_requests(connection: Connection, event_id: str, last: int) -> None:
 def waiting_requests(connection: Connection) -> list[ResponseRequest]:
     """What is to be responded to: the newest request of each open event, most urgent first."""
     newest = (
+        select(func.max(response_request.c.id))
+        .where(response_request.c.done_at.is_(None))
+        .group_by(response_request.c.event_id)
+    )
+    waiting = (
         select(response_request)
-        .distinct(response_request.c.event_id)
         .join(tables.event, tables.event.c.id == response_request.c.event_id)
         .where(
-            response_request.c.done_at.is_(None),
+            response_request.c.id.in_(newest),
             tables.event.c.state.not_in(("held", "cancelled", "closed")),
         )
-        .order_by(response_request.c.event_id, response_request.c.id.desc())
-        .subquery()
+        .order_by(
+            response_request.c.priority.desc().nulls_last(),
+            response_request.c.not_before,
+            response_request.c.event_id,
+        )
     )
-    urgent_first = newest.c.priority.desc().nulls_last(), newest.c.not_before, newest.c.event_id
-    return [_request(row) for row in connection.execute(select(newest).order_by(*urgent_first))]
+    return [_request(row) for row in connection.execute(waiting)]
 
 
 def _request(row: Row[Any]) -> ResponseRequest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +77,11 @@ def find_ground(
                 land=limits.land,
             )
             return Ground(aoi, chosen, shaking)
-        except (AreaError, RasterError) as error:
+        except RasterError as error:
+            # What arrived damaged has not been fetched.
+            remark = str(error)
+            chosen = replace(chosen, path=None, sha256=None, problem=remark)
+        except AreaError as error:
             remark = str(error)
     try:
         return Ground(provisional_aoi(event, limits), chosen, remark=remark)

@@ -20,8 +20,8 @@ from tasks.events.rules import Limits
 from tasks.events.shakemaps import (
     choose_shakemap,
     known_shakemaps,
+    mark_in_use,
     pin_shakemap,
-    store_shakemaps,
     unpin_shakemap,
 )
 from tasks.events.states import move
@@ -89,5 +89,5 @@ def choose(
             reason=f"drawn from the ShakeMap that was chosen: {identity}",
             reported_at=known.reported_at,
         )
-        store_shakemaps(connection, name, (), chosen, in_use=True)
+        mark_in_use(connection, name, chosen.version.identity)
     return find_registered(connection, name)

@@ -71,7 +71,7 @@ def fetch_grid(
 
     Args:
         chosen: the version to use.
-        folder: where grids are kept; one that is there already is not fetched again.
+        folder: where grids are kept.
         feed_url: the feed that offered it, whose own host may be asked.
         hosts: other hosts that may be asked.
     """
@@ -89,8 +89,7 @@ def fetch_grid(
     # What a feed calls itself must not lead out of the folder.
     path = folder / re.sub("[^A-Za-z0-9.-]", "_", f"{name}_{Path(chosen.url).name}")
     try:
-        if not path.exists():
-            download(chosen.url, path)
+        download(chosen.url, path)
     except (FeedError, TransientError) as error:
         return replace(chosen, problem=f"ShakeMap {name} could not be fetched: {error}")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -102,7 +101,6 @@ def store_shakemaps(
     event_id: str,
     offered: Sequence[ShakeMapVersion],
     used: KnownShakeMap | None,
-    in_use: bool,
 ) -> None:
     """Keep every version a feed offered, and which of them the area of interest comes from.
 
@@ -111,7 +109,6 @@ def store_shakemaps(
         event_id: the registered event.
         offered: what the feed lists; may be only a part of what it listed before.
         used: the version chosen, with its grid or its problem.
-        in_use: whether the area was drawn from it.
     """
     everyone = {one.identity: KnownShakeMap(one, grid_url(one)) for one in offered}
     if used:
@@ -138,8 +135,6 @@ def store_shakemaps(
             .values(values | fresh)
             .on_conflict_do_update(index_elements=["identity"], set_=fresh)
         )
-    if in_use and used:
-        _mark(connection, event_id, used.version.identity, "in_use")
 
 
 def pin_shakemap(connection: Connection, event_id: str, identity: str) -> None:
@@ -159,16 +154,20 @@ def pin_shakemap(connection: Connection, event_id: str, identity: str) -> None:
 
 def unpin_shakemap(connection: Connection, event_id: str) -> None:
     """Let the newest version of an event's ShakeMap be used again."""
-    mine = shakemap.c.event_id == event_id
-    connection.execute(update(shakemap).where(mine).values(pinned=False))
+    _mark(connection, event_id, None, "pinned")
 
 
-def _mark(connection: Connection, event_id: str, identity: str, column: str) -> None:
+def mark_in_use(connection: Connection, event_id: str, identity: str | None) -> None:
+    """Say from which version an event's area of interest was drawn; None says from none."""
+    _mark(connection, event_id, identity, "in_use")
+
+
+def _mark(connection: Connection, event_id: str, identity: str | None, column: str) -> None:
     """Set a column for one version of an event, and for no other of it."""
     mine = shakemap.c.event_id == event_id
     connection.execute(update(shakemap).where(mine, shakemap.c[column]).values({column: False}))
     connection.execute(
-        update(shakemap).where(shakemap.c.identity == identity).values({column: True})
+        update(shakemap).where(mine, shakemap.c.identity == identity).values({column: True})
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from typing import Any
 from tests.conftest import DATA
 
 COMCAT = DATA / "feeds" / "usgs_comcat"
+NOW = datetime(2019, 7, 6, 4, 0, tzinfo=UTC)
+SUMMARY = json.loads((COMCAT / "dataframes_association_02_fc.json").read_text())
 
 
 @dataclass
@@ -99,3 +102,28 @@ def moments(page: dict[str, Any], *kinds: str) -> list[int]:
 def at(ms: int) -> datetime:
     """The instant of ms since 1970."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+
+
+def entry(
+    event_id: str = "ci38457511",
+    *,
+    geometry: tuple[float, ...] = (-117.6, 35.77, 8.0),
+    **properties: Any,
+) -> dict[str, Any]:
+    """A real entry of ComCat's summary with some of it changed; M 7.1 an hour before the clock."""
+    made = copy.deepcopy(SUMMARY["features"][0])
+    given = {
+        "mag": 7.1,
+        "magType": "mw",
+        "time": ms(NOW - timedelta(hours=1)),
+        "updated": ms(NOW - timedelta(minutes=40)),
+        "ids": f",{event_id},",
+        "detail": None,
+        "title": "M 7.1 - somewhere",
+    }
+    made["properties"] |= given | properties
+    return made | {"id": event_id, "geometry": {"type": "Point", "coordinates": list(geometry)}}
+
+
+def ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

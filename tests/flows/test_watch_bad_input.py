@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from flows.watch import Watch, look_once
 from tasks.events.rules import read_rules
 from tests.flows.conftest import rows
-from tests.flows.feeds import COMCAT, serving
+from tests.flows.feeds import NOW, SUMMARY, entry, ms, serving
 
 RULES = read_rules()
-NOW = datetime(2019, 7, 6, 4, 0, tzinfo=UTC)
-SUMMARY = json.loads((COMCAT / "dataframes_association_02_fc.json").read_text())
 
 
 @pytest.fixture
@@ -24,30 +21,10 @@ def feed():
         yield feed
 
 
-def entry(event_id="ci38457511", *, geometry=(-117.6, 35.77, 8.0), ids=None, **properties):
-    """A real entry of ComCat's summary with some of it changed; M 7.1 an hour before the clock."""
-    made = copy.deepcopy(SUMMARY["features"][0])
-    given = {
-        "mag": 7.1,
-        "magType": "mw",
-        "time": _ms(NOW - timedelta(hours=1)),
-        "updated": _ms(NOW - timedelta(minutes=40)),
-        "ids": f",{event_id},",
-        "detail": None,
-        "title": "M 7.1 - somewhere",
-    }
-    made["properties"] |= given | properties
-    return made | {"id": event_id, "geometry": {"type": "Point", "coordinates": list(geometry)}}
-
-
-def _ms(moment):
-    return round(moment.timestamp() * 1000)
-
-
 def looked_at(world, feed, *entries, now=NOW, rules=RULES, generated=None):
     page = {
         "type": "FeatureCollection",
-        "metadata": {"generated": _ms(generated or now)},
+        "metadata": {"generated": ms(generated or now)},
         "features": list(entries),
     }
     url = feed.put("/summary.geojson", page)
@@ -74,11 +51,11 @@ ODD = {
     "time beyond all time": (entry("us1aaaa", time=9e30), "is not ms since 1970"),
     "no update time": (entry("us1aaaa", updated="yesterday"), 'updated "yesterday" is not ms'),
     "ten years old": (
-        entry("us1aaaa", time=_ms(NOW - timedelta(days=3653))),
+        entry("us1aaaa", time=ms(NOW - timedelta(days=3653))),
         "it is 10 years old, older than the 30 days",
     ),
     "ahead of the clock": (
-        entry("us1aaaa", time=_ms(NOW + timedelta(hours=5))),
+        entry("us1aaaa", time=ms(NOW + timedelta(hours=5))),
         "5 hours after the watcher's clock",
     ),
     "a quarry blast": (entry("us1aaaa", type="quarry blast"), "'quarry blast', not an earthquake"),
@@ -145,7 +122,7 @@ def test_a_stale_feed_is_said_to_be_and_its_events_are_judged(world, feed):
 
 
 def test_what_was_ahead_of_the_clock_is_registered_when_the_clock_has_passed_it(world, feed):
-    ahead = entry("us1aaaa", time=_ms(NOW + timedelta(hours=5)))
+    ahead = entry("us1aaaa", time=ms(NOW + timedelta(hours=5)))
     assert [one.decision for one in looked_at(world, feed, ahead)] == ["ignored"]
     url = f"{feed.url}/summary.geojson"
     later = look_once(Watch(world, "usgs", url, RULES), NOW + timedelta(hours=6)).decisions
