@@ -7,13 +7,18 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.warp import Resampling, reproject
-from shapely.geometry import LineString, Point, box
+from scipy.ndimage import map_coordinates
+from shapely.geometry import LineString, MultiPolygon, Point, box
 
 from tasks.errors import FactorError
+from tasks.events.shakemap import read_shakemap
 from tasks.susceptibility.factors import derive_factors, read_factors, units_path
+from tasks.susceptibility.physical import critical_acceleration_g, newmark_displacement_cm
 from tasks.susceptibility.stack import FactorStack, open_stack
 
-KAGHAN = Path(__file__).parents[3] / "shared" / "data" / "kaghan_lsat"
+DATA = Path(__file__).parents[3] / "shared" / "data"
+KAGHAN = DATA / "kaghan_lsat"
+LOMA_PRIETA = DATA / "usgs_groundfailure_loma_prieta"
 
 
 @pytest.fixture
@@ -210,6 +215,95 @@ def test_rain_is_summed_or_its_most_intense_hour_taken_and_ndvi_comes_from_red_a
     np.testing.assert_allclose(stack.read("rain_intensity")[known], hours[2][known], rtol=1e-5)
     ndvi = (hours[1] - hours[0]) / (hours[1] + hours[0])
     np.testing.assert_allclose(stack.read("ndvi")[known], ndvi[known], rtol=1e-4)
+
+
+@pytest.fixture
+def hillside(tmp_path) -> tuple[Path, MultiPolygon]:
+    """A DEM near Loma Prieta, ever steeper to the east, and its area."""
+    dem = tmp_path / "hillside.tif"
+    x, _ = np.meshgrid(np.arange(160) * 30.0, np.arange(120))
+    with rasterio.open(
+        dem,
+        "w",
+        driver="GTiff",
+        width=160,
+        height=120,
+        count=1,
+        dtype="float32",
+        crs="EPSG:32610",
+        transform=rasterio.Affine(30, 0, 598_000, 0, -30, 4_100_000),
+    ) as target:
+        target.write((200 + x**2 / 8000).astype("float32"), 1)
+        area = gpd.GeoSeries([box(*target.bounds)], crs=target.crs).to_crs(4326)
+    return dem, MultiPolygon(list(area))
+
+
+def test_shaking_comes_from_a_shakemap_and_moves_slopes_by_newmarks_rule(hillside, tmp_path):
+    dem, aoi = hillside
+    table = tmp_path / "factors.toml"
+    entries = [
+        layer(name=measure, path=LOMA_PRIETA / "grid.xml", role="shaking", measure=measure)
+        for measure in ("pga", "pgv", "mmi")
+    ]
+    entries.append(
+        layer(
+            name="newmark",
+            path=LOMA_PRIETA / "grid.xml",
+            role="newmark",
+            strength={"cohesion_kpa": 12, "friction_deg": 30},
+        )
+    )
+    table.write_text('terrain = ["slope"]\n' + "\n".join(entries))
+    stack = derive_factors(dem, aoi, tmp_path / "factors.tif", table=read_factors(table))
+    assert [factor.unit for factor in stack.factors] == ["degrees", "g", "cm/s", "MMI", "cm"]
+    shaking = read_shakemap(LOMA_PRIETA / "grid.xml")
+    place = centres(stack).to_crs(4326)
+    cols, rows = ~shaking.affine @ (place.x.to_numpy(), place.y.to_numpy())
+    for name, field in (("pga", shaking.pga_g), ("pgv", shaking.pgv_cm_s), ("mmi", shaking.mmi)):
+        values = at_centres(stack, name)
+        known = np.isfinite(values)
+        points = [rows[known] - 0.5, cols[known] - 0.5]
+        expected = map_coordinates(field.astype(np.float64), points, order=1)
+        np.testing.assert_allclose(values[known], expected, rtol=0.02, err_msg=name)
+    slope, pga, newmark = (stack.read(name) for name in ("slope", "pga", "newmark"))
+    critical = critical_acceleration_g(slope, 12, 30)
+    expected = newmark_displacement_cm(critical, pga, shaking.magnitude)
+    known = stack.known()
+    np.testing.assert_allclose(newmark[known], expected[known], rtol=1e-4, atol=1e-6)
+    assert newmark[known].max() > 1 > newmark[known].min()
+
+
+def test_each_class_of_ground_has_its_own_strength(hillside, tmp_path):
+    dem, aoi = hillside
+    west, south, east, north = aoi.bounds
+    middle = (west + east) / 2
+    halves = [box(west, south, middle, north), box(middle, south, east, north)]
+    gpd.GeoDataFrame({"rock": ["chert", "clay"]}, geometry=halves, crs=4326).to_file(
+        tmp_path / "rock.gpkg"
+    )
+    rock = layer(name="lithology", path="rock.gpkg", role="class", attribute="rock")
+    strength = {"cohesion_kpa": 12, "friction_deg": 30}
+
+    def newmark(**more: object) -> np.ndarray:
+        entry = layer(
+            name="newmark",
+            path=LOMA_PRIETA / "grid.xml",
+            role="newmark",
+            strength=strength,
+            by="lithology",
+            **more,
+        )
+        (tmp_path / "factors.toml").write_text(f'terrain = ["slope"]\n{rock}\n{entry}')
+        table = read_factors(tmp_path / "factors.toml")
+        return derive_factors(dem, aoi, tmp_path / "f.tif", table=table).read("newmark")
+
+    same = newmark()
+    stronger = newmark(strengths={"clay": {"cohesion_kpa": 20, "friction_deg": 30}})
+    chert, clay = np.s_[:, 10:70], np.s_[:, 130:150]
+    np.testing.assert_array_equal(stronger[chert], same[chert])
+    assert np.nanmean(stronger[clay]) < np.nanmean(same[clay])
+    with pytest.raises(FactorError, match="lithology has no class 'gneiss', but chert, clay"):
+        newmark(strengths={"gneiss": strength})
 
 
 def mostly_unknown(path: Path, kaghan, known: float) -> None:
