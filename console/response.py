@@ -19,7 +19,22 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "emilia_romagna_2023"
 
 def respond(
     event_id: Annotated[str, typer.Argument(help="A registered event.")],
-    source: Annotated[str, typer.Option(help="STAC API or catalog, or an image file or folder.")],
+    source: Annotated[
+        str,
+        typer.Option(
+            help="STAC API or catalog, an image file or folder, or a profile: earth-search, "
+            "planetary-computer, cdse, cmr, planet."
+        ),
+    ],
+    collections: Annotated[
+        list[str] | None, typer.Option("--collection", help="STAC collection to look in.")
+    ] = None,
+    profiles: Annotated[
+        Path | None, typer.Option(help="TOML file of further profiles; see docs/imagery.md.")
+    ] = None,
+    allow_hosts: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="Further host to read files from.")
+    ] = None,
     dem: Annotated[
         Path | None, typer.Option(help="Elevation in metres; without it no susceptibility.")
     ] = None,
@@ -63,6 +78,9 @@ def respond(
     """
     options = _options(
         source=source,
+        collections=tuple(collections or ()),
+        profiles=profiles,
+        allow_hosts=tuple(allow_hosts or ()),
         dem=dem,
         until=until,
         weights=weights,

@@ -18,6 +18,7 @@ from flows.cluster import scorer
 from flows.options import ResponseOptions
 from flows.progress import report
 from flows.runs import failure_recorded, recorded_run
+from flows.sources import source_of
 from flows.steps import step
 from flows.world import World, open_world
 from models.cards import Card
@@ -26,9 +27,10 @@ from models.weights import load
 from tasks.events.registry import find_aoi, find_event
 from tasks.imagery.clouds import judge
 from tasks.imagery.mosaic import prepare_mosaic
+from tasks.imagery.protocol import Span
 from tasks.imagery.rasters import file_sha256
 from tasks.imagery.select import choose_before, choose_scenes, imagery_doubts
-from tasks.imagery.sources import find_scenes
+from tasks.imagery.sources import obtain
 from tasks.inventory.carry import carry_over, plan_carry_over
 from tasks.inventory.runs import finish_run, record_judgements
 from tasks.inventory.store import StoredInventory, find_inventory, store_inventory
@@ -61,6 +63,7 @@ class Imagery:
 
     judgements: tuple[SceneJudgement, ...]
     before: tuple[Scene, ...]
+    incidents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def map_landslides(event_id: str, options: ResponseOptions) -> Mapped:
         if options.dem:
             check_dem(options.dem, aoi.geometry)
         check_screens(screens, aoi.geometry)
-        imagery = step(look_for_scenes)(event, aoi, options)
+        imagery = step(look_for_scenes)(world, event, aoi, options)
         scored = score_provenance(event, aoi, imagery, card, options)
         provenance = mapping_provenance(scored, imagery, screens, options)
     with world.engine.connect() as connection:
@@ -116,26 +119,31 @@ def map_landslides(event_id: str, options: ResponseOptions) -> Mapped:
         mapped = (event, aoi, imagery.judgements, card, provenance, rasters)
         if stored is None:
             ready = step(screens_with_images)(screens, imagery.before, aoi, folder)
-            stored = step(outline)(world, run_id, *mapped, ready, options)
+            stored = step(outline)(world, run_id, *mapped, ready, imagery.incidents, options)
     return Mapped(*mapped, stored)
 
 
-def look_for_scenes(event: Event, aoi: AreaOfInterest, options: ResponseOptions) -> Imagery:
+def look_for_scenes(
+    world: World, event: Event, aoi: AreaOfInterest, options: ResponseOptions
+) -> Imagery:
     """Search the source, judge what each scene shows of the AOI, and choose.
 
     Raises:
         NoImageryError: no scene can be used.
         CatalogError, RasterError, TransientError: the source cannot be read.
+        AccessError, QuotaError: it may not be read, or not for this price.
     """
     until = options.until or datetime.now(UTC)
-    scenes = find_scenes(options.source, aoi, event.occurred_at - SEARCH_BEFORE, until)
+    source = source_of(world, event.id, options)
+    since = event.occurred_at - (timedelta() if source.paid else SEARCH_BEFORE)
+    found = obtain(source, aoi, Span(since, until))
     views = []
-    for number, scene in enumerate(scenes, start=1):
+    for number, scene in enumerate(found.scenes, start=1):
         views.append(judge(scene, aoi))
-        report("judging scenes", number, len(scenes))
+        report("judging scenes", number, len(found.scenes))
     judgements = choose_scenes(views, aoi, event.occurred_at, options.minimum_clear)
     before = choose_before(views, event.occurred_at, options.minimum_clear)
-    return Imagery(tuple(judgements), tuple(before))
+    return Imagery((*judgements, *found.refused), tuple(before), found.incidents)
 
 
 def score_provenance(
@@ -237,6 +245,7 @@ def outline(
     provenance: Provenance,
     rasters: Rasters,
     screens: list[Screen],
+    incidents: tuple[str, ...],
     options: ResponseOptions,
 ) -> StoredInventory:
     """Outline the landslides, measure and screen them, and publish them in one transaction."""
@@ -257,6 +266,7 @@ def outline(
         *_other_doubts(aoi, card, mosaic),
         *relief_doubts(landslides),
         *screen_doubts(record),
+        *(Doubt("source-trouble", incident) for incident in incidents),
     ]
     with world.engine.begin() as connection:
         reviews = plan_carry_over(connection, event.id, landslides, mosaic.observed)

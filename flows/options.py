@@ -68,7 +68,12 @@ class ResponseOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: str = Field(description="STAC API or catalog, or an image file or folder")
+    source: str = Field(
+        description="STAC API or catalog, an image file or folder, or a profile's name"
+    )
+    collections: tuple[str, ...] = Field((), description="STAC collections to look in")
+    profiles: Path | None = Field(None, description="TOML file of further profiles")
+    allow_hosts: tuple[str, ...] = Field((), description="further hosts files may be read from")
     dem: Path | None = Field(None, description="elevation raster in metres")
     until: AwareDatetime | None = Field(None, description="ignore imagery after this time")
     weights: str = Field("ldm-net-tiny", description="name or path of the weights")

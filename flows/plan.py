@@ -9,8 +9,9 @@ from pathlib import Path
 import httpx
 
 from tasks.events.impact import expected_impact
+from tasks.imagery.protocol import Span
 from tasks.imagery.rasters import source_path
-from tasks.imagery.sources import find_scenes
+from tasks.imagery.sources import Access, open_source
 from tasks.types import AreaOfInterest, Event, Scene
 
 TIMEOUT_S = 30.0
@@ -57,8 +58,9 @@ def plan(event: Event, aoi: AreaOfInterest, source: str | None) -> Plan:
     impact = expected_impact(event, aoi)
     scenes = None
     if source is not None:
-        found = find_scenes(source, aoi, event.occurred_at, datetime.now(UTC))
-        scenes = tuple(_cost(scene) for scene in found)
+        since = Span(event.occurred_at, datetime.now(UTC))
+        found = open_source(source, Access()).search(aoi, since)
+        scenes = tuple(_cost(scene) for scene in found.scenes)
     return Plan(
         round(impact.expected_km2, 4) if impact else None, impact.how if impact else "", scenes
     )

@@ -178,6 +178,7 @@ class Doubt:
         "outlines-mended",
         "screen-not-run",
         "reviews-left",
+        "source-trouble",
     ]
     text: str
 

@@ -123,6 +123,19 @@ class Cache:
             raise storage_error(destination, error) from error
         raise TransientError(f"{download.name} left the cache while it was copied; try again")
 
+    def place(self, download: Download, destination: Path) -> bool:
+        """Put a file at `destination` if it is kept, without asking its server.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        try:
+            with self._locked(download.id):
+                kept = self._kept(download)
+                return kept is not None and self._placed(kept, destination)
+        except OSError as error:
+            raise storage_error(destination, error) from error
+
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         """Keep other processes out of one file, or of the list of all."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,11 +73,6 @@ def read_profiles(path: Path | None = None) -> dict[str, Profile]:
     """
     profiles = _read(SHIPPED)
     return profiles | _read(path) if path else profiles
-
-
-def read_environment(name: str, profile: Profile) -> dict[str, str]:
-    """GDAL's options for a profile's files in this process's environment."""
-    return profile.gdal_options(name, os.environ)
 
 
 def _read(path: Path) -> dict[str, Profile]:

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
-from tasks.errors import CatalogError
+from tasks.errors import CatalogError, NoImageryError
+from tasks.imagery.cache import Cache, Download
 from tasks.imagery.folder import SUFFIXES, FolderSource
-from tasks.imagery.hosts import is_remote, read_with
-from tasks.imagery.profiles import CollectionProfile, Profile, read_environment, read_profiles
-from tasks.imagery.protocol import Source, Span
+from tasks.imagery.hosts import host_of, is_remote, read_with
+from tasks.imagery.orders import Ledger
+from tasks.imagery.planet import PlanetSource
+from tasks.imagery.planet_api import Patience
+from tasks.imagery.profiles import CollectionProfile, Profile, read_profiles
+from tasks.imagery.protocol import Found, Source, Span
 from tasks.imagery.stac import StacSource
-from tasks.types import AreaOfInterest, Scene
+from tasks.types import AreaOfInterest
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Where what is fetched or paid for is kept.
+
+    Attributes:
+        cache: of files.
+        ledger: of orders.
+        folder: where files are put for this event.
+    """
+
+    cache: Cache
+    ledger: Ledger
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -21,6 +41,9 @@ class Access:
     """What a source may need beyond its name.
 
     Attributes:
+        environment: variables that hold keys and tokens.
+        keeping: needed by sources whose files are fetched whole.
+        patience: how long to wait for orders.
         profiles: catalogs known by name (`tasks.imagery.profiles`).
         hosts: hosts the operator trusts beside those of the source; `*` stands for any part.
         collections: the operator's choice of collections; those of the profile, or all, if empty.
@@ -29,23 +52,30 @@ class Access:
     profiles: Mapping[str, Profile] = field(default_factory=read_profiles)
     hosts: tuple[str, ...] = ()
     collections: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    keeping: Keeping | None = None
+    patience: Patience = Patience()
 
 
 def open_source(source: str, access: Access) -> Source:
     """Find out what kind of source a text means.
 
     Args:
-        source: name of a profile; URL of a STAC API or catalog; path of a `catalog.json`, of a
-            folder that holds one, of a folder of GeoTIFFs, or of one GeoTIFF.
+        source: name of a profile; URL of a STAC API or catalog, or of one GeoTIFF, which is
+            fetched; path of a `catalog.json`, of a folder that holds one, of a folder of GeoTIFFs,
+            or of one GeoTIFF.
         access: what it may need to be read.
 
     Raises:
         AccessError: credentials it needs are missing.
         CatalogError: it does not exist.
+        RasterError, StorageError, TransientError: the GeoTIFF cannot be fetched.
     """
     name, profile = _profile(source, access.profiles)
     if profile:
         return _profiled(name, profile, access)
+    if is_remote(source) and urlsplit(source).path.lower().endswith(SUFFIXES):
+        return FolderSource(_fetched(source, access))
     path = Path(source)
     catalog = path if path.suffix == ".json" else path / "catalog.json"
     if is_remote(source) or catalog.is_file():
@@ -63,25 +93,25 @@ def open_source(source: str, access: Access) -> Source:
     return FolderSource(path)
 
 
-def find_scenes(
-    source: str,
-    aoi: AreaOfInterest,
-    start: datetime,
-    end: datetime,
-    collections: Sequence[str] = (),
-) -> list[Scene]:
-    """Find the scenes of any free source that meet an area and a span of time (see `open_source`).
+def obtain(source: Source, aoi: AreaOfInterest, span: Span) -> Found:
+    """Find the scenes that meet an area in a span of time and make them ready to be read.
 
     Returns:
-        Scenes in order of acquisition, their pixels ready to be read.
+        The scenes; everything refused or survived on the way to them.
 
     Raises:
-        CatalogError: the source does not hold what it must.
-        RasterError: a local file is missing, truncated or without CRS.
-        TransientError: the server timed out, dropped or answered 429 or 5xx.
+        NoImageryError: there are items, and none could be had.
+        ScarpError: see the source's `search` and `fetch`.
     """
-    opened = open_source(source, Access(collections=tuple(collections)))
-    return list(opened.search(aoi, Span(start, end)).scenes)
+    found = source.search(aoi, span)
+    ready = source.fetch(found.scenes, aoi)
+    refused = (*found.refused, *ready.refused)
+    if refused and not ready.scenes:
+        raise NoImageryError(
+            f"none of {len(refused)} scenes could be had; the first, {refused[0].scene.id}: "
+            f"{refused[0].reason}"
+        )
+    return Found(ready.scenes, refused, (*found.incidents, *ready.incidents))
 
 
 def _profile(source: str, profiles: Mapping[str, Profile]) -> tuple[str, Profile | None]:
@@ -94,12 +124,36 @@ def _profile(source: str, profiles: Mapping[str, Profile]) -> tuple[str, Profile
 
 def _profiled(name: str, profile: Profile, access: Access) -> Source:
     hosts = (*profile.allowed_hosts, *access.hosts)
-    read_with(profile.hosts, read_environment(name, profile))
+    read_with(profile.hosts, profile.gdal_options(name, access.environment))
+    if profile.kind == "planet":
+        keeping, key = _keeping(name, access), access.environment["PL_API_KEY"]
+        return PlanetSource(
+            key,
+            keeping.ledger,
+            keeping.cache,
+            keeping.folder,
+            profile.url,
+            hosts,
+            patience=access.patience,
+        )
     collections = profile.collections
     if access.collections:
         empty = CollectionProfile()
         collections = {key: profile.collections.get(key, empty) for key in access.collections}
     return StacSource(profile.url, hosts, collections)
+
+
+def _fetched(url: str, access: Access) -> Path:
+    """One image from afar, kept on disk."""
+    keeping, name = _keeping(url, access), PurePosixPath(urlsplit(url).path).name
+    hosts = (host_of(url), *access.hosts)
+    return keeping.cache.fetch(Download(url, hosts), keeping.folder / name)
+
+
+def _keeping(source: str, access: Access) -> Keeping:
+    if access.keeping is None:
+        raise CatalogError(f"{source} is fetched whole, which needs a place to keep it")
+    return access.keeping
 
 
 def _known_hosts(profiles: Mapping[str, Profile]) -> tuple[str, ...]:

@@ -10,17 +10,22 @@ from shapely.geometry import MultiPolygon, box
 from tasks.errors import NoImageryError, RasterError
 from tasks.imagery.clouds import clear_mask, judge, judging_grid
 from tasks.imagery.folder import read_folder
+from tasks.imagery.protocol import Span
 from tasks.imagery.select import choose_before, choose_scenes, imagery_doubts
-from tasks.imagery.sources import find_scenes
+from tasks.imagery.stac import StacSource
 from tasks.types import AreaOfInterest, Mosaic
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
 YEAR = (datetime(2022, 9, 1, tzinfo=UTC), datetime(2023, 12, 31, tzinfo=UTC))
 
 
+def search(catalog, aoi, start, end):
+    return list(StacSource(str(catalog)).search(aoi, Span(start, end)).scenes)
+
+
 @pytest.fixture(scope="module")
 def views(aoi):
-    return [judge(scene, aoi) for scene in find_scenes(str(EXAMPLE), aoi, *YEAR)]
+    return [judge(scene, aoi) for scene in search(EXAMPLE / "catalog.json", aoi, *YEAR)]
 
 
 def by_day(views, day):
@@ -147,7 +152,7 @@ def test_a_scene_without_mask_says_that_cloud_was_not_looked_for(aoi, event, wri
 
 
 def test_a_truncated_mask_names_its_scene(aoi, catalog):
-    (scene,) = find_scenes(
+    (scene,) = search(
         str(catalog), aoi, YEAR[1] - timedelta(days=130), YEAR[1] - timedelta(days=112)
     )
     mask = catalog.parent / "scenes" / "2023-09-10" / "SCL.tif"

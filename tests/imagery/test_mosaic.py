@@ -15,7 +15,8 @@ from shapely.geometry import MultiPolygon, box
 from tasks.errors import NoImageryError, RasterError, StorageError
 from tasks.imagery.folder import read_folder
 from tasks.imagery.mosaic import prepare_mosaic
-from tasks.imagery.sources import find_scenes
+from tasks.imagery.protocol import Span
+from tasks.imagery.stac import StacSource
 from tasks.types import AreaOfInterest, geodesic_area_m2
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
@@ -37,7 +38,8 @@ def gap(aoi):
 
 def on_day(catalog, aoi, day):
     start = datetime.fromisoformat(f"{day}T00:00:00+00:00")
-    return find_scenes(str(catalog), aoi, start, start + timedelta(days=1))
+    found = StacSource(str(catalog)).search(aoi, Span(start, start + timedelta(days=1)))
+    return list(found.scenes)
 
 
 def read(path):

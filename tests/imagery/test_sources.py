@@ -6,12 +6,17 @@ import pytest
 from shapely.affinity import translate
 
 from tasks.errors import CatalogError
-from tasks.imagery.sources import find_scenes
+from tasks.imagery.protocol import Span
+from tasks.imagery.sources import Access, open_source
 from tasks.types import AreaOfInterest
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
 DAY = datetime(2023, 5, 23, tzinfo=UTC)
 RGB = np.ones((3, 128, 128), np.uint8)
+
+
+def find_scenes(source, aoi, start, end, access=None):
+    return list(open_source(source, access or Access()).search(aoi, Span(start, end)).scenes)
 
 
 def test_a_catalog_its_folder_and_its_address_are_one_source(aoi, serve):
