@@ -256,8 +256,10 @@ def _table(
     text: str, columns: Mapping[str, tuple[int, str]], shape: tuple[int, int], path: Path
 ) -> dict[str, NDArray[np.float64]]:
     """The columns by name, each of shape (rows * cols,)."""
-    if not {"LON", "LAT"} < columns.keys():
-        raise RasterError(f"ShakeMap {path} names no column of shaking beside LON and LAT")
+    if not {"LON", "LAT"} < columns.keys() or columns.keys().isdisjoint(("PGA", "PGV", "MMI")):
+        raise RasterError(
+            f"{path} has no columns LON and LAT with PGA, PGV or MMI; give a ShakeMap's grid.xml"
+        )
     try:
         values = np.loadtxt(io.StringIO(text), ndmin=2)
     except ValueError as error:

@@ -57,26 +57,26 @@ def shakemap_aoi(
         AreaError: nothing was shaken so hard, the map lacks the layer, or no land was.
     """
     layer, least, asked = (
-        (shakemap.pga_g, pga_g, f"PGA of at least {pga_g:g} g")
+        (shakemap.pga_g, pga_g, f"a PGA of at least {pga_g:g} g")
         if mmi is None
-        else (shakemap.mmi, mmi, f"intensity of at least {mmi:g}")
+        else (shakemap.mmi, mmi, f"an intensity of at least {mmi:g}")
     )
     name = " ".join(
         ["ShakeMap", ":".join(filter(None, (shakemap.network, shakemap.code)))]
         + ([f"v{shakemap.version}"] if shakemap.version else [])
     ).strip()
     if np.isnan(layer).all():
-        raise AreaError(f"{name} ({shakemap.path}) has no layer to draw a {asked} from")
+        raise AreaError(f"{name} ({shakemap.path}) has no layer to draw {asked} from")
     area = _at_least(shakemap, layer, least)
     if area.is_empty:
-        raise AreaError(f"{name}: no ground has a {asked}, the most is {np.nanmax(layer):.3g}")
+        raise AreaError(f"{name}: no ground has {asked}, the most is {np.nanmax(layer):.3g}")
     if buffer_m:
         area = geodesic_buffer(area, buffer_m)
     border = np.concatenate([layer[0], layer[-1], layer[:, 0], layer[:, -1]])
-    how = f"{name}: {asked}"
+    how = f"{name}: {asked.partition(' ')[2]}"
     how += f", and {buffer_m:g} m round it" if buffer_m else ""
     how += ", cut off at the edge of the map" if (border >= least).any() else ""
-    return AreaOfInterest(on_land(area, f"the ground with a {asked} in {name}", land), how)
+    return AreaOfInterest(on_land(area, f"the ground with {asked} in {name}", land), how)
 
 
 def _at_least(shakemap: ShakeMap, layer: NDArray[np.float32], least: float) -> MultiPolygon:

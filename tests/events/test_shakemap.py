@@ -135,7 +135,7 @@ def test_a_map_without_a_layer_knows_nothing_of_it(changed):
         ("</grid_data>", "", "is truncated or not XML"),
         ("<grid_data>", "<grid_data>x</grid_data><rest>", "is truncated or not XML"),
         ("grid_specification", "other", "has no grid_specification"),
-        ('name="LON"', 'name="X"', "names no column of shaking"),
+        ('name="LON"', 'name="X"', "has no columns LON and LAT with PGA"),
     ],
 )
 def test_a_broken_grid_is_refused_by_name(changed, old, new, sentence):
@@ -180,6 +180,11 @@ def test_a_truncated_archive_is_refused(loma_prieta, tmp_path):
         archive.writestr("pga_mean.flt", b"abc")
     with pytest.raises(RasterError, match="pga_mean.flt cannot be read"):
         read_shakemap(tmp_path / "raster.zip")
+
+
+def test_the_grid_of_uncertainties_is_no_shaking():
+    with pytest.raises(RasterError, match=r"uncertainty\.xml has no columns LON and LAT with PGA"):
+        read_shakemap(GRID.with_name("uncertainty.xml"))
 
 
 def test_a_missing_file_is_named():

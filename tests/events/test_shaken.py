@@ -103,7 +103,7 @@ def test_a_map_without_strong_shaking_has_no_area(loma_prieta):
 
 def test_a_map_without_the_layer_has_no_area(loma_prieta):
     unknown = dataclasses.replace(loma_prieta, mmi=np.full_like(loma_prieta.mmi, np.nan))
-    with pytest.raises(AreaError, match="no layer to draw a intensity"):
+    with pytest.raises(AreaError, match="no layer to draw an intensity"):
         shakemap_aoi(unknown, mmi=6)
 
 
