@@ -17,7 +17,7 @@ from flows.prior import expect_landslides
 from flows.world import World
 from tasks.errors import BadInputError, FeedError, ScarpError, TransientError
 from tasks.events import comcat, gdacs
-from tasks.events.decide import decide, find_known, needs_ground, new_versions
+from tasks.events.decide import decide, find_known, find_named, needs_ground, new_versions
 from tasks.events.decisions import store_decision
 from tasks.events.fetch import may_follow
 from tasks.events.ground import Ground, find_ground
@@ -149,7 +149,7 @@ def _deal_with(watch: Watch, report: EventReport, now: datetime) -> tuple[Decisi
         made = deal_with(watch, odd, now)
     # What lies ahead of the clock is decided when the clock has passed it.
     settled = told.event is None or told.event.occurred_at <= now
-    return made, whole and settled and _fetched(watch, made)
+    return made, whole and settled and (made.decision == "ignored" or _fetched(watch, made))
 
 
 def _watcher(watch: Watch) -> Look:
@@ -197,13 +197,17 @@ def _as_known(report: EventReport, known: RegisteredEvent) -> EventReport:
 def _ground(watch: Watch, report: EventReport, now: datetime, forced: bool) -> Ground | None:
     """Where to look, with the ShakeMap fetched; None where it makes no difference."""
     event = report.event
+    if event is None:
+        return None
+    wanted = forced or needs_ground(report, False, watch.rules, now)
     with watch.world.engine.connect() as connection:
-        name = find_known(connection, report)
+        # What the rules do not want matters only if it is registered, under an id of its own.
+        name = (find_known if wanted else find_named)(connection, report)
+        if not (wanted or name):
+            return None
         known = find_registered(connection, name) if name else None
         shakemaps = known_shakemaps(connection, name) if name else []
         news, _ = new_versions(connection, report, known, watch.rules)
-    if event is None or not (forced or needs_ground(report, known is not None, watch.rules, now)):
-        return None
     chosen = choose_shakemap(shakemaps, report.shakemaps)
     if known and not (news or forced or _may_be_fetched(watch, chosen)):
         return None

@@ -123,6 +123,12 @@ def find_known(connection: Connection, report: EventReport) -> str | None:
     return same_event(report, near)
 
 
+def find_named(connection: Connection, report: EventReport) -> str | None:
+    """The id of the registered event that has one of a report's ids."""
+    owner = select(event_alias.c.event_id).where(event_alias.c.id.in_(_ids(report)))
+    return connection.scalars(owner.order_by(event_alias.c.event_id).limit(1)).first()
+
+
 def new_versions(
     connection: Connection, report: EventReport, known: RegisteredEvent | None, rules: Rules
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -117,8 +117,7 @@ def lock_known(connection: Connection, ids: Collection[str]) -> RegisteredEvent 
         EventError: the ids belong to events of different kinds, or one cannot be an id.
     """
     # All writers take these locks in one order before they lock any row: nobody waits in a ring.
-    for name in sorted(set(ids)):
-        _lock(connection, name)
+    _lock(connection, [f"event {name}" for name in ids])
     owners = select(event_alias.c.event_id).where(event_alias.c.id.in_(set(ids)))
     rows = connection.execute(
         select(tables.event.c.id, tables.event.c.kind)
@@ -142,8 +141,7 @@ def lock_moment(connection: Connection, moment: datetime) -> None:
     they do not look for it at the same time. To be taken before `lock_known`.
     """
     bucket = int(moment.timestamp() // _MOMENT_S)
-    for number in range(bucket - 1, bucket + 2):
-        _lock(connection, f"moment {number}")
+    _lock(connection, [f"moment {number}" for number in range(bucket - 1, bucket + 2)])
 
 
 def record_change(
@@ -301,13 +299,17 @@ def _merge(connection: Connection, kept: RegisteredEvent, other: RegisteredEvent
     record_change(connection, mine.id, "merged", f"{yours.id} is the same event")
 
 
-def _lock(connection: Connection, event_id: str) -> None:
-    key = f"scarp event {event_id}"
-    if "\0" in key:
-        raise EventError(f"event id {event_id!r} holds a NUL character; leave it out")
-    connection.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": key}
+def _lock(connection: Connection, names: Collection[str]) -> None:
+    """Wait for everyone who holds one of these, and hold them to the end of the transaction."""
+    for name in names:
+        if "\0" in name:
+            raise EventError(f"{name!r} holds a NUL character; leave it out")
+    in_order = (
+        "SELECT pg_advisory_xact_lock(hashtextextended('scarp ' || name, 0)) "
+        "FROM (SELECT name FROM unnest(CAST(:names AS text[])) AS names (name) "
+        'ORDER BY name COLLATE "C") AS sorted'
     )
+    connection.execute(text(in_order), {"names": sorted(set(names))})
 
 
 def _query() -> Any:
