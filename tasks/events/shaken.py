@@ -93,7 +93,7 @@ def _at_least(shakemap: ShakeMap, layer: NDArray[np.float32], least: float) -> M
     for points, ends in zip(*filled, strict=True):
         outer, *holes = np.split(points, ends[1:-1])
         polygons.append(Polygon(outer, holes))
-    return split_at_antimeridian(shapely.union_all(shapely.make_valid(polygons)))
+    return split_at_antimeridian(shapely.make_valid(MultiPolygon(polygons)))
 
 
 def magnitude_distance_aoi(event: Event, land: Path | None = None) -> AreaOfInterest:
