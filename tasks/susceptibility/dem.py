@@ -140,7 +140,8 @@ def find_dem(dem: DemSource, aoi: MultiPolygon) -> tuple[str, ...]:
         aoi: area in EPSG:4326.
 
     Raises:
-        RasterError: a folder holds no raster, or a STAC source no elevation over the AOI.
+        RasterError: a file does not exist, a folder holds no raster, or a STAC source no elevation
+            over the AOI.
         CatalogError, TransientError: the STAC source cannot be used, or not now.
     """
     if not isinstance(dem, str | Path):
@@ -156,13 +157,19 @@ def find_dem(dem: DemSource, aoi: MultiPolygon) -> tuple[str, ...]:
         if not files:
             raise RasterError(f"DEM folder {dem} holds no raster; give a file, or a folder of some")
         return tuple(files)
+    if _is_on_disk(str(dem)) and not path.is_file():
+        raise RasterError(f"DEM {dem} does not exist; check its path")
     return (str(dem),)
+
+
+def _is_on_disk(name: str) -> bool:
+    return not is_remote(name) and not name.startswith("/vsi")
 
 
 def dem_digest(files: Sequence[str]) -> str:
     """SHA-256 of a DEM: of its only file, or of the digests (URLs where remote) of several."""
-    digests = [name if is_remote(name) else file_sha256(Path(name)) for name in files]
-    if len(digests) == 1 and not is_remote(files[0]):
+    digests = [file_sha256(Path(name)) if _is_on_disk(name) else name for name in files]
+    if len(digests) == 1 and _is_on_disk(files[0]):
         return digests[0]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 

@@ -235,7 +235,7 @@ def test_an_area_across_the_antimeridian_is_one_area(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda dem, path: path, "missing or damaged"),
+        (lambda dem, path: path, "does not exist"),
         (lambda dem, path: path.write_text("elevation"), "missing or damaged"),
         (lambda dem, path: path.write_bytes(dem.read_bytes()[:3000]), "missing or damaged"),
         (lambda dem, path: rewritten(dem, path, crs=None), "no CRS"),
