@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
-from threadpoolctl import threadpool_limits
 
 from tasks.errors import SamplingError
 from tasks.susceptibility.auc import bootstraps, fold_aucs, interval, mean_auc
@@ -27,6 +23,7 @@ from tasks.susceptibility.folds import (
     units,
 )
 from tasks.susceptibility.learners import fit_model
+from tasks.susceptibility.parallel import each
 from tasks.susceptibility.sampling import Samples
 from tasks.types import Doubt, Interval
 
@@ -188,37 +185,42 @@ def hold_out(
         SamplingError: no fold can be fitted and ranked.
     """
     usable, left_out = splits(samples, folds, buffer_m)
-    factors = len(samples.names) if explain else 0
+    score = partial(_score_fold, samples, model, seed, len(samples.names) if explain else 0)
+    own, shuffled = [], []
+    for done, (scores, others) in enumerate(each(score, list(enumerate(usable))), start=1):
+        own.append(scores)
+        shuffled.append(others)
+        if progress:
+            progress(done, len(usable))
+    return HeldOut(folds.said, usable, left_out, own, shuffled)
 
-    def score(number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        fold = usable[number]
-        fitted = fit_model(model, taken(samples, fold.train), seed)
-        random = np.random.default_rng((seed, number))
-        copies = np.tile(samples.x[fold.test], (1 + factors, 1, 1))
-        for factor in range(factors):
-            random.shuffle(copies[1 + factor, :, factor])
-        predicted = fitted.predict(copies.reshape(-1, len(samples.names)))
-        rows = predicted.reshape(1 + factors, -1)
-        return rows[0], rows[1:]
 
-    # Each fold is small: more threads inside one than there are folds at once only get in the way
-    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-        scored = list(_counted(pool.map(score, range(len(usable))), len(usable), progress))
-    return HeldOut(
-        folds.said, usable, left_out, [own for own, _ in scored], [rest for _, rest in scored]
-    )
+def _score_fold(
+    samples: Samples, model: str, seed: int, factors: int, numbered: tuple[int, Split]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scores of a fold's tests, (tests,), and with each factor shuffled, (factors, tests)."""
+    number, fold = numbered
+    fitted = fit_model(model, taken(samples, fold.train), seed)
+    random = np.random.default_rng((seed, number))
+    x = samples.x[fold.test]
+    copies = np.tile(x, (1 + factors, *(1 for _ in x.shape)))
+    for factor in range(factors):
+        random.shuffle(copies[1 + factor, :, factor])
+    predicted = fitted.predict(copies.reshape(-1, *x.shape[1:]))
+    rows = predicted.reshape(1 + factors, -1)
+    return rows[0], rows[1:]
 
 
 def score_held_out(samples: Samples, held: HeldOut, seed: int = 0) -> Score:
     """Turn held-out scores into a `Score`."""
-    each = fold_aucs(samples.y, held.folds, held.scores)
+    aucs = fold_aucs(samples.y, held.folds, held.scores)
     draws = bootstraps(units(samples), BOOTSTRAPS, seed)
     tests = [samples.y[fold.test] for fold in held.folds]
     return Score(
         folds=held.said,
         auc=interval(mean_auc(samples.y, held.folds, held.scores, draws)),
-        sd=float(each.std(ddof=1)) if len(each) > 1 else 0.0,
-        fold_aucs=tuple(each.tolist()),
+        sd=float(aucs.std(ddof=1)) if len(aucs) > 1 else 0.0,
+        fold_aucs=tuple(aucs.tolist()),
         left_out=held.left_out,
         roc=mean_roc(tests, held.scores),
         precision_recall=mean_precision_recall(tests, held.scores),
@@ -237,12 +239,3 @@ def importance(samples: Samples, held: HeldOut, seed: int = 0) -> dict[str, Inte
         for name, without in zip(samples.names, zip(*held.shuffled, strict=True), strict=True)
     }
     return dict(sorted(losses.items(), key=lambda loss: -loss[1].value))
-
-
-def _counted(
-    done: Iterator[Any], total: int, progress: Callable[[int, int], None] | None
-) -> Iterator[Any]:
-    for number, result in enumerate(done, start=1):
-        if progress:
-            progress(number, total)
-        yield result

@@ -8,6 +8,7 @@ from scipy.special import expit
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from tasks.errors import SamplingError
+from tasks.susceptibility import parallel
 from tasks.susceptibility.auc import auc, bootstraps
 from tasks.susceptibility.folds import Folds, district_folds, random_folds, taken, units
 from tasks.susceptibility.sampling import ABSENCE, Samples
@@ -125,6 +126,18 @@ def test_equal_seeds_validate_equally(points):
     assert first.spatial.fold_aucs == again.spatial.fold_aucs
     assert first.random.auc == again.random.auc
     assert first.importance == again.importance
+
+
+def test_processes_score_what_one_alone_does(points, monkeypatch):
+    folds = district_folds(points, FOLDS, 1)
+    alone = hold_out(points, folds, "rf", explain=True)
+    monkeypatch.setattr(parallel, "WORTH_PROCESSES_S", 0.0)
+    told = []
+    together = hold_out(points, folds, "rf", explain=True, progress=lambda *n: told.append(n))
+    both = zip(alone.scores + alone.shuffled, together.scores + together.shuffled, strict=True)
+    for one, other in both:
+        np.testing.assert_array_equal(one, other)
+    assert told == [(done, 5) for done in range(1, 6)]
 
 
 def test_clustered_landslides_look_better_at_random_than_in_space():
