@@ -14,12 +14,13 @@ from pystac_client.stac_api_io import StacApiIO
 from shapely.geometry import MultiPolygon, mapping, shape
 
 from tasks.errors import CatalogError, RasterError, TransientError
-from tasks.imagery.hosts import is_remote
+from tasks.imagery.hosts import host_of, is_allowed, is_remote, without_query
 
 COLLECTION = "cop-dem-glo-30"
 ASSETS = ("data", "elevation", "dem")
 _TIMEOUT_S = (10.0, 60.0)
 _BUCKET = "s3://"
+_PUBLIC = ("*.s3.amazonaws.com", "*.s3.*.amazonaws.com", "*.blob.core.windows.net")
 
 
 def stac_dem(source: str, aoi: MultiPolygon) -> tuple[str, ...]:
@@ -35,7 +36,8 @@ def stac_dem(source: str, aoi: MultiPolygon) -> tuple[str, ...]:
         a public bucket is read over HTTPS.
 
     Raises:
-        CatalogError: the source is not STAC, or refers to local files from afar.
+        CatalogError: the source is not STAC, or refers to files of another host than its own or a
+            public bucket.
         RasterError: no item over the area has elevation.
         TransientError: the server timed out or answered 429 or 5xx.
     """
@@ -83,8 +85,9 @@ def _href(item: pystac.Item, source: str) -> str:
     if href.startswith(_BUCKET):
         bucket, _, key = href.removeprefix(_BUCKET).partition("/")
         href = f"https://{bucket}.s3.amazonaws.com/{key}"
-    if href and is_remote(source) and not is_remote(href):
+    if href and is_remote(source) and not is_allowed(href, (host_of(source), *_PUBLIC)):
         raise CatalogError(
-            f"DEM source {source}: item {item.id} refers to {href}; only http(s) is followed"
+            f"DEM source {source}: item {item.id} refers to {without_query(href)}; only its own "
+            "host and public buckets are read"
         )
     return href

@@ -77,6 +77,29 @@ def test_a_remote_catalog_gives_addresses(kaghan, server):
     assert dem_digest(files) == dem_digest(files) != dem_digest(files[::-1])
 
 
+@pytest.mark.parametrize("href", ["http://localhost:1/a_east.tif", "file:///etc/a_east.tif"])
+def test_a_remote_catalog_cannot_send_the_reader_elsewhere(kaghan, catalog, server, href):
+    (item,) = catalog.glob("a_east/a_east.json")
+    before = item.read_text()
+    item.write_text(before.replace("../a_east.tif", href))
+    try:
+        with pytest.raises(CatalogError, match=f"a_east refers to {href}"):
+            find_dem(f"{server}/catalog.json", kaghan.aoi)
+    finally:
+        item.write_text(before)
+
+
+def test_a_bucket_of_copernicus_is_read_over_https(kaghan, catalog, server):
+    (item,) = catalog.glob("a_east/a_east.json")
+    before = item.read_text()
+    item.write_text(before.replace("../a_east.tif", "s3://copernicus-dem-30m/N34/N34.tif"))
+    try:
+        files = find_dem(f"{server}/catalog.json", kaghan.aoi)
+    finally:
+        item.write_text(before)
+    assert files[0] == "https://copernicus-dem-30m.s3.amazonaws.com/N34/N34.tif"
+
+
 def test_a_source_that_is_no_stac_or_not_there_is_named(kaghan, server, tmp_path):
     (tmp_path / "notes.json").write_text("{}")
     with pytest.raises(CatalogError, match=r"notes\.json is not a STAC catalog"):
