@@ -3,7 +3,8 @@
     python benchmarks/susceptibility_scale.py [--sides 3000 6000 10000]
 
 The terrain is the Kaghan DEM (AW3D30, ../shared/data) mirrored side by side to a square, so that
-its texture is real at any size. Every step runs in a process of its own, whose peak memory is the
+its texture is real at any size. What predicts it is the paper's forest, fitted to the landslides of
+the valley itself. Every step runs in a process of its own, whose peak memory is the
 kernel's count (ru_maxrss). Compiled kernels are cached by a small run before.
 """
 
@@ -18,18 +19,28 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
 from record import machine, write
+from sklearn.ensemble import RandomForestClassifier
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+if TYPE_CHECKING:
+    from tasks.susceptibility.sampling import Samples
 
 DEM = Path(__file__).parents[2] / "shared" / "data" / "kaghan_lsat" / "AW3D30.tif"
 CELL_M = 28.5
 PEER_SIDE = 3000
 WARM_SIDE = 600
+TURNS = 3
+GROWING = ("derive", "predict", "predict_applicable")
+PEERS = {
+    "drain_against_pyflwdir": ("drain", "drain_pyflwdir"),
+    "predict_against_sklearn": ("predict", "predict_sklearn"),
+}
 
 
 def terrain(side: int, path: Path) -> None:
@@ -97,10 +108,79 @@ def drain_pyflwdir(folder: Path) -> dict[str, Any]:
     return {"megapixels": elevation.size / 1e6}
 
 
+def predict(folder: Path) -> dict[str, Any]:
+    """A map, its classes and its spread, from the factors `derive` left."""
+    return _mapped(folder, applicable=False)
+
+
+def predict_applicable(folder: Path) -> dict[str, Any]:
+    """The same, and where the model applies."""
+    return _mapped(folder, applicable=True)
+
+
+def predict_sklearn(folder: Path) -> dict[str, Any]:
+    """The probability alone by scikit-learn, two threads, on the whole grid at once."""
+    samples = _samples(folder)
+    forest = RandomForestClassifier(50, max_depth=50, random_state=0, n_jobs=2)
+    forest.fit(samples.x, samples.y)
+    started = time.perf_counter()
+    with rasterio.open(folder / "factors.tif") as dataset:
+        factors, profile = dataset.read(), dataset.profile
+    known = np.isfinite(factors).all(axis=0)
+    failure = np.zeros(known.shape, np.uint8)
+    failure[known] = 1 + np.rint(254 * forest.predict_proba(factors[:, known].T)[:, 1])
+    with rasterio.open(
+        folder / "peer.tif", "w", **(profile | {"count": 1, "dtype": "uint8", "nodata": 0})
+    ) as dataset:
+        dataset.write(failure, 1)
+    return {"megapixels": known.size / 1e6, "seconds": round(time.perf_counter() - started, 2)}
+
+
+def _mapped(folder: Path, *, applicable: bool) -> dict[str, Any]:
+    from tasks.susceptibility.applicability import fit_applicability
+    from tasks.susceptibility.folds import district_folds
+    from tasks.susceptibility.learners import fit_model
+    from tasks.susceptibility.predict import predict_map
+    from tasks.susceptibility.stack import open_stack
+
+    samples, stack = _samples(folder), open_stack(folder / "factors.tif")
+    forest = fit_model("rf", samples)
+    importance = forest.explain()["impurity_importance"]
+    folds = district_folds(samples, 5, 1).of[0]
+    where = fit_applicability(samples, importance, folds) if applicable else None
+    started = time.perf_counter()
+    made = predict_map(forest, stack, folder / "map.tif", {}, applicability=where)
+    return {
+        "megapixels": stack.geobox.width * stack.geobox.height / 1e6,
+        "known_megapixels": made.cells / 1e6,
+        "samples": len(samples.y),
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+
+
+def _samples(folder: Path) -> Samples:
+    """Cells of the valley's landslides and of its unfailed ground."""
+    import geopandas as gpd
+    from shapely.geometry import MultiPolygon, box
+
+    from tasks.susceptibility.factors import derive_factors
+    from tasks.susceptibility.sampling import draw_samples
+
+    with rasterio.open(DEM) as dem:
+        whole = gpd.GeoSeries([box(*dem.bounds)], crs=dem.crs).to_crs(4326)
+    valley = MultiPolygon(list(whole))
+    stack = derive_factors(DEM, valley, folder / "valley.tif")
+    landslides = gpd.read_file(DEM.with_name("landslides.gpkg")).to_crs(4326)
+    return draw_samples(landslides, valley, stack)
+
+
 STEPS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "derive": derive,
     "drain": drain,
     "drain_pyflwdir": drain_pyflwdir,
+    "predict": predict,
+    "predict_applicable": predict_applicable,
+    "predict_sklearn": predict_sklearn,
 }
 
 
@@ -110,7 +190,7 @@ def measured(step: str, folder: Path) -> dict[str, Any]:
     ran = subprocess.run(command, check=True, capture_output=True, text=True)
     result: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
     print(
-        f"{step:>16} {result['megapixels']:6.0f} MP {result['seconds']:7.1f} s "
+        f"{step:>18} {result['megapixels']:6.0f} MP {result['seconds']:7.1f} s "
         f"{result['peak_rss_mb']:6.0f} MB",
         flush=True,
     )
@@ -118,16 +198,16 @@ def measured(step: str, folder: Path) -> dict[str, Any]:
 
 
 def run_step(step: str, folder: Path) -> None:
-    """Run one step here and print what it took."""
+    """Run one step here and print what it took, or what of it the step itself timed."""
     started = time.perf_counter()
     said = STEPS[step](folder)
     took = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps(said | {"seconds": round(took, 2), "peak_rss_mb": round(peak)}))
+    print(json.dumps({"seconds": round(took, 2)} | said | {"peak_rss_mb": round(peak)}))
 
 
 def main() -> None:
-    """Measure every size, then our routing against pyflwdir's at one, in turns."""
+    """Measure every size, then our routing and predicting against peers' at one, in turns."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sides", type=int, nargs="+", default=[3000, 6000, 10_000])
     parser.add_argument("--step", choices=STEPS)
@@ -136,7 +216,8 @@ def main() -> None:
     if asked.step:
         run_step(asked.step, asked.folder)
         return
-    result: dict[str, Any] = {"machine": machine(), "derive": [], "drain": []}
+    result: dict[str, Any] = {"machine": machine(), **{step: [] for step in GROWING}}
+    result |= {name: [] for name in PEERS}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         terrain(WARM_SIDE, folder / "dem.tif")
@@ -144,14 +225,17 @@ def main() -> None:
             measured(step, folder)
         for side in asked.sides:
             terrain(side, folder / "dem.tif")
-            result["derive"].append({"side": side} | measured("derive", folder))
+            for step in GROWING:
+                result[step].append({"side": side} | measured(step, folder))
         terrain(PEER_SIDE, folder / "dem.tif")
-        for _ in range(3):
-            ours, theirs = measured("drain", folder), measured("drain_pyflwdir", folder)
-            result["drain"].append({"ours": ours, "pyflwdir": theirs})
-    ratios = [turn["ours"]["seconds"] / turn["pyflwdir"]["seconds"] for turn in result["drain"]]
-    result["drain_time_ratio"] = round(float(np.median(ratios)), 2)
-    print(f"drain: {result['drain_time_ratio']} of pyflwdir's time")
+        measured("derive", folder)
+        for name, (own, peer) in PEERS.items():
+            for _ in range(TURNS):
+                ours, theirs = measured(own, folder), measured(peer, folder)
+                result[name].append({"ours": ours, "peer": theirs})
+            ratios = [turn["ours"]["seconds"] / turn["peer"]["seconds"] for turn in result[name]]
+            result[f"{name}_time_ratio"] = round(float(np.median(ratios)), 2)
+            print(f"{own}: {result[f'{name}_time_ratio']} of the time of {peer}")
     print(write("susceptibility_scale", result))
 
 
