@@ -90,7 +90,8 @@ def register(
         return
     from flows.plan import plan
 
-    _say_planned(registration, plan(registration.event, registration.aoi, source), as_json)
+    asked = plan(registration.event, registration.aoi, registration.expected, source)
+    _say_planned(registration, asked, as_json)
 
 
 @app.command("list")
@@ -268,6 +269,9 @@ def _say_registered(registration: Registration, as_json: bool) -> None:
         highlight=False,
         markup=False,
     )
+    if expected := registration.expected:
+        said = f"expected landslides {expected.expected_km2:.3g} km² ({expected.how})"
+        screen.print(said, highlight=False, markup=False)
 
 
 def _say_planned(registration: Registration, plan: Plan, as_json: bool) -> None:

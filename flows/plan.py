@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from tasks.events.impact import expected_impact
+from tasks.events.impact import Impact
 from tasks.imagery.protocol import Span
 from tasks.imagery.rasters import source_path
 from tasks.imagery.sources import Access, open_source
@@ -44,25 +44,27 @@ class Plan:
         return sum(cost.size_bytes or 0 for cost in self.scenes or ())
 
 
-def plan(event: Event, aoi: AreaOfInterest, source: str | None) -> Plan:
+def plan(event: Event, aoi: AreaOfInterest, expected: Impact | None, source: str | None) -> Plan:
     """Count what a response would read, without reading it.
 
     Args:
         event: what happened.
         aoi: where to look.
+        expected: the landslides to expect, if that is known.
         source: imagery as `scarp respond --source` takes it; None counts none.
 
     Raises:
         CatalogError, RasterError, TransientError: the source cannot be read.
     """
-    impact = expected_impact(event, aoi)
     scenes = None
     if source is not None:
         since = Span(event.occurred_at, datetime.now(UTC))
         found = open_source(source, Access()).search(aoi, since)
         scenes = tuple(_cost(scene) for scene in found.scenes)
     return Plan(
-        round(impact.expected_km2, 4) if impact else None, impact.how if impact else "", scenes
+        round(expected.expected_km2, 4) if expected else None,
+        expected.how if expected else "",
+        scenes,
     )
 
 

@@ -22,7 +22,8 @@ from tasks.errors import AreaError, EventError, FeedError, TransientError
 from tasks.events import comcat
 from tasks.events.aoi import read_aoi
 from tasks.events.ground import provisional_aoi
-from tasks.events.priors import store_prior
+from tasks.events.impact import Impact
+from tasks.events.priors import find_priors, store_prior
 from tasks.events.registry import find_registered, register, set_priority
 from tasks.events.reports import EventReport, WatchState
 from tasks.events.rules import read_rules
@@ -33,11 +34,15 @@ _OTHERWISE = "give the event's fields, or a page saved from ComCat with --file"
 
 @dataclass(frozen=True)
 class Registration:
-    """What registering did: `unchanged` if the same event and AOI were there already."""
+    """What registering did: `unchanged` if the same event and AOI were there already.
+
+    `expected` is what is expected of it before any image, None where nothing can be.
+    """
 
     event: Event
     aoi: AreaOfInterest
     change: Literal["registered", "updated", "unchanged"]
+    expected: Impact | None
 
 
 def register_event(event: Event, aoi_file: Path | None = None, dry: bool = False) -> Registration:
@@ -62,7 +67,7 @@ def register_event(event: Event, aoi_file: Path | None = None, dry: bool = False
             store_prior(connection, event.id, expected)
             urgency = weight * expected.impact.expected_km2
             set_priority(connection, event.id, urgency, expected.impact.how)
-        return Registration(event, aoi, change)
+        return Registration(event, aoi, change, expected.impact if expected else None)
 
 
 def register_report(
@@ -90,8 +95,9 @@ def register_report(
         if made.decision not in ("registered", "updated", "unchanged", "held"):
             raise AreaError(f"event {report.id} cannot be registered: {made.reason}")
         known = find_registered(connection, made.event_id)
+        expected = next((one.impact for one in find_priors(connection, made.event_id)), None)
     done = {"registered": "registered", "unchanged": "unchanged"}.get(made.decision, "updated")
-    return Registration(known.event, known.aoi, done)  # type: ignore[arg-type]
+    return Registration(known.event, known.aoi, done, expected)  # type: ignore[arg-type]
 
 
 def ask_comcat(event_id: str) -> EventReport:

@@ -178,7 +178,7 @@ def test_an_event_registered_by_hand_is_ranked_by_its_magnitude(world, quake):
     from tasks.events.priors import find_priors
     from tasks.events.registry import find_registered
 
-    register_event(quake)
+    assert register_event(quake, dry=True).expected == register_event(quake).expected
     register_event(quake)
     with world.engine.connect() as connection:
         known = find_registered(connection, quake.id)
