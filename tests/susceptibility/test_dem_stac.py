@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
@@ -12,7 +13,7 @@ import pytest
 import rasterio
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
-from shapely.geometry import box, mapping
+from shapely.geometry import box, mapping, shape
 
 from tasks.errors import CatalogError, RasterError, TransientError
 from tasks.susceptibility.dem import dem_digest, find_dem
@@ -60,6 +61,62 @@ def server(catalog):
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.fixture
+def api(catalog):
+    """A stand-in for a STAC API: a root that can be searched, and what it was asked."""
+    asked: list[dict[str, object]] = []
+    items = [json.loads(path.read_text()) for path in sorted(catalog.glob("*_*/*.json"))]
+
+    class Api(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802
+            here = f"http://127.0.0.1:{self.server.server_port}"
+            core = "https://api.stacspec.org/v1.0.0"
+            link = {"href": f"{here}/search", "type": "application/geo+json", "method": "POST"}
+            self.answer(
+                {
+                    "type": "Catalog",
+                    "id": "api",
+                    "stac_version": "1.0.0",
+                    "description": "elevation",
+                    "conformsTo": [f"{core}/core", f"{core}/item-search"],
+                    "links": [{"rel": "search", **link}, {"rel": "self", "href": here}],
+                }
+            )
+
+        def do_POST(self) -> None:  # noqa: N802
+            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            here = f"http://127.0.0.1:{self.server.server_port}"
+            for item in items:
+                item["links"] = [{"rel": "self", "href": f"{here}/items/{item['id']}"}]
+            self.answer({"type": "FeatureCollection", "features": items, "links": []})
+
+        def answer(self, content: dict[str, object]) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(content).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("path", "collection"), [("", "cop-dem-glo-30"), ("/collections/nasadem", "nasadem")]
+)
+def test_an_api_is_asked_for_a_collection_over_the_area(kaghan, api, path, collection):
+    root, asked = api
+    files = find_dem(root + path, kaghan.aoi)
+    assert [file.rsplit("/", 1)[1] for file in files] == ["a_east.tif", "b_west.tif"]
+    (search,) = asked
+    assert search["collections"] == [collection]
+    assert shape(search["intersects"]).intersects(kaghan.aoi)
 
 
 def test_a_catalog_gives_the_files_over_the_area_and_their_factors(kaghan, catalog, tmp_path):
