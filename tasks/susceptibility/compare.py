@@ -7,9 +7,8 @@ together, so that none is scored where its likeness in the other inventory was l
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, get_args
 
 import geopandas as gpd
@@ -18,7 +17,6 @@ import shapely
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from threadpoolctl import threadpool_limits
 
 from tasks.susceptibility.auc import bootstraps, interval, mean_auc
 from tasks.susceptibility.folds import (
@@ -31,6 +29,7 @@ from tasks.susceptibility.folds import (
     units,
 )
 from tasks.susceptibility.learners import fit_model
+from tasks.susceptibility.parallel import each
 from tasks.susceptibility.sampling import ABSENCE, Samples
 from tasks.susceptibility.validation import BOOTSTRAPS, FOLDS, REPEATS
 from tasks.types import Interval
@@ -130,18 +129,18 @@ def _crossed(
 ) -> dict[tuple[Side, Side], NDArray[np.float64]]:
     """AUC in each draw of the model of each inventory on the samples of each."""
     usable, _ = splits(pair, folds, buffer_m)
-
-    def score(of: Side, fold: Split) -> NDArray[np.float32]:
-        own = fold.train[owner[fold.train] == of]
-        return fit_model(model, taken(pair, own), seed).predict(pair.x[fold.test])
-
     found = {}
-    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-        for of in SIDES:
-            scores = list(pool.map(lambda fold, of=of: score(of, fold), usable))
-            for on in SIDES:
-                mine = [owner[fold.test] == on for fold in usable]
-                tests = [Split(f.train, f.test[own]) for f, own in zip(usable, mine, strict=True)]
-                kept = [each[own] for each, own in zip(scores, mine, strict=True)]
-                found[of, on] = mean_auc(pair.y, tests, kept, draws)
+    for of in SIDES:
+        learned = [Split(fold.train[owner[fold.train] == of], fold.test) for fold in usable]
+        scores = list(each(partial(_unseen, pair, model, seed), learned))
+        for on in SIDES:
+            mine = [owner[fold.test] == on for fold in usable]
+            tests = [Split(f.train, f.test[own]) for f, own in zip(usable, mine, strict=True)]
+            kept = [score[own] for score, own in zip(scores, mine, strict=True)]
+            found[of, on] = mean_auc(pair.y, tests, kept, draws)
     return found
+
+
+def _unseen(pair: Samples, model: str, seed: int, fold: Split) -> NDArray[np.float32]:
+    """Scores of a fold's tests by a model of what is fitted on."""
+    return fit_model(model, taken(pair, fold.train), seed).predict(pair.x[fold.test])
