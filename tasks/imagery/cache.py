@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,15 +28,12 @@ from tasks.imagery.hosts import host_of, is_allowed, without_query
 from tasks.imagery.rasters import file_sha256
 from tasks.publish.products import storage_error, written_aside
 
-log = logging.getLogger(__name__)
-
 CONNECT_S = 10.0
 LOCK_S = 1800.0
 MAX_REDIRECTS = 5
 # Tries in a row that bring no byte; as long as some come, a download goes on.
 TRIES = 4
 LONGEST_WAIT_S = 60.0
-CHUNK_BYTES = 1 << 20
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -91,7 +87,12 @@ class Cache:
     stall_s: float = 30.0
     wait_s: float = 1.0
 
-    def fetch(self, download: Download, destination: Path) -> Path:
+    def fetch(
+        self,
+        download: Download,
+        destination: Path,
+        told: Callable[[str], None] = lambda sentence: None,
+    ) -> Path:
         """Put a file at `destination`, from what is kept or else from its server.
 
         A download that broke off goes on where it was, also in another process, if the server says
@@ -102,6 +103,7 @@ class Cache:
             download: the file.
             destination: shares the kept file's bytes (a hard link) where the disk allows; it stays
                 when the cache lets the file go.
+            told: hears of trouble that is survived, a sentence each.
 
         Returns:
             `destination`.
@@ -116,7 +118,7 @@ class Cache:
         try:
             with self._locked(download.id):
                 for _ in range(2):
-                    kept = self._kept(download) or self._download(download)
+                    kept = self._kept(download) or self._download(download, told)
                     if self._placed(kept, destination):
                         return destination
         except OSError as error:
@@ -163,7 +165,7 @@ class Cache:
     def _object(self, digest: str, suffix: str) -> Path:
         return self.folder / "objects" / digest[:2] / f"{digest}{suffix}"
 
-    def _download(self, download: Download) -> Path:
+    def _download(self, download: Download, told: Callable[[str], None]) -> Path:
         """Fetch a file in as many pieces as it takes and keep it."""
         if download.size is not None and download.size > self.limit_bytes:
             raise StorageError(
@@ -172,7 +174,7 @@ class Cache:
             )
         part = self.folder / "partial" / download.id
         part.parent.mkdir(parents=True, exist_ok=True)
-        self._receive_all(download, part)
+        self._receive_all(download, part, told)
         if fault := _mismatch(part, download) or _damage(part, download):
             _forget(part)
             raise RasterError(f"{download.name} {fault}; it was not kept: ask its provider")
@@ -185,7 +187,7 @@ class Cache:
             aside.write_text(digest)
         return kept
 
-    def _receive_all(self, download: Download, part: Path) -> None:
+    def _receive_all(self, download: Download, part: Path, told: Callable[[str], None]) -> None:
         failures, again = 0, False
         while True:
             before = _length(part)
@@ -194,14 +196,14 @@ class Cache:
                 if not (fault := _mismatch(part, download)) or again:
                     return
                 # One more try from the start: the wire may have garbled it, or a piece was stale.
-                log.warning("%s %s; fetching it again", download.name, fault)
+                told(f"{download.name} {fault}; it was fetched again")
                 _forget(part)
                 again = True
             except TransientError as error:
                 failures = 0 if _length(part) > before else failures + 1
                 if failures >= TRIES:
                     raise
-                log.info("%s; going on from byte %d", error, _length(part))
+                told(f"{error}; it went on from byte {_length(part)}")
                 wait_s = max(self.wait_s * 2**failures, error.retry_after_s)
                 time.sleep(min(wait_s, LONGEST_WAIT_S))
 
@@ -257,7 +259,7 @@ def _receive(download: Download, part: Path, stall_s: float) -> None:
             validator = answer.headers.get("etag") or answer.headers.get("last-modified")
             note.write_text(json.dumps({"validator": _strong(validator)}))
             with part.open("ab" if goes_on else "wb") as file:
-                for chunk in answer.iter_bytes(CHUNK_BYTES):
+                for chunk in answer.iter_bytes():
                     file.write(chunk)
     except httpx.TransportError as error:
         reason = str(error) or type(error).__name__

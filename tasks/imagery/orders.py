@@ -60,6 +60,21 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Patience:
+    """How long to wait for who takes orders.
+
+    Attributes:
+        waits_s: before each further try of one request; a server's Retry-After counts if longer.
+        poll_s: between looks at an order that is being made.
+        deadline_s: for all orders of a scene search to be made.
+    """
+
+    waits_s: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
+    poll_s: float = 10.0
+    deadline_s: float = 3600.0
+
+
+@dataclass(frozen=True)
 class Ledger:
     """The orders in the store.
 

@@ -22,11 +22,10 @@ from tasks.events.aoi import as_multipolygon
 from tasks.imagery.cache import Cache, Download
 from tasks.imagery.folder import PLANETSCOPE
 from tasks.imagery.items import item_footprint
-from tasks.imagery.orders import DELIVERED, Ledger, Order
+from tasks.imagery.orders import DELIVERED, Ledger, Order, Patience
 from tasks.imagery.planet_api import (
     ITEM_TYPE,
     KeyRefusedError,
-    Patience,
     PlanetApi,
     missing_permissions,
 )
@@ -142,6 +141,7 @@ class PlanetSource:
             api.incidents.append(reason)
         if late and not ready:
             raise late[0]
+        ready.sort(key=lambda scene: (scene.acquired_at or _NEVER, scene.id))
         return Found(tuple(ready), tuple(refused), tuple(api.incidents))
 
     async def _placed(self, api: PlanetApi, planned: Order) -> Order:
@@ -190,14 +190,14 @@ class PlanetSource:
         """Fetch what was delivered, with its checksums; links that expired are asked for anew."""
         results = _results(answer)
         try:
-            return await asyncio.to_thread(self._download, order, results, folder)
+            return await asyncio.to_thread(self._download, api, order, results, folder)
         except (AccessError, CatalogError) as error:
             api.incidents.append(f"{error}; its link was asked for anew")
             results = _results(await api.order(str(order.order_id)))
-            return await asyncio.to_thread(self._download, order, results, folder)
+            return await asyncio.to_thread(self._download, api, order, results, folder)
 
     def _download(
-        self, order: Order, results: dict[str, str], folder: Path
+        self, api: PlanetApi, order: Order, results: dict[str, str], folder: Path
     ) -> list[dict[str, Any]]:
         manifest_name = next((name for name in results if name.endswith("manifest.json")), None)
         if manifest_name is None:
@@ -219,7 +219,7 @@ class PlanetSource:
                 entry["size"],
                 entry["digests"],
             )
-            placed = self.cache.fetch(wanted, folder / name)
+            placed = self.cache.fetch(wanted, folder / name, api.incidents.append)
             with placed.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             files.append({"name": name, "size": entry["size"], "sha256": digest})

@@ -19,6 +19,7 @@ from shapely.geometry import mapping
 from tasks.errors import AccessError, CatalogError, ScarpError, TransientError
 from tasks.imagery.cache import retry_after_s
 from tasks.imagery.hosts import without_query
+from tasks.imagery.orders import Patience
 from tasks.imagery.protocol import Span
 from tasks.types import AreaOfInterest
 
@@ -35,21 +36,6 @@ MAX_ITEMS = 2_000
 READ_TIMEOUT_S = 60.0
 LONGEST_WAIT_S = 120.0
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long to wait for Planet.
-
-    Attributes:
-        waits_s: before each further try of one request; a server's Retry-After counts if longer.
-        poll_s: between looks at an order that is being made.
-        deadline_s: for all orders of a scene search to be made.
-    """
-
-    waits_s: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
-    poll_s: float = 10.0
-    deadline_s: float = 3600.0
 
 
 @dataclass

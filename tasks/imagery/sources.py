@@ -12,9 +12,7 @@ from tasks.errors import CatalogError, NoImageryError
 from tasks.imagery.cache import Cache, Download
 from tasks.imagery.folder import SUFFIXES, FolderSource
 from tasks.imagery.hosts import host_of, is_remote, read_with
-from tasks.imagery.orders import Ledger
-from tasks.imagery.planet import PlanetSource
-from tasks.imagery.planet_api import Patience
+from tasks.imagery.orders import Ledger, Patience
 from tasks.imagery.profiles import CollectionProfile, Profile, read_profiles
 from tasks.imagery.protocol import Found, Source, Span
 from tasks.imagery.stac import StacSource
@@ -126,6 +124,9 @@ def _profiled(name: str, profile: Profile, access: Access) -> Source:
     hosts = (*profile.allowed_hosts, *access.hosts)
     read_with(profile.hosts, profile.gdal_options(name, access.environment))
     if profile.kind == "planet":
+        # Half a second that nobody else should wait for.
+        from tasks.imagery.planet import PlanetSource
+
         keeping, key = _keeping(name, access), access.environment["PL_API_KEY"]
         return PlanetSource(
             key,
