@@ -294,16 +294,15 @@ def _created(
         yield dataset
 
 
-def check_dem(dem: DemSource, aoi: MultiPolygon) -> None:
-    """Find out before any work starts that a DEM cannot serve an AOI (EPSG:4326).
+def check_dem(dem: Path, aoi: MultiPolygon) -> None:
+    """Find out before any work starts that a DEM, one raster, cannot serve an AOI (EPSG:4326).
 
     Raises:
         RasterError: the DEM is missing, unreadable, without CRS, or lies elsewhere.
     """
-    files = find_dem(dem, aoi)
-    with open_dem(files, _place(aoi)) as opened:
+    with open_dem(dem, _place(aoi)) as opened:
         area = gpd.GeoSeries([aoi], crs="EPSG:4326").to_crs(opened.crs).iloc[0]
-        _grid(opened, ", ".join(files[:3]), area, None)
+        _grid(opened, str(dem), area, None)
 
 
 def _place(aoi: MultiPolygon) -> Point:

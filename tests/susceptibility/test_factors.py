@@ -263,3 +263,5 @@ def test_a_dem_can_be_checked_before_work_starts(example, kaghan):
     check_dem(example.dem, example.aoi)
     with pytest.raises(RasterError, match=r"dem\.tif does not overlap"):
         check_dem(example.dem, kaghan.aoi)
+    with pytest.raises(RasterError, match="missing or damaged"):
+        check_dem(example.dem.parent, example.aoi)
