@@ -24,6 +24,7 @@ from tasks.types import Doubt
 _MOST_MISSING = 0.5
 _MOST_CLASSES = 50
 _LEAST_NUMBER = -1e30  # floats that stand for nodata lie below
+_VOIDS = (-9999, -32767, -32768, -99999)  # stand for nodata whether or not a file says so
 
 
 @dataclass(frozen=True)
@@ -178,12 +179,13 @@ def _sampled(
 
 
 def _known(name: str, columns: pd.DataFrame, path: Path) -> str:
-    if name not in columns.columns:
+    alike = [column for column in columns if column.lower() == name.lower()]
+    if name not in columns.columns and len(alike) != 1:
         raise PointsError(
             f"{name!r} is no column of {path} and no band; there are "
             f"{', '.join(map(str, columns.columns))}"
         )
-    return name
+    return name if name in columns.columns else alike[0]
 
 
 def _numbers(columns: pd.DataFrame, classes: set[str], ignored: dict[str, str]) -> pd.DataFrame:
@@ -192,7 +194,8 @@ def _numbers(columns: pd.DataFrame, classes: set[str], ignored: dict[str, str]) 
     for name, column in columns.items():
         numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
         if numbers.notna().sum() >= column.notna().sum() / 2:
-            values[name] = numbers.where(np.isfinite(numbers) & (numbers > _LEAST_NUMBER))
+            told = np.isfinite(numbers) & (numbers > _LEAST_NUMBER) & ~numbers.isin(_VOIDS)
+            values[name] = numbers.where(told)
         elif column.nunique() <= min(_MOST_CLASSES, len(column) / 2):
             codes = pd.Series(pd.Categorical(column).codes, column.index, dtype=np.float64)
             values[name] = codes.where(codes >= 0)
