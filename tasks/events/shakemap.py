@@ -14,7 +14,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -88,21 +88,24 @@ class ShakeMap:
 
 @dataclass(frozen=True)
 class ShakeMapInfo:
-    """What `info.json` tells of a ShakeMap whose grid is not at hand; None where it does not."""
+    """What `info.json` tells of a ShakeMap; None or empty where it does not."""
 
     largest_pga_g: float | None
     largest_mmi: float | None
     magnitude: float | None
+    network: str
+    code: str
     version: str
-    software: str
-    bounds: tuple[float, float, float, float] | None
+    place: str
+    processed_at: datetime | None
 
 
 def read_shakemap(path: Path) -> ShakeMap:
     """Read the shaking of a `grid.xml` (also gzipped or zipped) or of a `raster.zip`.
 
     In a `raster.zip` the layers are `pga_mean`, `pgv_mean` and `mmi_mean` as version 4 writes them,
-    or `pga`, `pgv` and `mi`, which are taken for logarithms only if an acceleration is negative.
+    or `pga`, `pgv` and `mi`, which are taken for logarithms only if an acceleration is negative. It
+    names neither event nor units; an `info.json` beside it tells whose it is, and must agree.
 
     Args:
         path: the file as published.
@@ -112,7 +115,8 @@ def read_shakemap(path: Path) -> ShakeMap:
 
     Raises:
         RasterError: the file is missing, truncated or no ShakeMap, declares XML entities, uses an
-            unknown unit, or its grid is not the one its header describes.
+            unknown unit, its grid is not the one its header describes, or its largest acceleration
+            is not that of the `info.json`.
     """
     try:
         with path.open("rb") as opened:
@@ -138,14 +142,16 @@ def read_shakemap_info(path: Path) -> ShakeMapInfo:
             for name, motion in content["output"]["ground_motions"].items()
         }
         versions = content["processing"]["shakemap_versions"]
-        corners = content["output"].get("map_information", {})
+        event = content["input"]["event_information"]
         return ShakeMapInfo(
-            largest_pga_g=_largest(motions.get("pga"), _TO_G),
-            largest_mmi=_largest(motions.get("mmi"), _TO_MMI),
-            magnitude=_number(content["input"]["event_information"].get("magnitude")),
+            largest_pga_g=_largest(motions.get("pga"), _TO_G, path),
+            largest_mmi=_largest(motions.get("mmi"), _TO_MMI, path),
+            magnitude=_number(event.get("magnitude")),
+            network=str(event.get("productsource") or event.get("netid") or ""),
+            code=str(event.get("productcode") or event.get("event_id") or ""),
             version=str(versions.get("map_version", "")),
-            software=str(versions.get("shakemap_revision", "")),
-            bounds=_corners(corners.get("min"), corners.get("max")),
+            place=str(event.get("location") or event.get("event_description") or ""),
+            processed_at=_time(str(versions.get("process_time", ""))),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RasterError(
@@ -318,7 +324,23 @@ def _from_rasters(path: Path, names: list[str]) -> ShakeMap:
         return _physical(np.exp(values) if logarithms else values * linear, name, path)
 
     intensity = grids[mmi][0].astype(np.float32) if mmi else np.full(shape, np.nan, np.float32)
-    return ShakeMap(path, affine, intensity, shaking(pga, 0.01), shaking(pgv, 1.0))
+    made = ShakeMap(path, affine, intensity, shaking(pga, 0.01), shaking(pgv, 1.0))
+    beside = path.with_name("info.json")
+    return _told_by(beside, made) if beside.is_file() else made
+
+
+def _told_by(beside: Path, made: ShakeMap) -> ShakeMap:
+    """The same map with what the `info.json` beside it tells, if the two agree."""
+    info = read_shakemap_info(beside)
+    largest = float(np.nanmax(made.pga_g, initial=0))
+    told = info.largest_pga_g
+    if largest and told and not abs(largest / told - 1) < _ROUNDING:
+        raise RasterError(
+            f"ShakeMap {made.path} has a PGA of up to {largest:.3g} g, but {beside} says "
+            f"{told:.3g} g; fetch both again"
+        )
+    names = ("magnitude", "network", "code", "version", "place", "processed_at")
+    return replace(made, **{name: getattr(info, name) for name in names})
 
 
 def _layer(path: Path, name: str) -> tuple[NDArray[np.float64], Affine]:
@@ -351,20 +373,13 @@ def _scale(unit: str, known: Mapping[str, float], where: str) -> float:
         ) from error
 
 
-def _largest(motion: Mapping[str, Any] | None, units: Mapping[str, float]) -> float | None:
+def _largest(
+    motion: Mapping[str, Any] | None, units: Mapping[str, float], path: Path
+) -> float | None:
     value = _number((motion or {}).get("max_grid"))
     if motion is None or value is None:
         return None
-    return value * _scale(str(motion.get("units", "")), units, "max_grid")
-
-
-def _corners(
-    least: Mapping[str, Any] | None, most: Mapping[str, Any] | None
-) -> tuple[float, float, float, float] | None:
-    if not least or not most:
-        return None
-    west, south = float(least["longitude"]), float(least["latitude"])
-    return west, south, float(most["longitude"]), float(most["latitude"])
+    return value * _scale(str(motion.get("units", "")), units, f"{path}: max_grid")
 
 
 def _number(value: object) -> float | None:

@@ -1,4 +1,5 @@
 import gzip
+import json
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,6 +94,20 @@ def test_the_older_names_of_a_raster_zip_are_known_too(loma_prieta, tmp_path):
     layers = {"pga": loma_prieta.pga_g * 100, "pgv": loma_prieta.pgv_cm_s, "mi": loma_prieta.mmi}
     path = write_raster_zip(tmp_path / "raster.zip", layers, loma_prieta.affine)
     same_shaking(read_shakemap(path), loma_prieta, rtol=1e-5)
+
+
+def test_the_info_beside_a_raster_zip_tells_whose_it_is(loma_prieta, tmp_path):
+    layers = {"pga_mean": np.log(loma_prieta.pga_g), "mmi_mean": loma_prieta.mmi}
+    path = write_raster_zip(tmp_path / "raster.zip", layers, loma_prieta.affine)
+    info = json.loads((REPLAY / "us10008e3k/shakemap/atlas_1594394699724/info.json").read_text())
+    info["output"]["ground_motions"]["PGA"]["max_grid"] = "1.141"
+    (tmp_path / "info.json").write_text(json.dumps(info))
+    shaking = read_shakemap(path)
+    assert (shaking.network, shaking.code, shaking.magnitude) == ("atlas", "us10008e3k", 6.5)
+    info["output"]["ground_motions"]["PGA"]["max_grid"] = "0.576"
+    (tmp_path / "info.json").write_text(json.dumps(info))
+    with pytest.raises(RasterError, match=r"PGA of up to 1.14 g, but .*info.json says 0.576 g"):
+        read_shakemap(path)
 
 
 @pytest.mark.parametrize(("units", "factor"), [("%g", 1), ("pctg", 1), ("g", 100)])
@@ -210,7 +225,7 @@ def test_info_gives_acceleration_in_g_whatever_the_version(product, pga_g, mmi, 
 def test_every_recorded_info_is_read():
     infos = [read_shakemap_info(path) for path in REPLAY.rglob("info.json")]
     assert len(infos) == 15
-    assert all(info.bounds and 0 < (info.largest_pga_g or 0) < 1 for info in infos)
+    assert all(info.place and info.code and 0 < (info.largest_pga_g or 0) < 1 for info in infos)
 
 
 def test_what_is_no_info_is_refused(tmp_path):
