@@ -23,6 +23,7 @@ from tasks.inventory.compare import INSIDE
 from tasks.inventory.quality import AreaMatch, match_areas
 from tasks.publish.comparison import comparison_figure
 from tasks.susceptibility.compare import SIDES, CrossAuc, Side, cross_auc, same_landslides
+from tasks.susceptibility.dem import find_dem
 from tasks.susceptibility.difference import difference_map
 from tasks.susceptibility.factor_file import FactorTable
 from tasks.susceptibility.factors import check_dem, derive_factors
@@ -106,7 +107,7 @@ def compare_susceptibility(
     steps = partial(report, "comparison", total=4)
     find_learner(options.model)
     pair = _read(event_id, {"manual": manual, "automatic": automatic})
-    check_dem(elevation_of(options), pair.aoi.geometry)
+    check_dem(find_dem(elevation_of(options), pair.aoi.geometry), pair.aoi.geometry)
     asked = _asked(event_id, pair, options)
     folder = folder or open_world().products(event_id) / f"comparison_{manual}_{automatic}"
     work = open_world().work(event_id, asked.digest)

@@ -294,8 +294,8 @@ def _created(
         yield dataset
 
 
-def check_dem(dem: Path, aoi: MultiPolygon) -> None:
-    """Find out before any work starts that a DEM, one raster, cannot serve an AOI (EPSG:4326).
+def check_dem(dem: DemSource, aoi: MultiPolygon) -> None:
+    """Find out before any work starts that rasters cannot serve as a DEM of an AOI (EPSG:4326).
 
     Raises:
         RasterError: the DEM is missing, unreadable, without CRS, or lies elsewhere.
