@@ -9,7 +9,13 @@ from sqlalchemy import text
 
 from infra.schema import open_engine
 from tasks.errors import EventError
-from tasks.events.registry import find_aoi, find_event, list_events, register
+from tasks.events.registry import (
+    find_aoi,
+    find_event,
+    find_registered,
+    list_events,
+    register,
+)
 from tasks.types import AreaOfInterest, Event
 
 HOKKAIDO = Event(
@@ -26,6 +32,7 @@ HOKKAIDO = Event(
     source_version="us2000h8ty 2022-05-03T20:16:24Z",
     alternate_ids=("iscgem615104", "EQ1150934"),
 )
+EVENTS, PROCESSES = 200, 8
 AREA = AreaOfInterest(MultiPolygon([box(141.8, 42.6, 142.1, 42.9)]), "given")
 
 
@@ -72,21 +79,63 @@ def test_a_new_area_of_interest_is_an_update(engine):
         assert find_aoi(connection, HOKKAIDO.id) == wider
 
 
-def _register_one_of_two(settings, number):
+def _tell(settings, process):
+    """One process's share: each event reaches three processes, under two ids, in two versions."""
     engine = open_engine(settings)
-    with engine.begin() as connection:
-        change = register(connection, replace(HOKKAIDO, title=f"title {number % 2}"), AREA)
+    for number in sorted(range(EVENTS), key=lambda one: one * (process + 3) % EVENTS):
+        role = (process - number) % PROCESSES
+        if role > 2:
+            continue
+        mine, other = f"us{number:05d}", f"ci{number:05d}"
+        told = replace(
+            HOKKAIDO,
+            id=other if role == 1 else mine,
+            alternate_ids=(mine,) if role == 1 else (other,),
+            magnitude=7.0 if role == 2 else 6.0,
+        )
+        with engine.begin() as connection:
+            register(connection, told, AREA)
     engine.dispose()
-    return change
 
 
-def test_eight_processes_registering_at_once_leave_one_event(settings, engine):
-    with multiprocessing.get_context("spawn").Pool(8) as pool:
-        changes = Counter(pool.starmap(_register_one_of_two, [(settings, n) for n in range(8)]))
-    assert changes["registered"] == 1
-    assert len(history(engine)) == 1 + changes["updated"]
+def test_two_hundred_events_told_by_eight_processes_at_once_are_two_hundred(settings, engine):
+    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+        pool.starmap(_tell, [(settings, process) for process in range(PROCESSES)], chunksize=1)
     with engine.connect() as connection:
-        assert len(list_events(connection)) == 1
+        known = list_events(connection)
+        changes = connection.execute(text("SELECT event_id, change FROM scarp.event_history")).all()
+    names = {name for one in known for name in (one.event.id, *one.event.alternate_ids)}
+    assert len(known) == EVENTS and len(names) == 2 * EVENTS
+    assert {one.state for one in known} == {"registered"}
+    registered = Counter(event_id for event_id, change in changes if change == "registered")
+    assert len(registered) == EVENTS and set(registered.values()) == {1}
+
+
+def test_ids_of_two_known_events_make_them_one_and_lose_nothing(engine):
+    one = replace(HOKKAIDO, alternate_ids=("at1",))
+    two = replace(HOKKAIDO, id="hokkaido", alternate_ids=("iscgem1",))
+    with engine.begin() as connection:
+        register(connection, one, AREA)
+    with engine.begin() as connection:
+        register(connection, two, AREA)
+    with engine.begin() as connection:
+        both = replace(HOKKAIDO, id="iscgem1", alternate_ids=("us2000h8ty",))
+        register(connection, both, AREA)
+        kept, gone = (find_registered(connection, name) for name in ("us2000h8ty", "hokkaido"))
+        assert find_event(connection, "iscgem1").id == "us2000h8ty"
+    assert kept.state == "registered"
+    assert set(kept.event.alternate_ids) == {"at1", "hokkaido", "iscgem1"}
+    assert gone.state == "cancelled" and gone.merged_into == "us2000h8ty"
+    assert history(engine) == ["registered", "registered", "merged", "merged"]
+
+
+def test_an_earthquake_and_a_storm_are_never_one_event(engine):
+    storm = Event("storm", "rainfall", "A storm", HOKKAIDO.occurred_at, 141.9, 42.7)
+    with engine.begin() as connection:
+        register(connection, HOKKAIDO, AREA)
+        register(connection, storm, AREA)
+        with pytest.raises(EventError, match="cannot be one event"):
+            register(connection, replace(storm, alternate_ids=("us2000h8ty",)), AREA)
 
 
 def test_events_are_listed_newest_first(engine):
