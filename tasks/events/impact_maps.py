@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.features import geometry_mask
 from rasterio.io import DatasetReader, DatasetWriter, MemoryFile
 from rasterio.vrt import WarpedVRT
@@ -238,12 +239,20 @@ def _tiles(grid: GeoBox) -> Iterator[Window]:
 @contextmanager
 def _open(path: Path) -> Iterator[DatasetReader]:
     try:
-        source = rasterio.open(path)
+        with warnings.catch_warnings():
+            # The check below turns what the warning says into an error.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            source = rasterio.open(path)
     except (RasterioError, CPLE_BaseError) as error:
         raise _unreadable(path, error) from error
     with source:
         if source.crs is not None and source.crs.is_projected:
             raise RasterError(f"{path} is in {source.crs}; give it in degrees (EPSG:4326)")
+        if not (source.transform.a > 0 > source.transform.e):
+            raise RasterError(
+                f"{path} is not a grid with north up that GDAL can place; convert it, for example "
+                f"with gmt grdconvert {path.name} {path.stem}.tif=gd:GTiff"
+            )
         yield source
 
 

@@ -121,6 +121,12 @@ def test_a_layer_that_cannot_be_read_is_named(shakemap, tmp_path):
     assert not (tmp_path / "prior.tif").exists()
 
 
+def test_a_grid_that_is_not_placed_on_earth_is_refused(shakemap):
+    layers = LAYERS.model_copy(update={"slope": DATA / "targets" / "jessee_2018.grd"})
+    with pytest.raises(RasterError, match=r"jessee_2018\.grd is not a grid with north up"):
+        map_nowicki_jessee(shakemap, layers, None)
+
+
 def test_a_shakemap_across_the_antimeridian_finds_the_layers_on_both_sides(tmp_path):
     whole = Affine(0.1, 0, -180, 0, -0.1, 60)
     longitudes = -179.95 + 0.1 * np.arange(3600)
