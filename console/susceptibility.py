@@ -64,6 +64,10 @@ def susceptibility(
             help="Of the map: natural, quantiles, or breaks as 0.2,0.5.", rich_help_panel=_EVENT
         ),
     ] = "natural",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the products.", rich_help_panel=_EVENT),
+    ] = None,
     points: Annotated[
         Path | None,
         typer.Option(help="Labelled points (CSV) instead of an event.", rich_help_panel=_POINTS),
@@ -167,7 +171,9 @@ def susceptibility(
         classes=classes,
         seed=seed,
     )
-    _show(_assess(str(event_id), options, inventory), as_json)
+    if dem is None:
+        raise BadInputError("susceptibility is learned from the terrain: add --dem FILE")
+    _show(*_assess(str(event_id), options, inventory, out), as_json)
 
 
 def _options(**chosen: Any) -> SusceptibilityOptions:
@@ -184,35 +190,66 @@ def _options(**chosen: Any) -> SusceptibilityOptions:
         raise BadInputError(f"--{option} {first['input']!r}: {first['msg']}") from error
 
 
-def _assess(event_id: str, options: SusceptibilityOptions, version: int | None) -> Assessed:
+def _assess(
+    event_id: str, options: SusceptibilityOptions, version: int | None, out: Path | None
+) -> tuple[Assessed, Path]:
     from flows.assess_susceptibility import assess_susceptibility
+    from flows.carry_susceptibility import carry_susceptibility
+    from flows.susceptibility_products import publish_assessment
     from flows.world import open_world, require_room
 
-    require_room(open_world().home)
+    for folder in (open_world().home, *([out] if out else [])):
+        require_room(folder)
     with progress_bars():
-        return assess_susceptibility(event_id, options, version)
+        assessed = (
+            carry_susceptibility(event_id, options)
+            if options.learn_from
+            else assess_susceptibility(event_id, options, version)
+        )
+        return assessed, publish_assessment(event_id, assessed, out)
 
 
-def _show(assessed: Assessed, as_json: bool) -> None:
+def _show(assessed: Assessed, folder: Path, as_json: bool) -> None:
+    from flows.susceptibility_products import as_json as record
+
     made = assessed.susceptibility
     if as_json:
-        print_json({"susceptibility": made, "skipped": assessed.skipped or None})
+        made_of = made and record(made) | {"products": folder, "rasters": made.rasters}
+        print_json({"susceptibility": made_of, "skipped": assessed.skipped or None})
     elif made is None:
         screen.print(f"no susceptibility map: {assessed.skipped}", highlight=False, markup=False)
     else:
-        _show_map(made)
+        _show_map(made, folder)
 
 
-def _show_map(made: StoredSusceptibility) -> None:
+def _show_map(made: StoredSusceptibility, folder: Path) -> None:
     rows = {
         "model": made.model,
         "AUC held out in space": _with_ends(made.auc_spatial),
         "AUC held out at random": _with_ends(made.auc_random),
         "random minus spatial": f"{made.gap:+.3f}",
         "most telling factors": ", ".join(list(made.importance)[:3]),
-        "map": made.path,
+        "area of applicability": f"{made.applicable_share or 0:.0%} of the map",
+        "products": folder,
     }
     screen.print(table(made.event_id, [{"": name, "result": said} for name, said in rows.items()]))
+    classes = [
+        {
+            "class": one.number,
+            "susceptibility": f"{one.low:.2f} to {one.high:.2f}",
+            "area, km²": f"{one.area_km2:.3g}",
+            "of the map": f"{one.area_share:.0%}",
+            "landslides": one.landslides,
+            "ground that failed": f"{one.density:.2%}",
+            "times the mean": f"{one.frequency_ratio:.2f}",
+        }
+        for one in reversed(made.classes)
+    ]
+    screen.print(table("Classes", classes))
+    for one in made.compared:
+        if one["auc"]:
+            said = f"AUC {one['auc']['value']:.3f} of {one['what']}, which knew none of this"
+            screen.print(said, highlight=False, markup=False)
     for doubt in made.doubts:
         screen.print(f"note: {doubt.text}", highlight=False, markup=False)
 

@@ -22,7 +22,7 @@ from flows.world import World, open_world
 from tasks.errors import SamplingError
 from tasks.events.aoi import as_multipolygon
 from tasks.events.priors import find_priors
-from tasks.events.registry import find_aoi
+from tasks.events.registry import find_aoi, find_registered
 from tasks.inventory.review import progress
 from tasks.inventory.runs import finish_run
 from tasks.inventory.store import StoredInventory, get_inventory, read_reviewed, read_screened
@@ -79,9 +79,10 @@ def assess_susceptibility(
         ScarpError: see `tasks.errors`; the run that failed keeps the reason.
     """
     world = open_world()
-    truth, aoi = read_truth(world, event_id, version)
     if options.dem is None:
         return Assessed(None, "no elevation model was given; add one with --dem FILE")
+    truth, aoi = read_truth(world, event_id, version)
+    event_id = truth.inventory.event_id
     if not len(truth.landslides):
         return Assessed(None, "no landslide was mapped, so there is nothing to learn from")
     asked = Provenance(event_id, {"inventory": truth.inventory.digest, "dem": str(options.dem)})
@@ -105,6 +106,7 @@ def read_truth(
 ) -> tuple[Truth, AreaOfInterest]:
     """What an inventory version says after its reviews, and the event's area of interest."""
     with world.engine.connect() as connection:
+        event_id = find_registered(connection, event_id).event.id
         inventory = get_inventory(connection, event_id, version)
         landslides = read_reviewed(connection, inventory.id)
         screened = read_screened(connection, inventory.id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from uuid import UUID
 
 import geopandas as gpd
@@ -21,7 +20,7 @@ from tasks.inventory.runs import get_run
 from tasks.inventory.sizes import describe_sizes
 from tasks.inventory.store import read_reviewed, read_screened
 from tasks.publish import figures
-from tasks.publish.products import storage_error
+from tasks.publish.products import replaced_together
 from tasks.publish.report import Making, Report, write_report
 from tasks.publish.stac_item import ASSETS, write_stac_item
 from tasks.types import Provenance
@@ -40,18 +39,8 @@ def publish_products(mapped: Mapped, assessed: Assessed, folder: Path) -> Path:
     Raises:
         StorageError: the folder cannot be written; the products already there stay.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
-            made = Path(aside)
-            _write(mapped, assessed, made)
-            for name in PRODUCTS:
-                if (made / name).exists():
-                    (made / name).replace(folder / name)
-                else:
-                    (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise storage_error(folder, error) from error
+    with replaced_together(folder, PRODUCTS) as made:
+        _write(mapped, assessed, made)
     return folder / "report.html"
 
 

@@ -11,10 +11,16 @@ from typing import Any
 import geopandas as gpd
 from shapely.geometry import MultiPolygon
 
+from flows.assess_susceptibility import Assessed
+from flows.world import World, open_world
+from tasks.events.registry import find_aoi, find_registered
+from tasks.inventory.runs import get_run
+from tasks.inventory.store import list_inventories, read_reviewed
 from tasks.publish import figures, model_figures
-from tasks.publish.products import written_aside
-from tasks.publish.report import SusceptibilityResult
+from tasks.publish.products import replaced_together, written_aside
+from tasks.publish.report import Making, Report, SusceptibilityResult, write_report
 from tasks.susceptibility.store import StoredSusceptibility
+from tasks.types import AreaOfInterest, Event
 
 RASTERS = {
     "susceptibility.tif": "path",
@@ -22,6 +28,89 @@ RASTERS = {
     "susceptibility_uncertainty.tif": "uncertainty_path",
     "susceptibility_applicability.tif": "applicability_path",
 }
+FIGURES = (
+    "susceptibility.png",
+    "roc.png",
+    "importance.png",
+    "skill.png",
+    "dependence.png",
+    "correlation.png",
+    "before_after.png",
+)
+
+
+PRODUCTS = (*RASTERS, *FIGURES, "susceptibility.json", "report.html")
+
+
+def publish_assessment(event_id: str, assessed: Assessed, folder: Path | None = None) -> Path:
+    """Write what a map leaves behind that was asked for on its own.
+
+    The report tells of the inventory and of the map; a map carried over has no inventory to tell
+    of, and leaves none.
+
+    Args:
+        event_id: the event.
+        assessed: the map; where there is none, the products of an earlier one are removed.
+        folder: where to; by default `susceptibility` among the event's products.
+
+    Returns:
+        The folder.
+
+    Raises:
+        StorageError: the folder cannot be written; the products already there stay.
+    """
+    world = open_world()
+    with world.engine.connect() as connection:
+        event = find_registered(connection, event_id).event
+        aoi = find_aoi(connection, event.id)
+    folder = folder or world.products(event.id) / "susceptibility"
+    stored = assessed.susceptibility
+    with replaced_together(folder, PRODUCTS) as made:
+        if stored and stored.inventory_id is None:
+            nothing = gpd.GeoDataFrame(geometry=[], crs="EPSG:4326")
+            write_susceptibility(stored, nothing, aoi.geometry, aoi.geometry, made)
+        elif stored:
+            _write_with_report(world, event, aoi, assessed, stored, made)
+    return folder
+
+
+def _write_with_report(
+    world: World,
+    event: Event,
+    aoi: AreaOfInterest,
+    assessed: Assessed,
+    stored: StoredSusceptibility,
+    folder: Path,
+) -> None:
+    with world.engine.connect() as connection:
+        versions = list_inventories(connection, event.id)
+        (inventory,) = (one for one in versions if one.id == stored.inventory_id)
+        landslides = read_reviewed(connection, inventory.id)
+        run = get_run(connection, stored.run_id)
+    result = write_susceptibility(stored, landslides, aoi.geometry, inventory.observed, folder)
+    provenance = assessed.provenance
+    times = (run.code_commit, run.started_at, run.ended_at)
+    write_report(
+        folder / "report.html",
+        Report(
+            event=event,
+            aoi=aoi,
+            judgements=(),
+            observed_km2=inventory.observed_km2,
+            landslide_areas_m2=[float(area) for area in landslides["area_m2"]],
+            inventory=f"version {inventory.version}, {inventory.status}",
+            method=inventory.method,
+            threshold=inventory.threshold,
+            minimum_mapping_unit_m2=inventory.minimum_mapping_unit_m2,
+            screens=inventory.screens,
+            susceptibility=result,
+            doubts=[*inventory.doubts, *stored.doubts],
+            making=[Making("susceptibility map", str(run.id), provenance, *times)]
+            if provenance
+            else [],
+            credits=[inventory.attribution] if inventory.attribution else [],
+        ),
+    )
 
 
 def write_susceptibility(

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -99,6 +99,29 @@ def written_aside(destination: Path) -> Iterator[Path]:
         aside = folder / destination.name
         yield aside
         aside.replace(destination)
+
+
+@contextmanager
+def replaced_together(folder: Path, names: Collection[str]) -> Iterator[Path]:
+    """Give a folder to make products in; they go to `folder` when the block ends well.
+
+    Those of `names` that were not made are removed from `folder`, whose other files stay.
+
+    Raises:
+        StorageError: a folder cannot be written; the products already there stay.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
+            made = Path(aside)
+            yield made
+            for name in names:
+                if (made / name).exists():
+                    (made / name).replace(folder / name)
+                else:
+                    (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(folder, error) from error
 
 
 def quantise(score: NDArray[np.floating]) -> NDArray[np.uint8]:
