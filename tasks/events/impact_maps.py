@@ -265,6 +265,8 @@ def _points(
     shakemap: ShakeMap, values: NDArray[np.float32], near: float | None = None
 ) -> Iterator[DatasetReader]:
     """A layer of a ShakeMap as a raster, turned round the earth to where `near` is (degrees)."""
+    if np.isnan(values).all():
+        raise RasterError(f"ShakeMap {shakemap.path} lacks PGA or PGV, which the model needs")
     affine = shakemap.affine
     if near is not None:
         turns = round((shakemap.longitudes.mean() - near) / 360)

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,13 @@ def test_a_layer_that_cannot_be_read_is_named(shakemap, tmp_path):
     with pytest.raises(RasterError, match=r"cti\.tif cannot be read"):
         map_nowicki_jessee(shakemap, layers, tmp_path / "prior.tif")
     assert not (tmp_path / "prior.tif").exists()
+
+
+def test_a_shakemap_without_acceleration_or_velocity_expects_nothing_by_mistake(shakemap):
+    for layer in ("pga_g", "pgv_cm_s"):
+        unknown = np.full_like(shakemap.pga_g, np.nan)
+        with pytest.raises(RasterError, match="lacks PGA or PGV"):
+            map_nowicki_jessee(dataclasses.replace(shakemap, **{layer: unknown}), LAYERS, None)
 
 
 def test_a_grid_that_is_not_placed_on_earth_is_refused(shakemap):
