@@ -40,6 +40,7 @@ MAX_CELLS = 400_000_000
 LEAST_COVERAGE = 0.01
 LEAST_KNOWN = 0.5
 _FULL = 0.995
+_LEAST_MARGIN = 3  # the neighbours of the neighbours of the area's cells, and theirs
 
 
 TERRAIN = FactorTable(tuple(MEASURES)[:10])
@@ -121,7 +122,7 @@ def _of_terrain(name: str, source: str) -> Layer:
 
 
 def _margin(grid: GeoBox) -> int:
-    return math.ceil(MARGIN_M / grid.resolution.x) + 1
+    return max(math.ceil(MARGIN_M / grid.resolution.x) + 1, _LEAST_MARGIN)
 
 
 def _elevation(dem: Dem, grid: GeoBox, folder: Path) -> tuple[Plane, tuple[Doubt, ...]]:

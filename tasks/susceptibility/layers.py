@@ -350,6 +350,7 @@ def _read_classes(entry: ClassEntry, grid: GeoBox) -> tuple[gpd.GeoDataFrame, st
     features = _read(entry.name, entry.path, info["layer_name"], [entry.attribute], near)
     features = features.dropna(subset=[entry.attribute]).to_crs(str(grid.crs))
     features.geometry = features.geometry.make_valid()
+    features = features[features.geometry.notna() & ~features.geometry.is_empty]
     if features.empty:
         raise FactorError(_elsewhere(entry.name, entry.path))
     return features, entry.attribute

@@ -114,6 +114,17 @@ def test_a_chosen_resolution_is_kept(kaghan, tmp_path):
     assert stack.coverage == pytest.approx(1, abs=0.01)
 
 
+def test_cells_of_a_kilometre_have_their_slope_and_no_relief_to_speak_of(kaghan, tmp_path):
+    with rasterio.open(kaghan.dem) as dem:
+        whole = gpd.GeoSeries([box(*dem.bounds)], crs=dem.crs).to_crs(4326)
+    stack = derive_factors(
+        kaghan.dem, MultiPolygon(list(whole)), tmp_path / "factors.tif", resolution_m=1000
+    )
+    assert "slope" in stack.names and "relief" not in stack.names
+    assert 0 < np.nanmedian(stack.read("slope")) < 30
+    assert {"dem-coarsened", "factor-constant"} == {doubt.code for doubt in stack.doubts}
+
+
 def test_a_stack_too_large_is_coarsened_by_doubling(kaghan, monkeypatch, tmp_path):
     monkeypatch.setattr(factors, "MAX_CELLS", 5_000)
     stack = derive_factors(kaghan.dem, kaghan.aoi, tmp_path / "factors.tif")
