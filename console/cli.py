@@ -17,6 +17,7 @@ from console import (
     mapping,
     networks,
     response,
+    runs,
     serve,
     susceptibility_group,
     up,
@@ -50,6 +51,7 @@ app.command()(serve.serve)
 app.command()(up.up)
 app.command()(up.status)
 app.command()(up.down)
+app.add_typer(runs.app, name="runs")
 app.command()(doctor.doctor)
 
 

@@ -10,6 +10,7 @@ from prefect.runtime import flow_run
 
 from flows.handover import hand_over
 from flows.map_landslides import map_landslides
+from flows.respond import responding
 from flows.standing import options_of
 from flows.world import World, open_world
 from models.errors import ModelError
@@ -39,7 +40,8 @@ def answer(event_id: str = "") -> str:
     if turn.event_id != event_id:
         _call_it(turn.event_id)
     try:
-        _respond(world, turn)
+        with responding(turn.event_id):
+            _respond(world, turn)
     except Exception as error:
         known = isinstance(error, (ScarpError, ModelError))
         why = str(error) if known else f"{type(error).__name__}: {error}"
@@ -58,8 +60,12 @@ def _respond(world: World, turn: Turn) -> None:
         map_landslides(turn.event_id, options)
         return
     parameters = {"event_id": turn.event_id, "options": options.model_dump(mode="json")}
-    key = f"{turn.event_id} {turn.upto} {turn.failures}"
-    hand_over(MAPPING, parameters, key, api_url)
+    hand_over(MAPPING, parameters, handed_over_as(turn), api_url)
+
+
+def handed_over_as(turn: Turn) -> str:
+    """The key of the mapping run of a turn: a run begun again finds the mapping it had begun."""
+    return f"{turn.event_id} {turn.upto} {turn.failures}"
 
 
 def _call_it(name: str) -> None:

@@ -40,7 +40,7 @@ def respond(event_id: str, options: ResponseOptions) -> Response:
         EventError: there is no such event, or it is held or cancelled.
         ScarpError: see `tasks.errors`; what was finished before stays and is not redone.
     """
-    with _responding(event_id) as name:
+    with responding(event_id) as name:
         mapped = map_landslides(name, options)
         assessed = assess_susceptibility(name, options.susceptibility, mapped.inventory.version)
         folder = options.out or open_world().products(name)
@@ -49,7 +49,7 @@ def respond(event_id: str, options: ResponseOptions) -> Response:
 
 
 @contextmanager
-def _responding(event_id: str) -> Iterator[str]:
+def responding(event_id: str) -> Iterator[str]:
     """Keep the event's state and close the requests that the response answers.
 
     Yields:

@@ -13,10 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 
 from tasks.errors import EventError
-from tasks.events.decisions import answer_requests
-from tasks.events.tables import response_turn
+from tasks.events.decisions import answer_requests, last_request
+from tasks.events.tables import response_request, response_turn
 
 TRIES = 3
 FIRST_WAIT = timedelta(seconds=30)
@@ -130,6 +131,25 @@ def fail_turn(
     connection.execute(update(response_turn).where(_held(turn)).values(values))
 
 
+def give_up(connection: Connection, event_id: str, why: str, now: datetime) -> bool:
+    """Make a response that waits a dead letter; False if none waits."""
+    newest = last_request(connection, event_id)
+    waits = select(response_request.c.id).where(
+        response_request.c.id == newest, response_request.c.done_at.is_(None)
+    )
+    if connection.scalar(waits) is None:
+        return False
+    values = {"upto": newest, "failure": why, "dead_at": now, "retry_at": None}
+    connection.execute(
+        insert(response_turn)
+        .values(event_id=event_id, **values)
+        .on_conflict_do_update(
+            index_elements=["event_id"], set_=values, where=response_turn.c.held_by.is_(None)
+        )
+    )
+    return True
+
+
 def held_turns(connection: Connection) -> list[Turn]:
     """Responses that are being made, or were when their maker was lost."""
     return _turns(connection, response_turn.c.held_by.is_not(None))
@@ -138,6 +158,12 @@ def held_turns(connection: Connection) -> list[Turn]:
 def dead_letters(connection: Connection) -> list[Turn]:
     """Responses that were given up and that nothing newer has replaced."""
     return _turns(connection, response_turn.c.dead_at.is_not(None))
+
+
+def list_turns(connection: Connection) -> list[Turn]:
+    """Every response that is being made, waits for another try or was given up."""
+    begun = response_turn.c.held_by.is_not(None) | (response_turn.c.attempts > 0)
+    return _turns(connection, begun | response_turn.c.dead_at.is_not(None))
 
 
 def find_turn(connection: Connection, event_id: str) -> Turn | None:

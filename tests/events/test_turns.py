@@ -19,6 +19,7 @@ from tasks.events.turns import (
     end_turn,
     fail_turn,
     find_turn,
+    give_up,
     held_turns,
     replay,
     take_turn,
@@ -169,3 +170,13 @@ def test_twenty_events_asked_for_by_eight_at_once_are_each_taken_once(ask, take)
     with ThreadPoolExecutor(8) as eight:
         taken = [turn.event_id for turn in eight.map(take, map(str, range(25))) if turn]
     assert sorted(taken) == sorted(f"event-{number}" for number in range(20))
+
+
+def test_a_response_that_waits_can_be_given_up_by_hand(ask, take, engine):
+    ask("storm")
+    with engine.begin() as connection:
+        assert give_up(connection, "storm", "not now", NOW)
+        assert not give_up(connection, "nowhere", "not now", NOW)
+    assert take("one") is None
+    with engine.connect() as connection:
+        assert [one.failure for one in dead_letters(connection)] == ["not now"]
