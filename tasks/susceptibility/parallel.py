@@ -1,4 +1,4 @@
-"""Many fits in turn: here, or on every processor where that would take long."""
+"""Many fits in turn: here, or on several processors where that would take long."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits
 
 T = TypeVar("T")
@@ -14,6 +14,7 @@ R = TypeVar("R")
 
 # Starting processes takes seconds, which short work would spend on nothing.
 WORTH_PROCESSES_S = 5.0
+MOST_PROCESSES = 8  # each holds the libraries, a third of a gigabyte
 
 
 def each(task: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
@@ -25,13 +26,16 @@ def each(task: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
 
     Args:
         task: can be pickled, as `functools.partial` of a module's function can.
-        items: what to do it to; the first tells how long the others take.
+        items: what to do it to; the second tells how long the others take.
     """
-    begun = time.perf_counter()
     with threadpool_limits(1):
+        # what is done first also pays for what is imported only then
         yield from map(task, items[:1])
-        took = time.perf_counter() - begun
-        if took * (len(items) - 1) < WORTH_PROCESSES_S:
-            yield from map(task, items[1:])
+        begun = time.perf_counter()
+        yield from map(task, items[1:2])
+        took, rest = time.perf_counter() - begun, items[2:]
+        if took * len(rest) < WORTH_PROCESSES_S:
+            yield from map(task, rest)
             return
-    yield from Parallel(n_jobs=-1, return_as="generator")(delayed(task)(item) for item in items[1:])
+    processes = Parallel(min(cpu_count(), MOST_PROCESSES), return_as="generator")
+    yield from processes(delayed(task)(item) for item in rest)
