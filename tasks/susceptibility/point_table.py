@@ -125,7 +125,8 @@ def _named(table: pd.DataFrame, name: str, path: Path) -> str:
 
 
 def _coordinate_columns(table: pd.DataFrame, path: Path) -> tuple[str, str]:
-    by_name = {column.lower(): column for column in reversed(table.columns)}
+    by_name = {column.lower(): column for column in table}
+    by_name |= {column: column for column in table}  # R calls row numbers X beside its x
     for east, north in COORDINATES:
         if east in by_name and north in by_name:
             return by_name[east], by_name[north]

@@ -114,6 +114,13 @@ def test_row_numbers_and_other_coordinates_are_no_factors(saved, table):
     }
 
 
+def test_row_numbers_called_x_do_not_stand_for_x(saved, table):
+    table.insert(0, "X", np.arange(350))
+    read = read_points(saved(table), "lslpts")
+    np.testing.assert_allclose(read.samples.easting, table.x)
+    assert read.ignored == {"X": "another coordinate"}
+
+
 def test_degrees_are_laid_out_in_metres(saved, table):
     lon, lat = Transformer.from_crs(32717, 4326, always_xy=True).transform(table.x, table.y)
     degrees = table.assign(lon=lon, lat=lat).drop(columns=["x", "y"])
