@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flows.runs import recorded_run
 from flows.world import open_world
-from tasks.errors import InventoryError, ReviewConflictError
+from tasks.errors import AssessmentError, InventoryError, ReviewConflictError, ScarpError
 from tasks.inventory.carry import REVIEWED
 from tasks.inventory.review import hold, progress
 from tasks.inventory.runs import finish_run
@@ -17,6 +17,7 @@ from tasks.inventory.store import (
     read_reviewed,
     store_inventory,
 )
+from tasks.susceptibility.store import list_susceptibility
 from tasks.types import Provenance
 
 NAME = "publish-reviews"
@@ -33,12 +34,40 @@ def publish_reviews(event_id: str, version: int | None = None) -> StoredInventor
     """Store the landslides that stand after the reviews of a version, and publish them.
 
     The same reviews again give the version that is stored. Numbers start anew; who reviewed what
-    goes with the landslides.
+    goes with the landslides. An event that has a susceptibility map gets a new one, asked for as
+    the last one was.
 
     Raises:
         EventError, InventoryError: there is no such version, or nobody has reviewed it.
         ReviewConflictError: somebody reviewed it while this ran; nothing is stored.
+        AssessmentError: the version is published, and its susceptibility map could not be made.
     """
+    stored = _publish(event_id, version)
+    _assess_again(stored)
+    return stored
+
+
+def _assess_again(published: StoredInventory) -> None:
+    with open_world().engine.connect() as connection:
+        maps = list_susceptibility(connection, published.event_id, "fitted")
+    last = next((one for one in maps if one.settings), None)
+    if last is None:
+        return
+    # as slow to import as all the rest, and most reviews make no map
+    from flows.assess_susceptibility import assess_susceptibility
+    from flows.options import SusceptibilityOptions
+
+    options = SusceptibilityOptions.model_validate(dict(last.settings))
+    try:
+        assess_susceptibility(published.event_id, options, published.version)
+    except ScarpError as error:
+        raise AssessmentError(
+            f"version {published.version} of {published.event_id} is published, but its "
+            f"susceptibility map could not be made again: {error}"
+        ) from error
+
+
+def _publish(event_id: str, version: int | None) -> StoredInventory:
     world = open_world()
     with world.engine.connect() as connection:
         reviewed = get_inventory(connection, event_id, version)
