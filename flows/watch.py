@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 import time
@@ -84,7 +85,9 @@ def look_once(watch: Watch, now: datetime) -> Looked:
     try:
         reports, seen = _watcher(watch)(watch.url, state, now)
     except (FeedError, TransientError) as error:
-        return Looked(tuple(_about_feed(watch, f"look:{state.etag}", str(error), now)), error)
+        said = hashlib.sha256(f"{watch.url} {error}".encode()).hexdigest()[:12]
+        version = f"look:{said}:{state.etag}"
+        return Looked(tuple(_about_feed(watch, version, str(error), now)), error)
     decisions = []
     whole = True
     for report in reports:

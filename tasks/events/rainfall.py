@@ -179,8 +179,8 @@ def _report(storm: Storm, rules: RainRules, now: datetime) -> EventReport | None
     fields = {
         "kind": "rainfall",
         "occurred_at": storm.onset,
-        "longitude": place.x,
-        "latitude": place.y,
+        "longitude": round(place.x, 5),
+        "latitude": round(place.y, 5),
         "rainfall_mm": round(storm.rain_mm, 1),
         "duration_h": storm.hours,
         "source": "rain",

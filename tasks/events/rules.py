@@ -306,10 +306,12 @@ def _given(limits: Limits) -> dict[str, Any]:
 def _sentence(error: ValidationError, names: list[str]) -> str:
     """The first thing wrong with a rules file: where, what, and what to write instead."""
     first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or "the file"
+    place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = [*names, *Limits.model_fields, *Feed.model_fields]
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         return f"{place} is no rule; " + (f"did you mean {near[0]}?" if near else "leave it out")
     wrong = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return wrong
     return f"{place} = {json.dumps(first['input'], default=str)} {wrong[:1].lower()}{wrong[1:]}"

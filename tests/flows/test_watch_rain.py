@@ -88,6 +88,15 @@ def test_missing_rain_is_told_and_registers_nothing(world, rain):
     assert "it cannot be told whether the threshold was passed in 600 of 600 cells" in made.reason
 
 
+def test_two_files_that_are_no_rain_are_two_complaints(world, tmp_path):
+    for name in ("one.nc", "other.nc"):
+        (tmp_path / name).write_text("<html>")
+        looked = look_once(Watch(world, "rain", str(tmp_path / name), RULES), START)
+        assert [one.decision for one in looked.decisions] == ["ignored"]
+        assert name in looked.decisions[0].reason
+        assert looked.failure is not None
+
+
 def test_two_earthquakes_of_one_disaster_share_its_glide_number_and_stay_two(world):
     glide = "EQ-2016-000033-JPN"
     foreshock = Event(
