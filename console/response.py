@@ -144,8 +144,13 @@ def _options(**chosen: Any) -> ResponseOptions:
 def _run(event_id: str, options: ResponseOptions) -> Response:
     from flows.respond import respond as respond_flow
     from flows.world import open_world, require_room
+    from tasks.events.registry import find_registered
+    from tasks.events.states import require_open
 
     world = open_world()
+    # Said before Prefect is started, which takes seconds.
+    with world.engine.connect() as connection:
+        require_open(find_registered(connection, event_id))
     for folder in (world.home, options.out or world.products(event_id)):
         require_room(folder)
     with progress_bars():

@@ -24,7 +24,7 @@ def scarp(settings, monkeypatch, capsys):
         return int(stopped.value.code or 0), shown.out, shown.err
 
     yield run
-    flows.world._open(settings).engine.dispose()
+    flows.world.open_world().engine.dispose()
     flows.world._open.cache_clear()
 
 
