@@ -128,7 +128,7 @@ def test_the_operator_knows_better_than_the_file(tmp_path):
         ("rain.tif", 1, "mm", "no date in its name"),
         ("rain_20230516T0600.tif", 1, "mm", "does not say how long"),
         ("rain_20231316.tif", 1, "mm", "which is no time"),
-        ("rain_20230516.tif", -9999, "mm", "below zero; declare its nodata"),
+        ("rain_20230516.tif", -5, "mm", "below zero; declare its nodata"),
         ("rain_20230516.tif", 29999, "mm", "more than ever fell"),
     ],
 )
@@ -136,6 +136,20 @@ def test_what_a_raster_does_not_say_is_asked_for(tmp_path, name, value, units, p
     path = write_tif(tmp_path / name, np.array([[value]], np.float32), units=units)
     with pytest.raises(RasterError, match=problem):
         read_rain(path)
+
+
+def test_a_fill_value_is_missing_even_where_it_is_not_declared(tmp_path):
+    values = np.array([[-9999, 3]], np.float32)
+    _, mm = rain_of(write_tif(tmp_path / "chirps-v2.0.2023.05.16.tif", values, units="mm"))
+    np.testing.assert_array_equal(mm[0, 0], np.float32([np.nan, 3]))
+    _, mm = rain_of(table(tmp_path, "2023-05-16T01:00Z,-999", "2023-05-16T02:00Z,2"))
+    np.testing.assert_array_equal(mm[:, 0, 0], np.float32([np.nan, 2]))
+
+
+def test_packed_numbers_that_just_miss_zero_are_no_negative_rain(tmp_path):
+    given = dataset(np.full((4, 2, 3), -1e-9), HOURLY, "m")
+    given.to_netcdf(tmp_path / "a.nc", engine="netcdf4")
+    assert abs(rain_of(tmp_path / "a.nc")[1]).max() < 1e-5
 
 
 def test_a_truncated_or_ungeoreferenced_raster_is_refused(tmp_path):

@@ -19,6 +19,8 @@ from tasks.events.rain.series import RainSeries, RainStep, Reading, into_series,
 # No rain was ever measured above these (WMO extremes: 1,825 mm in a day); a fill value, or a tenth
 # of a millimetre taken for a whole one, is.
 _MOST_MM_A_DAY = 2_000.0
+# Packed numbers miss zero by less than this.
+_ROUNDING_MM = 0.01
 _READERS = {
     suffix: kind.read_steps for kind in (geotiff, netcdf, gauge) for suffix in kind.SUFFIXES
 }
@@ -111,7 +113,7 @@ def _checked(steps: list[RainStep]) -> list[RainStep]:
             if np.isnan(rain).all():
                 continue
             low, high = float(np.nanmin(rain)), float(np.nanmax(rain))
-            if low < 0:
+            if low < -_ROUNDING_MM:
                 raise RasterError(
                     f"{step.where} holds {low:g} mm of rain, which is below zero; declare its "
                     "nodata value or mend it"

@@ -22,7 +22,7 @@ from tasks.events.rain.series import (
     spacing_h,
     step_span,
 )
-from tasks.events.rain.units import RAIN_NAMES, millimetres
+from tasks.events.rain.units import FILL, RAIN_NAMES, millimetres
 
 SUFFIXES = (".csv",)
 _MISSING_TEXTS = ("", "na", "n/a", "nan", "null", "none", "-", "--", "---")
@@ -85,7 +85,7 @@ def _amounts(column: Iterable[str], path: Path) -> Iterator[float]:
             yield math.nan
             continue
         try:
-            yield float(text)
+            yield math.nan if float(text) <= FILL else float(text)
         except ValueError as error:
             raise RasterError(
                 f"{path}, row {number}: {text!r} is no amount of rain; leave it empty if missing"

@@ -15,7 +15,7 @@ from rasterio.windows import Window
 
 from tasks.errors import RasterError
 from tasks.events.rain.series import Grid, RainStep, Reading, step_span
-from tasks.events.rain.units import millimetres
+from tasks.events.rain.units import FILL, millimetres
 
 SUFFIXES = (".tif", ".tiff")
 
@@ -73,7 +73,7 @@ def read_steps(path: Path, reading: Reading) -> list[RainStep]:
         except RasterioError as error:
             raise RasterError(f"{path} cannot be read: {error}; fetch it again") from error
         value = np.ma.filled(read.astype(np.float64), np.nan)
-        value[np.isin(value, fills)] = np.nan
+        value[(value <= FILL) | np.isin(value, fills)] = np.nan
         mm: NDArray[np.float32] = ((value * factor + offset) * per_step).astype(np.float32)
         return mm
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tasks.errors import RasterError
 from tasks.events.rain.series import Grid, RainStep, Reading, check_forward, spacing_h, step_span
-from tasks.events.rain.units import RAIN_NAMES, millimetres
+from tasks.events.rain.units import FILL, RAIN_NAMES, millimetres
 
 SUFFIXES = (".nc", ".nc4", ".cdf", ".h5", ".hdf5")
 
@@ -62,6 +62,7 @@ class _Rows:
             value = self.rain[first:last].to_numpy().astype(np.float64)
         except (OSError, RuntimeError) as error:
             raise RasterError(f"{self.path} cannot be read: {error}; fetch it again") from error
+        value[value <= FILL] = np.nan
         mm: NDArray[np.float32] = (value * self.factor).astype(np.float32)
         return mm
 

@@ -8,6 +8,9 @@ from tasks.errors import RasterError
 
 RAIN_NAMES = re.compile(r"rain|precip|prcp|^tp$|^pr$|^rr$", re.IGNORECASE)
 
+# What is not above this stands for missing rain, declared or not: -99, -999, -9999, -9999.9.
+FILL = -99.0
+
 # Millimetres in one unit of an amount, and millimetres per hour in one of a rate.
 _AMOUNTS = {"mm": 1.0, "kg m-2": 1.0, "kg/m2": 1.0, "cm": 10.0, "m": 1000.0, "in": 25.4}
 _RATES = {
