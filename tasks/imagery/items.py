@@ -345,8 +345,14 @@ def _crs(item: dict[str, Any], asset: dict[str, Any], href: str) -> str:
 def _gsd_m(
     item: dict[str, Any], asset: dict[str, Any], href: str, profile: CollectionProfile
 ) -> float:
-    """The ground size an item declares, or its profile, or else its raster's, m."""
-    declared = _first("gsd", asset, item["properties"]) or profile.gsd_m
+    """The ground size its asset declares, or else its item, its profile or its raster, m.
+
+    An item of several sensors declares the finest of them.
+    """
+    transform = _first("proj:transform", asset, item["properties"]) or (0,)
+    # Below this it is degrees.
+    step = _number(transform[0], 0.1)
+    declared = _first("gsd", asset) or step or _first("gsd", item["properties"]) or profile.gsd_m
     if declared:
         return float(declared)
     with open_raster(href, f"item {item['id']}, which declares no gsd") as dataset:

@@ -69,6 +69,7 @@ class Server:
     drops: dict[str, int] = field(default_factory=dict)
     faults: dict[str, tuple[int, str]] = field(default_factory=dict)
     requested: list[str] = field(default_factory=list)
+    sent_bytes: int = 0
 
 
 @pytest.fixture
@@ -82,6 +83,13 @@ def serve() -> Iterator[Callable[[Path], Server]]:
         server = Server(f"http://127.0.0.1:{listener.getsockname()[1]}")
         app = Starlette(routes=list(routes))
         app.mount("/", StaticFiles(directory=folder))
+
+        def count(send):
+            async def counted(message):
+                server.sent_bytes += len(message.get("body", b""))
+                await send(message)
+
+            return counted
 
         async def answer(scope, receive, send):
             if scope["type"] != "http":
@@ -98,7 +106,7 @@ def serve() -> Iterator[Callable[[Path], Server]]:
                 if path.endswith(end):
                     await Response(body, status)(scope, receive, send)
                     return
-            await app(scope, receive, send)
+            await app(scope, receive, count(send))
 
         config = uvicorn.Config(answer, log_level="error", lifespan="off", ws="none")
         web = uvicorn.Server(config)
