@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.output import AsJson, print_json, progress_bars, screen, table
-from console.susceptibility_points import score_points
+from console.susceptibility_points import listed, score_points
 
 if TYPE_CHECKING:
     from flows.assess_susceptibility import Assessed
@@ -32,6 +32,14 @@ def susceptibility(
     inventory: Annotated[
         int | None,
         typer.Option(help="Its version. Default: the published one.", rich_help_panel=_EVENT),
+    ] = None,
+    learn_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Before this event is mapped: learn from the maps of others, as EVENT2,EVENT3.",
+            rich_help_panel=_EVENT,
+        ),
     ] = None,
     sampling: Annotated[
         str, typer.Option(help="Scheme: scarp, dai2023, huang2024.", rich_help_panel=_EVENT)
@@ -169,6 +177,7 @@ def susceptibility(
         least_slope_deg=least_slope_deg,
         strata=strata,
         classes=classes,
+        learn_from=tuple(listed(learn_from)),
         seed=seed,
     )
     if dem is None:

@@ -48,8 +48,8 @@ def score_points(
         label,
         crs=crs,
         raster=raster,
-        factors=_listed(factors),
-        categorical=_listed(categorical),
+        factors=listed(factors),
+        categorical=listed(categorical),
         group=group,
     )
     held_out: Folds | None = None
@@ -77,7 +77,8 @@ def score_points(
         _show(points, model, validation)
 
 
-def _listed(names: str | None) -> list[str]:
+def listed(names: str | None) -> list[str]:
+    """Names that a person separated by commas."""
     return [name.strip() for name in names.split(",") if name.strip()] if names else []
 
 

@@ -82,6 +82,7 @@ def test_blocks_or_events_are_held_out_where_asked(scarp, table):
         ((), "either an event or labelled points"),
         ((EVENT, "--dem", "dem.tif", "--model", "forest"), "no model 'forest'"),
         ((EVENT, "--dem", "dem.tif", "--ratio", "-1"), "--ratio"),
+        ((EVENT,), "add --dem FILE"),
         (("nowhere-1999", "--dem", "dem.tif"), "nowhere-1999"),
     ],
 )
@@ -106,11 +107,12 @@ def test_an_event_is_assessed_on_its_own(registered):
     assert "AUC held out in space" in shown and "random minus spatial" in shown
 
 
-def test_without_a_dem_the_reason_is_told(registered):
+def test_an_event_teaches_others_and_not_itself(registered):
     registered("inventory", "import", EVENT, str(EXAMPLE / "landslides.gpkg"))
-    code, shown, _ = registered("susceptibility", EVENT, "--inventory", "1")
-    assert code == 0
-    assert "no susceptibility map: no elevation model was given; add one with --dem" in shown
+    words = ("--dem", str(EXAMPLE / "dem.tif"), "--from", EVENT)
+    code, _, error = registered("susceptibility", EVENT, *words)
+    assert code == 2
+    assert "cannot be learned from itself" in error or "published" in error
 
 
 def test_the_models_offered_are_those_there_are():
