@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import rasterio
 from shapely.affinity import translate
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tasks.errors import AccessError, BadInputError, CatalogError, RasterError, TransientError
@@ -336,12 +337,27 @@ def test_a_remote_raster_that_fails_is_named(aoi, serve, status, error):
         pass
 
 
-def test_a_stac_api_is_paged_through_and_doubled_items_count_once(aoi, serve):
-    """A stand-in that follows STAC API 1.0 item search; overlapping pages as a live API gives."""
-    items = [_with_absolute_self(path) for path in sorted(EXAMPLE.glob("scenes/*/*.json"))]
-    asked = []
+@dataclass
+class Api:
+    """A stand-in that follows STAC API 1.0 item search; its pages overlap as a live API's do.
 
-    def root(request: Request) -> JSONResponse:
+    `matched` is what it says to have; `breaks` pages, by number, whose answer breaks off once.
+    """
+
+    items: list[dict]
+    matched: int | None = None
+    breaks: set[int] = field(default_factory=set)
+    asked: list[dict] = field(default_factory=list)
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route("/", self.root),
+            Route("/search", self.search, methods=["POST"]),
+            Route("/collections/{name}", self.collection),
+        )
+
+    def root(self, request: Request) -> JSONResponse:
         search = {"rel": "search", "href": f"{request.base_url}search", "method": "POST"}
         conforms = ["core", "item-search"]
         return JSONResponse(
@@ -355,23 +371,75 @@ def test_a_stac_api_is_paged_through_and_doubled_items_count_once(aoi, serve):
             }
         )
 
-    async def search(request: Request) -> JSONResponse:
-        body = await request.json()
-        asked.append(body)
-        first = body.get("token", 0)
-        page = [_served(item, request) for item in items[first : first + 6]]
-        link = {"rel": "next", "href": str(request.url), "method": "POST", "merge": True}
-        following = [link | {"body": body | {"token": first + 5}}] if first + 6 < 15 else []
-        return JSONResponse({"type": "FeatureCollection", "features": page, "links": following})
+    def collection(self, request: Request) -> JSONResponse:
+        known = request.path_params["name"] == "s2"
+        return JSONResponse({"id": "s2"} if known else {"code": "NotFound"}, 200 if known else 404)
 
-    routes = (Route("/", root), Route("/search", search, methods=["POST"]))
-    server = serve(EXAMPLE, routes)
+    async def search(self, request: Request) -> Response:
+        body = await request.json()
+        self.asked.append(body)
+        first = body.get("token", 0)
+        if first // 5 in self.breaks:
+            self.breaks.remove(first // 5)
+            return Response(b"{", headers={"Content-Length": "1000"})
+        page = [served(item, request) for item in self.items[first : first + 6]]
+        link = {"rel": "next", "href": str(request.url), "method": "POST", "merge": True}
+        more = first + 6 < len(self.items)
+        following = [link | {"body": body | {"token": first + 5}}] if more else []
+        count = {} if self.matched is None else {"numberMatched": self.matched}
+        return JSONResponse(
+            {"type": "FeatureCollection", "features": page, "links": following} | count
+        )
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api([_with_absolute_self(path) for path in sorted(EXAMPLE.glob("scenes/*/*.json"))])
+
+
+def test_a_stac_api_is_paged_through_and_doubled_items_count_once(aoi, serve, api):
+    server = serve(EXAMPLE, api.routes)
     scenes = search_stac(f"{server.url}/", aoi, *YEAR)
-    assert [scene.item_id for scene in scenes] == [item["id"] for item in items]
-    assert len(asked) == 3
-    assert asked[0]["intersects"]["type"] == "MultiPolygon"
+    assert [scene.item_id for scene in scenes] == [item["id"] for item in api.items]
+    assert len(api.asked) == 3
+    assert api.asked[0]["intersects"]["type"] == "MultiPolygon"
     with open_band(scenes[0], "blue") as band:
         assert band.read().any()
+
+
+@pytest.mark.parametrize("newest_last", [True, False])
+def test_an_item_updated_between_pages_is_taken_as_it_was_last(aoi, serve, api, newest_last):
+    old, new = (json.loads(json.dumps(api.items[0])) for _ in "on")
+    old["properties"] |= {"updated": "2023-06-01T00:00:00Z", "eo:cloud_cover": 1}
+    new["properties"] |= {"updated": "2023-06-01T00:00:00.5Z", "eo:cloud_cover": 2}
+    pair = (old, new) if newest_last else (new, old)
+    api.items[0] = pair[0]
+    api.items.append(pair[1])
+    scenes = search_stac(f"{serve(EXAMPLE, api.routes).url}/", aoi, *YEAR)
+    assert len(scenes) == 15
+    assert scenes[0].cloud_cover == 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_api_that_breaks_off_half_way_is_asked_again_for_that_page_only(aoi, serve, api):
+    api.breaks = {1}
+    assert len(search_stac(f"{serve(EXAMPLE, api.routes).url}/", aoi, *YEAR)) == 15
+    assert [body.get("token", 0) for body in api.asked] == [0, 5, 5, 10]
+
+
+def test_a_result_too_large_is_refused_at_its_first_page(aoi, serve, api):
+    api.matched = 50_000
+    with pytest.raises(CatalogError, match=r"offers 50,000 items, over 20,000; name collections"):
+        search(f"{serve(EXAMPLE, api.routes).url}/", aoi, *YEAR)
+    assert len(api.asked) == 1
+
+
+def test_a_collection_that_an_api_does_not_know_is_named(aoi, serve, api):
+    url = f"{serve(EXAMPLE, api.routes).url}/"
+    api.items = []
+    assert search_stac(url, aoi, *YEAR, "s2") == []
+    with pytest.raises(CatalogError, match="has no collection sentinel-9"):
+        search(url, aoi, *YEAR, "sentinel-9")
 
 
 # A DEM, fractional cover, and Landsat bands that are numbered and nowhere named.
@@ -418,6 +486,6 @@ def _with_absolute_self(path: Path):
     return item
 
 
-def _served(item, request: Request):
+def served(item, request: Request):
     self_href = f"{request.base_url}{item['folder']}/{item['name']}"
     return item | {"links": [{"rel": "self", "href": self_href}]}
