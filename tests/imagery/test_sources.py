@@ -4,10 +4,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from shapely.affinity import translate
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
 
-from tasks.errors import CatalogError
+from tasks.errors import AccessError, CatalogError
+from tasks.imagery.cache import Cache
+from tasks.imagery.hosts import gdal_options, read_with
+from tasks.imagery.orders import Ledger
+from tasks.imagery.profiles import read_profiles
 from tasks.imagery.protocol import Span
-from tasks.imagery.sources import Access, open_source
+from tasks.imagery.rasters import open_raster
+from tasks.imagery.sources import Access, Keeping, open_source
 from tasks.types import AreaOfInterest
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
@@ -45,3 +53,103 @@ def test_one_image_is_a_source(aoi, write_tif):
 def test_a_source_that_does_not_exist_is_named(aoi):
     with pytest.raises(CatalogError, match="nowhere does not exist"):
         find_scenes("nowhere", aoi, DAY, DAY)
+
+
+def test_an_image_from_afar_is_fetched_once(aoi, write_tif, serve, engine, tmp_path):
+    image = write_tif("served/x_20230524.tif", RGB)
+    server = serve(image.parent)
+    keeping = Keeping(Cache(tmp_path / "cache"), Ledger(engine, 0), tmp_path / "event")
+    for _ in range(2):
+        (scene,) = find_scenes(
+            f"{server.url}/{image.name}",
+            aoi,
+            DAY,
+            DAY + timedelta(days=60),
+            Access(keeping=keeping),
+        )
+        assert scene.hrefs["red"].startswith(f"vrt://{tmp_path / 'event'}")
+    assert server.requested == [f"/{image.name}"]
+
+
+def test_a_profile_is_known_by_its_name_and_by_its_address(serve, aoi, tmp_path):
+    url = f"{serve(EXAMPLE).url}/catalog.json"
+    own = tmp_path / "imagery.toml"
+    own.write_text(
+        f"""
+        [ours]
+        url = "{url}"
+        [ours.collections.emilia-romagna-2023]
+        bands = {{ red = "B04", green = "B03", blue = "B02" }}
+        """
+    )
+    profiles = read_profiles(own)
+    assert {"earth-search", "planetary-computer", "cdse", "cmr", "planet", "ours"} == set(profiles)
+    for source in ("ours", url):
+        scenes = find_scenes(source, aoi, DAY, DAY + timedelta(days=1), Access(profiles))
+        assert [scene.bands for scene in scenes] == [("red", "green", "blue")]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[ours", "is not TOML"),
+        ("[ours]\nhosts = []", r"ours\.url: Field required"),
+        ('[ours]\nurl = "x"\ncolour = 1', r"ours\.colour: Extra inputs"),
+        (
+            '[ours]\nurl = "x"\n[ours.collections.s2]\nmask = "m"',
+            r"s2\.mask: Input should be 'scl'",
+        ),
+    ],
+)
+def test_a_damaged_profile_names_file_and_field(tmp_path, content, reason):
+    own = tmp_path / "imagery.toml"
+    own.write_text(content)
+    with pytest.raises(CatalogError, match=rf"imagery\.toml.*{reason}"):
+        read_profiles(own)
+
+
+def test_a_token_goes_to_the_hosts_of_its_profile_only():
+    environment = {"EARTHDATA_TOKEN": "secret", "PL_API_KEY": "k"}
+    source = open_source("cmr", Access(environment=environment))
+    assert "secret" not in repr(source)
+    given = gdal_options("https://data.lpdaac.earthdatacloud.nasa.gov/x/B04.tif")
+    assert given == {"GDAL_HTTP_AUTH": "BEARER", "GDAL_HTTP_BEARER": "secret"}
+    assert gdal_options("https://example.org/B04.tif") == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("cmr", "cmr needs EARTHDATA_TOKEN in the environment"),
+        ("cdse", "cdse needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"),
+    ],
+)
+def test_missing_credentials_are_named(source, reason):
+    with pytest.raises(AccessError, match=reason):
+        open_source(source, Access(environment={}))
+
+
+def test_planetary_computer_files_are_signed_by_gdal_as_they_are_read(write_tif, serve):
+    """GDAL's own signing, pointed at a stand-in of the token service; nothing is kept of it."""
+    image = write_tif("served/B04.tif", RGB)
+    asked = []
+
+    def sign(request: Request) -> JSONResponse:
+        href = request.query_params["href"]
+        return JSONResponse({"href": f"{href}?sig=secret", "msft:expiry": "2099-01-01T00:00:00Z"})
+
+    def file(request: Request) -> Response:
+        asked.append(dict(request.query_params))
+        return FileResponse(image)
+
+    routes = (Route("/sign", sign), Route("/signed/B04.tif", file, methods=["GET", "HEAD"]))
+    url = serve(image.parent, routes).url
+    options = read_profiles()["planetary-computer"].gdal_options("planetary-computer", {})
+    read_with(("127.0.0.1",), options | {"VSICURL_PC_SAS_SIGN_HREF_URL": f"{url}/sign?href="})
+    try:
+        with open_raster(f"{url}/signed/B04.tif", "a signed scene") as dataset:
+            assert dataset.count == 3
+    finally:
+        read_with(("127.0.0.1",), {})
+    assert asked
+    assert all(query == {"sig": "secret"} for query in asked)
