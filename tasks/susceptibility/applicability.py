@@ -91,7 +91,8 @@ def fit_applicability(
         weights,
         offset,
         scale,
-        KDTree(placed),
+        # cut at the middle of space, not of the samples, it answers the same twice as fast
+        KDTree(placed, leafsize=16, balanced_tree=False),
         mean_distance,
         upper_whisker(own),
     )
