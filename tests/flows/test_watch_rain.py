@@ -14,6 +14,7 @@ from tasks.events.registry import find_registered
 from tasks.events.reports import EventReport
 from tasks.events.rules import read_rules
 from tasks.types import Event
+from tests.conftest import EXAMPLE
 from tests.flows.conftest import rows
 
 START = datetime(2023, 5, 16, tzinfo=UTC)
@@ -80,6 +81,14 @@ def test_a_look_that_is_done_again_says_nothing_twice(world, rain):
         connection.exec_driver_sql("DELETE FROM scarp.watch_state")
     (again,) = look(world, url, hours=46)
     assert (again.event_id, again.decision) == (made.event_id, "unchanged")
+
+
+def test_the_gauge_of_the_examples_is_a_storm(world):
+    (made,) = look(world, str(EXAMPLE.parent / "rain" / "gauge.csv"), hours=48)
+    assert made.decision == "registered"
+    title, started = rows(world, "SELECT title, occurred_at FROM scarp.event")[0]
+    assert title == "Rain of 176 mm in 22 h, 1.8 times the landslide threshold caine1980"
+    assert started.astimezone(UTC) == START + timedelta(hours=7)
 
 
 def test_missing_rain_is_told_and_registers_nothing(world, rain):
