@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -17,6 +18,8 @@ from tasks.events.reports import WatchState
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 MAX_BYTES = 200 << 20
+MOST_HOPS = 3
+SETTLED_S = 60
 USER_AGENT = "scarp (landslide event response)"
 _WORTH_ANOTHER_TRY = {408, 425, 429}
 
@@ -76,30 +79,48 @@ def _is_remote(url: str) -> bool:
     return urlsplit(url).scheme in ("http", "https")
 
 
-def _fetch_http(url: str, state: WatchState) -> Fetched:
+def _fetch_http(url: str, state: WatchState, hops: int = 0) -> Fetched:
     headers = {"User-Agent": USER_AGENT}
     if state.etag:
         headers["If-None-Match"] = state.etag
-    if state.last_modified:
+    elif state.last_modified:
         headers["If-Modified-Since"] = state.last_modified
     try:
         with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT) as answer:
             if answer.status_code == httpx.codes.NOT_MODIFIED:
                 return Fetched(None, state)
+            if answer.next_request and hops < MOST_HOPS:
+                elsewhere = str(answer.next_request.url)
+                if may_follow(elsewhere, url):
+                    return _fetch_http(elsewhere, state, hops + 1)
             _check_status(url, answer)
             content = bytearray()
             for part in answer.iter_bytes():
                 content += part
                 if len(content) > MAX_BYTES:
                     raise FeedError(f"{url} sends more than {MAX_BYTES >> 20} MB; is it a feed?")
-            kept = {"etag": "etag", "last_modified": "last-modified"}
-            tags = {name: answer.headers.get(header, "") for name, header in kept.items()}
     except httpx.TransportError as error:
-        reason = error or type(error).__name__
+        reason = str(error) or type(error).__name__
         raise TransientError(f"{url} cannot be reached: {reason}; try again later") from error
     except (httpx.InvalidURL, httpx.HTTPError) as error:
         raise FeedError(f"{url} cannot be read: {error}; give a feed's address") from error
-    return Fetched(bytes(content), replace(state, **tags))
+    etag, changed = _validators(answer.headers)
+    return Fetched(bytes(content), replace(state, etag=etag, last_modified=changed))
+
+
+def _validators(headers: httpx.Headers) -> tuple[str, str]:
+    """What to ask by at the next look: the tag, else the time of change.
+
+    Times of change are told to the second, so one of the last minute may hide a later change (RFC
+    7232, 2.2.2): it is not asked by.
+    """
+    etag, changed = headers.get("etag", ""), headers.get("last-modified", "")
+    try:
+        age = parsedate_to_datetime(headers["date"]) - parsedate_to_datetime(changed)
+        settled = age.total_seconds() >= SETTLED_S
+    except (KeyError, ValueError, TypeError):
+        settled = False
+    return etag, changed if settled and not etag else ""
 
 
 def _check_status(url: str, answer: httpx.Response) -> None:

@@ -1,0 +1,138 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from shapely.geometry import MultiPolygon, box
+
+from tasks.errors import RulesError
+from tasks.events.rules import (
+    DEFAULTS,
+    judge_ground,
+    judge_size,
+    judge_time,
+    re_look_due,
+    read_rules,
+    respond_at,
+)
+from tasks.types import AreaOfInterest, Event
+
+NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
+QUAKE = Event("us1", "earthquake", "A quake", NOW - timedelta(hours=2), 10.0, 46.0, 5.2)
+ALPS = """
+[[region]]
+name = "Alps"
+bbox = [5.0, 43.5, 16.5, 48.5]
+min_magnitude = 5.5
+"""
+
+
+def rules_of(folder: Path, text: str):
+    path = folder / "rules.toml"
+    path.write_text(text)
+    return read_rules(path)
+
+
+def test_what_a_file_does_not_say_is_as_in_the_defaults(tmp_path):
+    rules = rules_of(tmp_path, "[earthquake]\nmin_magnitude = 6.0\n")
+    assert rules.earthquake.min_magnitude == 6.0
+    assert rules.earthquake.debounce == timedelta(minutes=5)
+    assert rules.rainfall == read_rules().rainfall
+
+
+def test_the_defaults_watch_from_magnitude_five_for_thirty_days():
+    limits = read_rules().earthquake
+    assert (limits.min_magnitude, limits.max_age) == (5.0, timedelta(days=30))
+    assert limits.re_looks == tuple(timedelta(hours=h) for h in (1, 6, 24, 72, 168))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "[earthquake]\nmin_magnitud = 5",
+            "earthquake.min_magnitud is no rule; did you mean min_m",
+        ),
+        ("[earthquake]\nmin_magnitude = 'large'", 'earthquake.min_magnitude = "large"'),
+        ("[earthquake]\nmax_age = 30", "is not a time such as 90s"),
+        ("[earthquake]\nmin_alert = 'purple'", "min_alert"),
+        ("[earthquake]\nmask = 'nowhere.gpkg'", "mask nowhere.gpkg is not a file"),
+        ("[[region]]\nname = 'x'\nbbox = [0, 10, 1, 5]", "bbox is west, south, east, north"),
+        ("[[region]]\nname = 'x'\nbbox = [0, 1, 1, 5]\nmagnitude = 4", "magnitude is no rule"),
+        ("hold = 'us1'", "hold"),
+        ("min_magnitude = 5\n[", "is not TOML"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_named(tmp_path, text, complaint):
+    with pytest.raises(RulesError) as refusal:
+        rules_of(tmp_path, text)
+    assert complaint in str(refusal.value) and "rules.toml" in str(refusal.value)
+
+
+def test_two_rules_files_that_say_the_same_have_one_digest(tmp_path):
+    assert rules_of(tmp_path, DEFAULTS.read_text()).digest == read_rules().digest
+    assert rules_of(tmp_path, ALPS).digest != read_rules().digest
+
+
+def test_the_first_region_that_holds_the_point_decides(tmp_path):
+    rules = rules_of(tmp_path, ALPS + ALPS.replace("Alps", "again").replace("5.5", "4.0"))
+    assert not judge_size(QUAKE, None, rules).wanted
+    assert judge_size(replace(QUAKE, longitude=20.0), None, rules).wanted
+
+
+def test_a_region_may_lie_across_the_antimeridian(tmp_path):
+    text = "[[region]]\nname = 'Fiji'\nbbox = [175, -25, -175, -10]\nwatch = false\n"
+    rules = rules_of(tmp_path, text)
+    for longitude, watched in ((179.5, False), (-179.5, False), (0.0, True)):
+        event = replace(QUAKE, longitude=longitude, latitude=-17.0)
+        assert judge_size(event, None, rules).wanted == watched
+
+
+@pytest.mark.parametrize(("alert", "wanted"), [(None, False), ("green", False), ("red", True)])
+def test_an_alert_level_is_asked_for_where_the_rules_say(tmp_path, alert, wanted):
+    rules = rules_of(tmp_path, "[earthquake]\nmin_alert = 'orange'\n")
+    assert judge_size(QUAKE, alert, rules).wanted == wanted
+
+
+def test_age_counts_from_the_watchers_clock():
+    rules = read_rules()
+    assert judge_time(QUAKE, rules, NOW).wanted
+    assert not judge_time(QUAKE, rules, NOW + timedelta(days=30)).wanted
+    assert "after the watcher's clock" in judge_time(QUAKE, rules, NOW - timedelta(days=1)).reason
+
+
+def test_too_little_land_is_refused_with_how_much_there_is():
+    area = AreaOfInterest(MultiPolygon([box(10, 46, 10.1, 46.1)]), "given")
+    assert judge_ground(QUAKE, area, 85.0, read_rules()).wanted
+    verdict = judge_ground(QUAKE, area, 0.4, read_rules())
+    assert not verdict.wanted and "0.4 km² of its area of interest is land" in verdict.reason
+
+
+def test_an_area_outside_the_mask_is_refused(tmp_path):
+    mask = tmp_path / "mask.geojson"
+    mask.write_text(
+        '{"type": "Polygon", "coordinates": [[[20, 40], [21, 40], [21, 41], [20, 40]]]}'
+    )
+    rules = rules_of(tmp_path, f"[earthquake]\nmask = '{mask}'\n")
+    area = AreaOfInterest(MultiPolygon([box(10, 46, 10.1, 46.1)]), "given")
+    assert "meets nothing of" in judge_ground(QUAKE, area, 85.0, rules).reason
+    near = AreaOfInterest(MultiPolygon([box(20.5, 40.1, 20.9, 40.4)]), "given")
+    assert judge_ground(QUAKE, near, 85.0, rules).wanted
+
+
+def test_responses_wait_while_an_event_is_fresh():
+    rules = read_rules()
+    assert respond_at(QUAKE, rules, NOW) == NOW
+    early = QUAKE.occurred_at + timedelta(minutes=30)
+    assert respond_at(QUAKE, rules, early) == early + timedelta(minutes=5)
+
+
+def test_each_scheduled_age_is_due_once():
+    rules, begin = read_rules(), QUAKE.occurred_at
+    looked, due = begin, []
+    for hours in range(1, 200):
+        now = begin + timedelta(hours=hours, minutes=1)
+        if re_look_due(QUAKE, rules, looked, now):
+            due.append(hours)
+            looked = now
+    assert due == [1, 6, 24, 72, 168]
