@@ -23,7 +23,7 @@ from tasks.susceptibility.dem import Dem, DemSource, find_dem, open_dem
 from tasks.susceptibility.factor_file import FactorTable, read_factor_file
 from tasks.susceptibility.layers import Layer, open_layers
 from tasks.susceptibility.measures import MEASURES
-from tasks.susceptibility.planes import Plane, side_by_side, tiles
+from tasks.susceptibility.planes import TILE, Plane, side_by_side, tiles
 from tasks.susceptibility.site import Ground, Site
 from tasks.susceptibility.stack import (
     BLOCK_PX,
@@ -130,10 +130,11 @@ def _elevation(dem: Dem, grid: GeoBox, folder: Path) -> tuple[Plane, tuple[Doubt
     wide = grid.pad(_margin(grid))
     shape = (wide.height, wide.width)
     raw = Plane.make(folder / "raw", shape, np.float32)
-    for window in tiles(shape):
+    windows = tiles(shape, 2 * TILE)
+    for window in windows:
         raw.write(dem.read(wide[window.toslices()]), window)
     elevation = Plane.make(folder / "elevation", shape, np.float32)
-    bridged, zeros = mend(raw, elevation, tiles(shape))
+    bridged, zeros = mend(raw, elevation, windows)
     raw.path.unlink()
     cells = shape[0] * shape[1]
     doubts = []

@@ -17,7 +17,7 @@ from rasterio.windows import Window
 T = TypeVar("T")
 R = TypeVar("R")
 
-TILE = 1024
+TILE = 512
 THREADS = 2
 
 

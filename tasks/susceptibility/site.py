@@ -18,7 +18,7 @@ from shapely.geometry.base import BaseGeometry
 
 from tasks.susceptibility import terrain
 from tasks.susceptibility.drainage import Drainage, Pulled, drain
-from tasks.susceptibility.planes import Plane, read_around, tiles
+from tasks.susceptibility.planes import TILE, Plane, read_around, tiles
 from tasks.susceptibility.slope_units import Channels
 
 Grid = NDArray[np.floating]
@@ -120,8 +120,9 @@ class Site:
 
     @cached_property
     def tiles(self) -> list[Window]:
-        """Windows that cover the grid."""
-        return tiles((self.grid.height, self.grid.width))
+        """Windows that cover the grid, larger where the margin would outweigh them."""
+        side = TILE if self.margin <= TILE // 8 else 2 * TILE
+        return tiles((self.grid.height, self.grid.width), side)
 
     @cached_property
     def drainage(self) -> Drainage:
