@@ -58,17 +58,17 @@ class Download:
     @property
     def name(self) -> str:
         """What sentences call it."""
-        return without_query(self.url)
+        return self.key or without_query(self.url)
 
     @property
     def id(self) -> str:
         """SHA-256 of the key, hexadecimal."""
-        return hashlib.sha256((self.key or self.name).encode()).hexdigest()
+        return hashlib.sha256(self.name.encode()).hexdigest()
 
     @property
     def suffix(self) -> str:
         """The suffix of its name, such as `.tif`."""
-        return Path(urlsplit(self.key or self.name).path).suffix.lower()
+        return Path(urlsplit(self.name).path).suffix.lower()
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,7 @@ class PlanetApi:
 
     async def _survive(self, error: ScarpError, wait_s: float) -> None:
         self.incidents.append(f"{error}; it was asked again")
-        log.warning("%s; asking again", error)
+        log.info("%s; asking again", error)
         wait_s = max(wait_s * random.uniform(1, 1.25), getattr(error, "retry_after_s", 0.0))
         await asyncio.sleep(min(wait_s, LONGEST_WAIT_S))
 
