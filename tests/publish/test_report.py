@@ -11,6 +11,7 @@ import pytest
 from tasks.errors import StorageError
 from tasks.publish.figures import size_figure
 from tasks.publish.report import Making, Report, SusceptibilityResult, write_report
+from tasks.susceptibility.classes import ClassRow
 from tasks.types import Doubt, Interval, Provenance, SceneJudgement, Screening
 
 
@@ -135,6 +136,42 @@ def test_no_landslides_is_a_result(report, tmp_path):
     assert "No landslide was mapped." in text
     assert f"There is no susceptibility map: {skipped}." in text
     assert "Before you rely on this" not in text
+
+
+def test_the_report_tells_classes_factors_and_what_was_known_before(report, tmp_path):
+    figure = report.size_figure
+    told = replace(
+        report.susceptibility,
+        classes=(
+            ClassRow(1, 0.0, 0.5, 30.0, 0.75, 28.0, 2, 0.2, 0.1, 0.004, 0.4),
+            ClassRow(2, 0.5, 1.0, 10.0, 0.25, 9.0, 8, 0.8, 0.4, 0.04, 3.2),
+        ),
+        factors=(
+            {"name": "fault_distance", "unit": "m", "kind": "continuous", "source": "f.gpkg"}
+            | {"vif": None},
+        ),
+        absent_factors=("lithology", "land_cover"),
+        compared=({"what": "nowicki-jessee", "auc": None, "problem": "it knows nothing here"},),
+        applicable_share=0.83,
+        before_figure=figure,
+        correlation_figure=figure,
+    )
+    text = written(replace(report, susceptibility=told), tmp_path).text
+    for said in (
+        "83 % of the map lies inside the area of applicability",
+        "2, most susceptible",
+        "80 %",
+        "The model has learned from these landslides",
+        "fault distance",
+        "∞",
+        "Not used, since not given: lithology, land cover.",
+        "Not scored: nowicki-jessee, for it knows nothing here.",
+    ):
+        assert said in text, said
+    carried = replace(told, learned_from=("gorkha",))
+    text = written(replace(report, susceptibility=carried), tmp_path).text
+    assert "This map was learned from gorkha" in text
+    assert "The model has learned from these landslides" not in text
 
 
 @pytest.mark.parametrize(
