@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -19,7 +20,7 @@ from tasks.errors import AreaError, FeedError, RasterError
 from tasks.events.aoi import read_aoi
 from tasks.events.fetch import fetch
 from tasks.events.land import on_land
-from tasks.events.rain.files import read_rain
+from tasks.events.rain.files import Rain, read_rain
 from tasks.events.rain.series import Reading
 from tasks.events.rain.storms import Storm, Unknown, find_storms
 from tasks.events.reports import EventReport, WatchState
@@ -112,8 +113,8 @@ def look(
 
     Returns:
         A report of each storm, widest first, with the area on land where the threshold was passed;
-        then one with a problem for each reason why something cannot be told. None at all where
-        neither the files nor the rules changed. The state to keep.
+        then one with a problem for each reason why something cannot be told, or to say that there
+        was nothing. None at all where neither the files nor the rules changed. The state to keep.
 
     Raises:
         TransientError: the address cannot be reached now.
@@ -156,8 +157,10 @@ def _seen(
     except RasterError as error:
         raise FeedError(str(error).replace(str(path), url)) from error
     storms, unknown = find_storms(rain.series, rules.threshold, rules.region)
-    reports = [report for storm in storms if (report := _report(storm, rules, now))]
-    problems = [*map(_open, unknown), *rain.problems]
+    reports = [_report(storm, rules, now) for storm in storms]
+    problems = [*_open(unknown), *rain.problems]
+    if not reports and not problems:
+        problems = [_nothing(rain, rules)]
     reports += [_problem(sentence.replace(str(path), url), now) for sentence in problems]
     newest = max((series.end for series in rain.series), default=None)
     if rain.ahead:
@@ -166,13 +169,12 @@ def _seen(
     return reports, replace(state, feed_time=newest)
 
 
-def _report(storm: Storm, rules: RainRules, now: datetime) -> EventReport | None:
-    """A storm as an event; None where too little of it fell on land."""
-    aoi, problem = _aoi(storm, rules)
-    if problem:
-        return _problem(problem, now)
-    if aoi is None:
-        return None
+def _report(storm: Storm, rules: RainRules, now: datetime) -> EventReport:
+    """A storm as an event, or why it is none."""
+    try:
+        aoi = _aoi(storm, rules)
+    except AreaError as error:
+        return _problem(str(error), now)
     place = Point(storm.longitude, storm.latitude)
     if math.isnan(storm.longitude):
         place = aoi.geometry.representative_point()
@@ -199,37 +201,53 @@ def _report(storm: Storm, rules: RainRules, now: datetime) -> EventReport | None
     return EventReport(event, "rain", version, storm.end, status="automatic", aoi=aoi)
 
 
-def _aoi(storm: Storm, rules: RainRules) -> tuple[AreaOfInterest | None, str]:
-    """The storm's area on land without specks, or why there is none."""
+def _aoi(storm: Storm, rules: RainRules) -> AreaOfInterest:
+    """The storm's area on land without specks.
+
+    Raises:
+        AreaError: there is none.
+    """
+    what = (
+        f"rain of {storm.rain_mm:.0f} mm in {storm.hours:g} h from {storm.onset:%Y-%m-%dT%H:%MZ}, "
+        f"{storm.ratio:.1f} times the threshold {rules.threshold.name},"
+    )
     if storm.area.is_empty:
-        return None, (
-            f"rain of {storm.rain_mm:.0f} mm in {storm.hours:g} h from "
-            f"{storm.onset:%Y-%m-%dT%H:%MZ} passed the threshold at a gauge whose place "
-            "is not known; give its table columns longitude and latitude, or the rules a region"
+        raise AreaError(
+            f"{what} fell at a gauge whose place is not known; give its table columns longitude "
+            "and latitude, or the rules a region"
         )
-    try:
-        land = on_land(storm.area, "the rain over the threshold")
-    except AreaError:
-        return None, ""
+    land = on_land(storm.area, what)
     wide = [part for part in land.geoms if geodesic_area_m2(part) >= rules.min_area_km2 * 1e6]
+    if not wide:
+        raise AreaError(f"{what} fell on no {rules.min_area_km2:g} km² of land that hang together")
     relation = rules.threshold
     how = f"rain over I = {relation.a:g} D^{relation.b:g} mm/h ({relation.name})"
-    return (AreaOfInterest(MultiPolygon(wide), how) if wide else None), ""
+    return AreaOfInterest(MultiPolygon(wide), how)
 
 
-def _open(unknown: Unknown) -> str:
-    """Why it cannot be told whether the threshold was passed."""
-    series = unknown.series
-    absent = [number for number, step in enumerate(series.steps) if step is None]
-    which = (
-        f"{len(absent)} of {len(series.steps)} time steps are absent"
-        if absent
-        else ("some of their rain is missing")
-    )
+def _open(unknown: Sequence[Unknown]) -> Iterator[str]:
+    """Why it cannot be told whether the threshold was passed: the worst case speaks for all."""
+    for worst in sorted(unknown, key=lambda one: one.cells, reverse=True)[:1]:
+        series, others = worst.series, len(unknown) - 1
+        absent = sum(step is None for step in series.steps)
+        why = "some of their rain is missing"
+        if absent:
+            why = f"{absent} of {len(series.steps)} time steps are absent"
+        more = f", and likewise in {others} other accumulations" if others else ""
+        yield (
+            f"rain from {series.start:%Y-%m-%dT%H:%MZ} to {series.end:%Y-%m-%dT%H:%MZ} in "
+            f"{series.where}: it cannot be told whether the threshold was passed in {worst.cells} "
+            f"of {worst.of_cells} cells, since {why}{more}; missing rain is not taken for none"
+        )
+
+
+def _nothing(rain: Rain, rules: RainRules) -> str:
+    """That all is known and nothing is over the threshold."""
+    first = min(rain.series, key=lambda series: series.start)
+    end = max(series.end for series in rain.series)
     return (
-        f"rain from {series.start:%Y-%m-%dT%H:%MZ} to {series.end:%Y-%m-%dT%H:%MZ} in "
-        f"{series.where}: it cannot be told whether the threshold was passed in {unknown.cells} of "
-        f"{unknown.of_cells} cells, since {which}; missing rain is not taken for none"
+        f"rain from {first.start:%Y-%m-%dT%H:%MZ} to {end:%Y-%m-%dT%H:%MZ} in {first.where}: "
+        f"it reached the threshold {rules.threshold.name} in no cell"
     )
 
 

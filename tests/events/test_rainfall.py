@@ -1,4 +1,5 @@
 import json
+import os
 import threading
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -79,9 +80,12 @@ def test_a_storm_over_the_threshold_is_an_event_with_its_area(tmp_path):
     assert state.feed_time == START + timedelta(hours=48)
 
 
-def test_rain_below_the_threshold_is_nothing_to_report(tmp_path):
+def test_rain_below_the_threshold_is_said_to_be(tmp_path):
     below = CAINE_1980.amount_mm(24) / 24 * 0.99
-    assert look(write_nc(tmp_path / "rain.nc", a_storm(below)))[0] == []
+    (report,) = look(write_nc(tmp_path / "rain.nc", a_storm(below)))[0]
+    assert report.event is None
+    assert "rain from 2023-05-16T00:00Z to 2023-05-18T00:00Z" in report.problem
+    assert report.problem.endswith("it reached the threshold caine1980 in no cell")
 
 
 def test_the_same_rain_looked_at_again_is_not_reported_again(tmp_path):
@@ -189,11 +193,15 @@ def test_only_the_region_is_looked_at_and_the_area_ends_with_it(tmp_path):
 
 
 def test_rain_on_the_sea_is_no_event_and_specks_are_left_out(tmp_path):
-    assert events_of(write_nc(tmp_path / "sea.nc", a_storm(), west=5.0, north=42.0)) == []
+    (sea,) = look(write_nc(tmp_path / "sea.nc", a_storm(), west=5.0, north=42.0))[0]
+    assert sea.event is None
+    assert "rain of 144 mm in 24 h from 2023-05-16T10:00Z, 1.4 times" in sea.problem
+    assert "lies in the sea" in sea.problem
     (coast,) = events_of(write_nc(tmp_path / "coast.nc", a_storm(), west=11.7, north=45.0))
     assert not coast.aoi.geometry.contains(Point(12.7, 44.3))
     path = write_nc(tmp_path / "rain.nc", a_storm())
-    assert events_of(path, RainRules(min_area_km2=5_000)) == []
+    (speck,) = look(path, RainRules(min_area_km2=5_000))[0]
+    assert "fell on no 5000 km² of land that hang together" in speck.problem
 
 
 def test_rain_over_the_antimeridian_is_cut_there(tmp_path):
@@ -246,7 +254,7 @@ def test_a_gauge_without_a_place_stands_for_the_region_or_for_nothing(tmp_path):
     (report,) = events_of(path, RainRules(region=region))
     assert report.aoi.geometry.equals_exact(region, 1e-6, normalize=True)
     (problem,) = look(path)[0]
-    assert "at a gauge whose place is not known" in problem.problem
+    assert "fell at a gauge whose place is not known" in problem.problem
 
 
 # Addresses and rules
@@ -263,7 +271,9 @@ def served(tmp_path):
 
 
 def test_rain_is_read_from_an_address_and_not_fetched_twice(tmp_path, served):
-    write_nc(tmp_path / "rain.nc", a_storm())
+    path = write_nc(tmp_path / "rain.nc", a_storm())
+    # A change within the second of the last would not show in the server's time of change.
+    os.utime(path, (0, START.timestamp()))
     reports, state = look(f"{served}/rain.nc")
     assert len(reports) == 1
     assert look(f"{served}/rain.nc", state=state)[0] == []
