@@ -13,7 +13,14 @@ from titiler.core.factory import TilerFactory
 LARGEST_TILE_PX = 1024
 PREFIX = "/products/{event_id}/{product}"
 
-Product = Literal["score", "mask", "susceptibility", "susceptibility_classes"]
+Product = Literal[
+    "score",
+    "mask",
+    "susceptibility",
+    "susceptibility_classes",
+    "susceptibility_uncertainty",
+    "susceptibility_applicability",
+]
 EventId = Annotated[str, FromPath(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 
 
