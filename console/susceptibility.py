@@ -20,6 +20,7 @@ _EVENT, _POINTS = "Of an event", "Of points"
 
 
 def susceptibility(
+    ctx: typer.Context,
     event_id: Annotated[
         str | None, typer.Argument(help="The event whose inventory to learn from.")
     ] = None,
@@ -146,6 +147,7 @@ def susceptibility(
 
     if (event_id is None) == (points is None):
         raise BadInputError("give either an event or labelled points: EVENT, or --points FILE.csv")
+    _refuse_options(ctx, _EVENT if points else _POINTS)
     if points is not None:
         if block_m and group:
             raise BadInputError("hold out either blocks or groups: --block-m or --group")
@@ -185,6 +187,17 @@ def susceptibility(
     _show(*_assess(str(event_id), options, inventory, out), as_json)
 
 
+def _refuse_options(ctx: typer.Context, panel: str) -> None:
+    """An option that the other form of the command has would be passed over in silence."""
+    from tasks.errors import BadInputError
+
+    for option in ctx.command.params:
+        source = ctx.get_parameter_source(str(option.name))
+        given = source is not None and source.name == "COMMANDLINE"
+        if given and option.name != "points" and getattr(option, "rich_help_panel", "") == panel:
+            raise BadInputError(f"{option.opts[0]} is an option {panel.lower()} only; leave it out")
+
+
 def _options(**chosen: Any) -> SusceptibilityOptions:
     from pydantic import ValidationError
 
@@ -220,13 +233,13 @@ def _assess(
 
 def _show(assessed: Assessed, folder: Path, as_json: bool) -> None:
     from flows.susceptibility_products import as_json as record
+    from tasks.errors import SamplingError
 
     made = assessed.susceptibility
+    if made is None:
+        raise SamplingError(f"there is no susceptibility map: {assessed.skipped}")
     if as_json:
-        made_of = made and record(made) | {"products": folder, "rasters": made.rasters}
-        print_json({"susceptibility": made_of, "skipped": assessed.skipped or None})
-    elif made is None:
-        screen.print(f"no susceptibility map: {assessed.skipped}", highlight=False, markup=False)
+        print_json(record(made) | {"products": folder, "rasters": made.rasters})
     else:
         _show_map(made, folder)
 

@@ -18,8 +18,8 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from tasks.errors import SamplingError
-from tasks.susceptibility.forest import PackedForest
+from tasks.errors import AssessmentError, SamplingError
+from tasks.susceptibility.forest import MOST_FACTORS, PackedForest
 from tasks.susceptibility.model import Model
 from tasks.susceptibility.sampling import Samples
 
@@ -70,7 +70,15 @@ def random_forest(samples: Samples, seed: int) -> Model:
     """The LDM-Net paper's forest: 50 trees of depth 50, other parameters scikit-learn's own.
 
     Classes are taken by their numbers, which a tree can part as often as it likes.
+
+    Raises:
+        AssessmentError: there are more than `MOST_FACTORS` factors.
     """
+    if len(samples.names) > MOST_FACTORS:
+        raise AssessmentError(
+            f"a forest takes {MOST_FACTORS} factors and there are {len(samples.names)}; name fewer "
+            "with --factors"
+        )
     forest = RandomForestClassifier(n_estimators=50, max_depth=50, random_state=seed)
     forest.fit(samples.x, samples.y)
     split_on = dict(zip(samples.names, forest.feature_importances_.tolist(), strict=True))

@@ -83,6 +83,8 @@ def test_blocks_or_events_are_held_out_where_asked(scarp, table):
         ((EVENT, "--dem", "dem.tif", "--model", "forest"), "no model 'forest'"),
         ((EVENT, "--dem", "dem.tif", "--ratio", "-1"), "--ratio"),
         ((EVENT,), "add --dem FILE"),
+        ((EVENT, "--dem", "dem.tif", "--repeats", "3"), "--repeats is an option of points only"),
+        (("--points", "TABLE", "--dem", "dem.tif"), "--dem is an option of an event only"),
         (("nowhere-1999", "--dem", "dem.tif"), "nowhere-1999"),
     ],
 )

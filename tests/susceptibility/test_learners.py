@@ -48,6 +48,12 @@ def test_the_forest_is_the_papers(points):
     )
 
 
+def test_more_factors_than_a_forest_takes_are_refused(points):
+    many = replace(points, names=tuple(f"f{i}" for i in range(300)), x=np.tile(points.x, 100))
+    with pytest.raises(AssessmentError, match="takes 256 factors and there are 300"):
+        fit_model("rf", many)
+
+
 def test_logistic_regression_is_the_generalised_linear_model_without_penalty(points):
     """Newton's iterations on the likelihood, as R's glm runs them, end in the same place."""
     amounts = replace(points, x=points.x * [10, 0.01, 1] + [300, 0, 0], categorical=frozenset())
