@@ -1,0 +1,77 @@
+"""An event mapped from Planet while everything that can go wrong goes wrong once."""
+
+import json
+from datetime import UTC, datetime
+from functools import partial
+
+import pytest
+from shapely.geometry import box, mapping
+
+import flows.sources
+from flows.options import ResponseOptions
+from flows.register import register_event
+from flows.respond import respond
+from tasks.imagery.cache import Cache
+from tasks.imagery.orders import Patience
+from tasks.imagery.sources import Access
+from tasks.types import Event
+from tests.flows.conftest import rows
+from tests.imagery.conftest import serve  # noqa: F401  a fixture
+from tests.imagery.planet_standin import Planet, strip_items
+
+pytestmark = pytest.mark.usefixtures("prefect")
+
+KEY = "PLAK0123456789abcdef"
+AREA = box(46.90, 8.40, 46.91, 8.404)
+STORM = Event("storm", "rainfall", "A storm", datetime(2022, 1, 20, tzinfo=UTC), 46.905, 8.402)
+HASTE = Patience(waits_s=(0.01, 0.01), poll_s=0.01, deadline_s=60)
+
+
+def test_the_event_completes_nothing_is_ordered_twice_and_the_report_lists_what_happened(
+    world,
+    serve,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+):
+    planet = Planet(tmp_path, KEY, strip_items(AREA, 6))
+    ids = [item["id"] for item in planet.items]
+    planet.faults = dict.fromkeys(
+        ("search 401", "search 500", "list 429", "place 503", "taken but 500", "poll 502"), ""
+    )
+    planet.faults |= {f"{ids[0]} stall": "", f"{ids[1]} checksum": "", f"{ids[4]} 403": ""}
+    planet.faults |= {f"{ids[2]} outcome": "partial", f"{ids[3]} outcome": "failed"}
+    profiles, aoi = tmp_path / "imagery.toml", tmp_path / "aoi.geojson"
+    url = serve(tmp_path, planet.routes).url
+    profiles.write_text(f'[planet]\nkind = "planet"\nurl = "{url}"\nneeds = ["PL_API_KEY"]\n')
+    aoi.write_text(json.dumps(mapping(AREA)))
+    monkeypatch.setenv("PL_API_KEY", KEY)
+    monkeypatch.setattr(flows.sources, "Access", partial(Access, patience=HASTE))
+    monkeypatch.setattr(flows.sources, "Cache", partial(Cache, stall_s=0.5, wait_s=0.01))
+
+    register_event(STORM, aoi)
+    until = datetime(2022, 2, 1, tzinfo=UTC)
+    response = respond(STORM.id, ResponseOptions(source="planet", profiles=profiles, until=until))
+
+    assert planet.faults == {}
+    assert len(planet.posted) == len(set(planet.posted)) == 5
+    used = [scene.item_id for scene in response.mapped.rasters.mosaic.scenes]
+    assert sorted(used) == [ids[i] for i in (0, 1, 2, 5)]
+    report = response.report.read_text()
+    for told in (
+        "HTTP 401",
+        "HTTP 429",
+        "HTTP 500",
+        "HTTP 502",
+        "HTTP 503",
+        "broke off",
+        "has the md5",
+        "in part",
+        "it was a failed",
+        "no access to assets",
+    ):
+        assert told in report
+    states = rows(world, "SELECT state, count(*) FROM scarp.imagery_order GROUP BY 1 ORDER BY 1")
+    assert states == [("failed", 1), ("partial", 1), ("refused", 1), ("success", 3)]
+    kept = str(rows(world, "SELECT run::text, scene::text FROM scarp.run, scarp.scene")) + report
+    assert KEY not in kept
+    assert "secret-" not in kept
