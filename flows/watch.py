@@ -39,6 +39,7 @@ from tasks.events.shakemaps import (
     fetch_grid,
     known_shakemaps,
 )
+from tasks.events.unwanted import ignore_unwanted
 from tasks.events.watching import keep_page, load_state, pages, save_state
 from tasks.types import Event
 
@@ -70,7 +71,7 @@ class Looked:
 
 
 def look_once(watch: Watch, now: datetime) -> Looked:
-    """Read a feed once and deal with every entry, each in a transaction of its own.
+    """Read a feed once and deal with every entry, what the rules want in a transaction of its own.
 
     What was read is remembered only when all of it has been dealt with: a look that is killed is
     done again, and finds done what it had finished.
@@ -90,7 +91,12 @@ def look_once(watch: Watch, now: datetime) -> Looked:
         return Looked(tuple(_about_feed(watch, version, str(error), now)), error)
     decisions = []
     whole = True
-    for report in reports:
+    with watch.world.engine.begin() as connection:
+        ignored = ignore_unwanted(connection, reports, watch.rules, now)
+    for number, report in enumerate(reports):
+        if number in ignored:
+            decisions.append(ignored[number])
+            continue
         decision, done = _deal_with(watch, report, now)
         decisions.append(decision)
         whole &= done

@@ -41,7 +41,7 @@ from tasks.types import AreaOfInterest, Event
 # Whose word about an earthquake stands against whose: the operator's is a first sketch.
 _STANDING = {"usgs": 3, "gdacs": 2, "rain": 2}
 _TAKEN_BACK = "the source took it back: "
-_SAME_QUAKE_WITHIN = timedelta(minutes=6)
+SAME_QUAKE_WITHIN = timedelta(minutes=6)
 # As long as the longest rain any threshold asks about.
 _SAME_STORM_WITHIN = timedelta(hours=1000)
 _OPEN = ("registered", "responding", "published")
@@ -111,21 +111,25 @@ def decide(
     return made
 
 
+def report_ids(report: EventReport) -> set[str]:
+    """Every id that a report gives its event and no other; a GLIDE number may be of several."""
+    return {name for name in (report.id, *report.alternate_ids) if name and names_one(name)}
+
+
 def find_known(connection: Connection, report: EventReport) -> str | None:
     """The id of the registered event a report is about: by its ids, or as one and the same."""
-    owner = select(event_alias.c.event_id).where(event_alias.c.id.in_(_ids(report)))
-    by_id = connection.scalars(owner.order_by(event_alias.c.event_id).limit(1)).first()
+    by_id = find_named(connection, report)
     if by_id or report.event is None:
         return by_id
     rain = report.event.kind == "rainfall"
-    within = _SAME_STORM_WITHIN if rain else _SAME_QUAKE_WITHIN
+    within = _SAME_STORM_WITHIN if rain else SAME_QUAKE_WITHIN
     near = around(connection, report.event.occurred_at, within)
     return same_event(report, near)
 
 
 def find_named(connection: Connection, report: EventReport) -> str | None:
     """The id of the registered event that has one of a report's ids."""
-    owner = select(event_alias.c.event_id).where(event_alias.c.id.in_(_ids(report)))
+    owner = select(event_alias.c.event_id).where(event_alias.c.id.in_(report_ids(report)))
     return connection.scalars(owner.order_by(event_alias.c.event_id).limit(1)).first()
 
 
@@ -139,7 +143,7 @@ def new_versions(
     Returns:
         Those that are news, and those that were sent before what is known already.
     """
-    names = _ids(report) | ({known.event.id, *known.event.alternate_ids} if known else set())
+    names = report_ids(report) | ({known.event.id, *known.event.alternate_ids} if known else set())
     seen = decided_versions(connection, names, None if known else rules.digest)
     fresh: list[str] = []
     late: list[str] = []
@@ -176,7 +180,7 @@ def _open_case(
 ) -> _Case:
     if report.event is not None:
         lock_moment(connection, report.event.occurred_at)
-    names = _ids(report) | ({twin} if (twin := find_known(connection, report)) else set())
+    names = report_ids(report) | ({twin} if (twin := find_known(connection, report)) else set())
     known = lock_known(connection, names) if names else None
     fresh, late = new_versions(connection, report, known, rules)
     return _Case(connection, report, ground, rules, now, forced, known, fresh, late)
@@ -198,7 +202,7 @@ def _judge_new(case: _Case, event: Event) -> Decision:
     why = "an operator asked for it" if case.forced else size.reason
     reason = "; ".join(filter(None, (why, f"area: {ground.aoi.how}", ground.remark)))
     _store(case, event, ground.aoi, reason)
-    held_by = case.rules.holds_back(_ids(case.report))
+    held_by = case.rules.holds_back(report_ids(case.report))
     if held_by and not case.forced:
         move(case.connection, event.id, "held", f"the hold list names {held_by}")
         return _keep(case, "held", f"{reason}; the hold list names {held_by}")
@@ -405,7 +409,3 @@ def _number(value: float | None) -> str:
 
 def _outranked(report: EventReport, known: RegisteredEvent) -> bool:
     return _STANDING[report.source] < _STANDING.get(known.event.source, 0)
-
-
-def _ids(report: EventReport) -> set[str]:
-    return {name for name in (report.id, *report.alternate_ids) if name and names_one(name)}

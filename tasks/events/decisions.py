@@ -69,6 +69,18 @@ def decided_versions(
     return set(connection.scalars(asked))
 
 
+def decided_by(
+    connection: Connection, names: Collection[str], rules_digest: str
+) -> set[tuple[str, str]]:
+    """What the same rules have decided about: pairs of the event's id and the version."""
+    rows = connection.execute(
+        select(decision.c.event_id, decision.c.source_version).where(
+            decision.c.event_id.in_(set(names)), decision.c.rules_digest == rules_digest
+        )
+    )
+    return {(row.event_id, row.source_version) for row in rows}
+
+
 def list_decisions(connection: Connection, ids: Collection[str]) -> list[Decision]:
     """Every decision about an event known by these ids, the first one first."""
     rows = connection.execute(
