@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tasks.publish import figures, model_figures
 from tasks.publish.products import replaced_together, written_aside
 from tasks.publish.report import Making, Report, SusceptibilityResult, write_report
 from tasks.susceptibility.store import StoredSusceptibility
-from tasks.types import AreaOfInterest, Event
+from tasks.types import AreaOfInterest, Event, Interval
 
 RASTERS = {
     "susceptibility.tif": "path",
@@ -175,12 +176,28 @@ def write_susceptibility(
 
 def as_json(stored: StoredSusceptibility) -> dict[str, Any]:
     """Everything stored about a map, but for where its files lie, as JSON holds it."""
-    record = asdict(stored) | {"gap": stored.gap, "created_at": stored.created_at.isoformat()}
-    for field in RASTERS.values():
+    record = asdict(stored) | {"created_at": stored.created_at.isoformat()}
+    for field in (*RASTERS.values(), "auc_spatial", "auc_random"):
         del record[field]
+    record["auc"] = {
+        "spatial": _auc(stored.auc_spatial, stored.metrics["spatial"]),
+        "random": _auc(stored.auc_random, stored.metrics["random"]),
+        "gap": stored.gap,
+    }
     return {
         name: str(value) if name in ("id", "inventory_id", "run_id") and value else value
         for name, value in record.items()
+    }
+
+
+def _auc(auc: Interval, score: Mapping[str, Any]) -> dict[str, Any]:
+    """As `scarp susceptibility --points` tells an AUC."""
+    return {
+        "mean": auc.value,
+        "sd": score["sd"],
+        "interval": [auc.low, auc.high],
+        "folds": score["fold_aucs"],
+        "held_out": score["folds"],
     }
 
 

@@ -53,12 +53,14 @@ def test_a_map_asked_for_on_its_own_leaves_every_number_and_again_changes_nothin
     assert [one["high"] for one in record["classes"]] == pytest.approx([0.3, 0.6, 1.0], abs=0.005)
     assert 25 < sum(one["landslides"] for one in record["classes"]) <= 30
     assert record["metrics"]["spatial"]["brier"] > 0
+    for told in (record["auc"]["spatial"], record["auc"]["random"]):
+        assert told["mean"] == pytest.approx(sum(told["folds"]) / len(told["folds"]))
     (mechanics,) = record["compared"]
     assert mechanics["what"] == "infinite slope" and mechanics["auc"]["low"] < 0.6
     ((gap, share, settings),) = rows(
         mapped, "SELECT auc_gap, applicable_share, settings FROM scarp.v_susceptibility"
     )
-    assert gap == pytest.approx(record["gap"]) and 0.5 < share <= 1
+    assert gap == pytest.approx(record["auc"]["gap"]) and 0.5 < share <= 1
     assert SusceptibilityOptions.model_validate(settings) == asked
 
     again = assess_susceptibility(EVENT, asked)
