@@ -193,15 +193,15 @@ def degrade_all(valley: Kaghan) -> list[dict[str, Any]]:
 
 
 def explain_all(valley: Kaghan) -> list[dict[str, Any]]:
-    """Whether more commission, or one point a landslide as in the paper, comes nearer to it."""
-    low = replace(UNTOUCHED, channel_share=0)
+    """Whether the paper's samples, more commission, or commission on commoner ground cost more."""
+    whole, low = Degradation(), replace(UNTOUCHED, channel_share=0)
     rows = [
-        degraded(valley, "false in low relief", replace(low, false_share=share), scheme=scheme)
-        for scheme, share in (("scarp", 0.3), ("dai2023", 0.15), ("dai2023", 0.3))
+        degraded(valley, "all of it, one point a landslide", whole, seed, scheme="dai2023")
+        for seed in range(SEEDS)
     ]
-    for share in (0.15, 0.3):
-        how = Degradation(false_share=share)
-        rows.append(degraded(valley, "all of it", how, scheme="dai2023"))
+    for level, share in ((low.level_deg, 0.3), (30.0, 0.15), (30.0, 0.3), (90.0, 0.3)):
+        how = replace(low, level_deg=level, false_share=share)
+        rows.append(degraded(valley, f"false below {level:g} degrees", how))
     return rows
 
 
