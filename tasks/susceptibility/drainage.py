@@ -97,16 +97,9 @@ def _fill(elevation: Plane, drainage: Drainage, folder: Path) -> None:
         spills.append(np.where(pairs == flow.OCEAN, flow.OCEAN, pairs + offset))
         levels.append(level)
         offset += highest
-    perimeter = drainage.perimeter
-    label = perimeter.read(labels)
-    label[label > 0] += np.repeat(offsets, perimeter.counts)[label > 0]
-    height = perimeter.read(drainage.filled)
-    here, there = perimeter.neighbours()
-    known = (label[here] >= 0) & (label[there] >= 0)
-    here, there = here[known], there[known]
-    spills.append(np.stack([label[here], label[there]]))
-    levels.append(np.maximum(height[here], height[there]))
-    lowest = _lowest_way_out(np.concatenate(spills, axis=1), np.concatenate(levels), offset + 1)
+    across, level = _spills_across(drainage, labels, offsets)
+    pairs, spill = np.concatenate([*spills, across], axis=1), np.concatenate([*levels, level])
+    lowest = _lowest_way_out(pairs, spill, offset + 1)
 
     def raised(task: tuple[Window, int]) -> None:
         window, offset = task
@@ -118,6 +111,19 @@ def _fill(elevation: Plane, drainage: Drainage, folder: Path) -> None:
     for _ in side_by_side(raised, zip(drainage.windows, offsets, strict=True)):
         pass
     labels.path.unlink()
+
+
+def _spills_across(
+    drainage: Drainage, labels: Plane, offsets: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """As `_spills`, between watersheds of different tiles."""
+    perimeter = drainage.perimeter
+    label, height = perimeter.read(labels).astype(np.int64), perimeter.read(drainage.filled)
+    label[label > 0] += np.repeat(offsets, perimeter.counts)[label > 0]
+    here, there = perimeter.neighbours()
+    known = (label[here] >= 0) & (label[there] >= 0)
+    here, there = here[known], there[known]
+    return np.stack([label[here], label[there]]), np.maximum(height[here], height[there])
 
 
 def _spills(
