@@ -114,7 +114,8 @@ def look(
     Returns:
         A report of each storm, widest first, with the area on land where the threshold was passed;
         then one with a problem for each reason why something cannot be told, or to say that there
-        was nothing. None at all where neither the files nor the rules changed. The state to keep.
+        was nothing. None at all where neither what is at an address or in a folder nor the rules
+        changed; a file is read every time. The state to keep.
 
     Raises:
         TransientError: the address cannot be reached now.
@@ -133,19 +134,16 @@ def look(
             path.write_bytes(fetched.content)
             return _seen(path, url, fetched.state, now, rules)
     path = Path(url2pathname(urlsplit(url).path)) if url.startswith("file:") else Path(url)
-    fingerprint = _fingerprint(path)
-    if fingerprint == state.etag:
+    fingerprint = _fingerprint(path) if path.is_dir() else ""
+    if fingerprint and fingerprint == state.etag:
         return [], replace(state, url=url, looked_at=now)
     return _seen(path, url, replace(state, url=url, looked_at=now, etag=fingerprint), now, rules)
 
 
-def _fingerprint(path: Path) -> str:
-    """What changes when any file does."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    facts = [
-        (one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in files if one.exists()
-    ]
-    return hashlib.sha256(repr(facts).encode()).hexdigest()
+def _fingerprint(folder: Path) -> str:
+    """What changes when any file of a folder does."""
+    facts = [(one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in folder.iterdir()]
+    return hashlib.sha256(repr(sorted(facts)).encode()).hexdigest()
 
 
 def _seen(

@@ -88,12 +88,14 @@ def test_rain_below_the_threshold_is_said_to_be(tmp_path):
     assert report.problem.endswith("it reached the threshold caine1980 in no cell")
 
 
-def test_the_same_rain_looked_at_again_is_not_reported_again(tmp_path):
-    path = write_nc(tmp_path / "rain.nc", a_storm())
-    reports, state = look(path)
+def test_a_folder_that_did_not_change_is_not_read_again_by_the_same_rules(tmp_path):
+    write_nc(tmp_path / "rain.nc", a_storm())
+    reports, state = look(tmp_path)
     assert len(reports) == 1
-    assert look(path, state=state)[0] == []
-    assert len(look(path, RainRules(threshold=GUZZETTI_2008), state=state)[0]) == 1
+    assert look(tmp_path, state=state)[0] == []
+    assert len(look(tmp_path, RainRules(threshold=GUZZETTI_2008), state=state)[0]) == 1
+    write_nc(tmp_path / "rain.nc", a_storm(7.0))
+    assert len(look(tmp_path, state=state)[0]) == 1
 
 
 def test_the_version_of_a_storm_changes_only_with_what_is_said_of_it(tmp_path):
@@ -160,6 +162,19 @@ def test_an_absent_time_step_is_missing_everywhere(tmp_path):
         data.isel(time=[n for n in range(HOURS) if n != 20]).to_netcdf(tmp_path / "rain.nc")
     (report,) = look(tmp_path / "rain.nc")[0]
     assert "in 600 of 600 cells, since 1 of 48 time steps are absent" in report.problem
+
+
+def test_overlapping_sums_that_all_lack_something_complain_once(tmp_path):
+    for start, end in (("060000", "062959"), ("063000", "065959")):
+        name = f"3B-HHR-L.MS.MRG.3IMERG.20230516-S{start}-E{end}.0360.V07B.1day.tif"
+        with rasterio.open(
+            tmp_path / name, "w", driver="GTiff", height=1, width=2, count=1, dtype="uint16",
+            crs="EPSG:4326", transform=Affine(0.1, 0, 11, 0, -0.1, 45),
+        ) as tif:  # fmt: skip
+            tif.write(np.array([[29999, 10]], np.uint16), 1)
+    (report,) = look(tmp_path)[0]
+    assert "in 1 of 2 cells" in report.problem
+    assert "and likewise in 1 other accumulations" in report.problem
 
 
 def test_the_raster_of_ratios_is_empty_where_it_cannot_be_told(tmp_path):
