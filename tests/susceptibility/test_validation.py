@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 from tasks.errors import SamplingError
 from tasks.susceptibility import parallel
 from tasks.susceptibility.auc import auc, bootstraps
+from tasks.susceptibility.curves import mean_roc, rate_curve
 from tasks.susceptibility.folds import Folds, district_folds, random_folds, taken, units
 from tasks.susceptibility.sampling import ABSENCE, Samples
 from tasks.susceptibility.validation import (
@@ -204,3 +205,15 @@ def test_unpenalised_odds_are_as_calibrated_as_they_are_many():
     np.testing.assert_allclose(predicted, observed, atol=0.06)
     recall, precision = score.precision_recall.T
     assert np.trapezoid(precision, recall) == pytest.approx(score.average_precision, abs=0.02)
+
+
+def test_the_prediction_rate_is_what_counting_cells_gives():
+    """A tenth of a thousand cells failed; the curve from evenly drawn samples is that of all."""
+    random = np.random.default_rng(2)
+    failed = np.arange(1000) < 100
+    score = random.normal(size=1000) + failed
+    counted = np.cumsum(failed[np.argsort(-score)]) / 100
+    ground, landslides = rate_curve(mean_roc([failed], [score]), 0.1).T
+    np.testing.assert_allclose(
+        np.interp(np.linspace(0.05, 1, 20), ground, landslides), counted[49::50], atol=0.03
+    )
