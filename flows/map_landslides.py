@@ -24,6 +24,7 @@ from flows.world import World, open_world
 from models.cards import Card
 from models.datasets import REGIONS
 from models.weights import load
+from tasks.errors import AccessError, RasterError
 from tasks.events.registry import find_aoi, find_event
 from tasks.imagery.clouds import judge
 from tasks.imagery.mosaic import prepare_mosaic
@@ -137,13 +138,19 @@ def look_for_scenes(
     source = source_of(world, event.id, options)
     since = event.occurred_at - (timedelta() if source.paid else SEARCH_BEFORE)
     found = obtain(source, aoi, Span(since, until))
-    views = []
+    views, refused, failures = [], list(found.refused), []
     for number, scene in enumerate(found.scenes, start=1):
-        views.append(judge(scene, aoi))
+        try:
+            views.append(judge(scene, aoi))
+        except (RasterError, AccessError) as error:
+            failures.append(error)
+            refused.append(SceneJudgement(scene, 0.0, False, f"{options.source}: {error}"))
         report("judging scenes", number, len(found.scenes))
+    if failures and not views:
+        raise failures[0]
     judgements = choose_scenes(views, aoi, event.occurred_at, options.minimum_clear)
     before = choose_before(views, event.occurred_at, options.minimum_clear)
-    return Imagery((*judgements, *found.refused), tuple(before), found.incidents)
+    return Imagery((*judgements, *refused), tuple(before), found.incidents)
 
 
 def score_provenance(

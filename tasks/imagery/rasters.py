@@ -28,7 +28,7 @@ from rasterio.windows import Window
 from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
-from tasks.errors import RasterError, TransientError
+from tasks.errors import AccessError, RasterError, TransientError
 from tasks.imagery.hosts import gdal_options, is_remote, without_query
 from tasks.types import Scene
 
@@ -50,6 +50,7 @@ GDAL_OPTIONS: dict[str, Any] = {
 }
 # A straight side in degrees bends in a projection; by under 2 cm over this.
 _SEGMENT_DEG = 0.01
+_REFUSED = re.compile(r"(response_code=|code: |HTTP )(401|403)", re.IGNORECASE)
 _TRANSIENT = re.compile(
     r"(response_code=|code: |HTTP )(429|5\d\d)|timed? ?out|could not (resolve|connect)",
     re.IGNORECASE,
@@ -151,6 +152,7 @@ def read_errors(where: str, path: str) -> Iterator[None]:
     """Turn a failed read into the sentence that says which file failed and what to do.
 
     Raises:
+        AccessError: the server that holds it does not let us.
         RasterError: the file is truncated or no raster.
         TransientError: the server that holds it timed out or answered 429 or 5xx.
     """
@@ -158,6 +160,11 @@ def read_errors(where: str, path: str) -> Iterator[None]:
         yield
     except RasterioError as error:
         reason, path = without_query(_root_reason(error)), without_query(path)
+        if is_remote(path) and (refused := _REFUSED.search(reason)):
+            raise AccessError(
+                f"{where}: {path} answered HTTP {refused[2]}; its credentials are missing, expired "
+                "or do not permit it"
+            ) from error
         if is_remote(path) and _TRANSIENT.search(reason):
             raise TransientError(f"{where}: {path} is out of reach: {reason}") from error
         raise RasterError(

@@ -328,7 +328,10 @@ def test_a_server_that_is_down_is_worth_another_try(aoi):
         search_stac("http://127.0.0.1:9/catalog.json", aoi, *YEAR)
 
 
-@pytest.mark.parametrize(("status", "error"), [(503, TransientError), (404, RasterError)])
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(503, TransientError), (404, RasterError), (403, AccessError), (401, AccessError)],
+)
 def test_a_remote_raster_that_fails_is_named(aoi, serve, status, error):
     server = serve(EXAMPLE)
     scene = search_stac(f"{server.url}/catalog.json", aoi, *MAY_23)[0]

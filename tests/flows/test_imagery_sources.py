@@ -1,21 +1,27 @@
-"""An event mapped from Planet while everything that can go wrong goes wrong once."""
+"""Sources as flows open them: faults survived and told, keys from the edge, scenes refused."""
 
 import json
+import shutil
 from datetime import UTC, datetime
 from functools import partial
 
 import pytest
+from prefect.blocks.system import Secret
 from shapely.geometry import box, mapping
 
 import flows.sources
+from flows.map_landslides import look_for_scenes
 from flows.options import ResponseOptions
 from flows.register import register_event
 from flows.respond import respond
+from tasks.errors import AccessError
+from tasks.events.registry import find_aoi, find_event
 from tasks.imagery.cache import Cache
 from tasks.imagery.orders import Patience
 from tasks.imagery.sources import Access
 from tasks.types import Event
-from tests.flows.conftest import rows
+from tests.conftest import EXAMPLE
+from tests.flows.conftest import EVENT, rows
 from tests.imagery.conftest import serve  # noqa: F401  a fixture
 from tests.imagery.planet_standin import Planet, strip_items
 
@@ -75,3 +81,30 @@ def test_the_event_completes_nothing_is_ordered_twice_and_the_report_lists_what_
     kept = str(rows(world, "SELECT run::text, scene::text FROM scarp.run, scarp.scene")) + report
     assert KEY not in kept
     assert "secret-" not in kept
+
+
+def test_the_key_may_come_from_a_prefect_block(world, monkeypatch):
+    monkeypatch.delenv("PL_API_KEY", raising=False)
+    options = ResponseOptions(source="planet")
+    Secret(value=KEY).save("planet-api-key")
+    assert flows.sources.source_of(world, "storm", options).key == KEY
+    Secret.delete("planet-api-key")
+    with pytest.raises(AccessError, match="needs PL_API_KEY"):
+        flows.sources.source_of(world, "storm", options)
+
+
+def test_a_scene_that_cannot_be_read_is_refused_and_the_others_are_judged(
+    registered, options, tmp_path
+):
+    copied = shutil.copytree(EXAMPLE / "scenes", tmp_path / "scenes")
+    shutil.copy(EXAMPLE / "catalog.json", tmp_path)
+    mask = copied / "2023-05-23" / "SCL.tif"
+    mask.write_bytes(b"x" * mask.stat().st_size)
+    with registered.engine.connect() as connection:
+        event, aoi = find_event(connection, EVENT), find_aoi(connection, EVENT)
+    chosen = options.model_copy(update={"source": str(tmp_path)})
+    imagery = look_for_scenes(registered, event, aoi, chosen)
+    assert len(imagery.judgements) == 15
+    (refused,) = [one for one in imagery.judgements if one.scene.item_id.endswith("20230523")]
+    assert not refused.used
+    assert "SCL.tif cannot be read" in refused.reason
