@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.output import AsJson, print_json, screen, table
+from console.waits import wait_lines
 
 if TYPE_CHECKING:
     from flows.plan import Plan
@@ -142,6 +143,8 @@ def show_event(event_id: str, as_json: AsJson = False) -> None:
         screen.print(f"{event_id} is not registered", highlight=False, markup=False)
     if dossier.shakemaps:
         screen.print(table("ShakeMaps", [vars(one) for one in dossier.shakemaps]))
+    for line in wait_lines(dossier.wait):
+        screen.print(line, highlight=False, markup=False)
     for change in dossier.history:
         _say_line(change.changed_at, change.change, change.reason)
     for made in dossier.decisions:

@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from console.clock import moment
 from console.output import AsJson, print_json, progress_bars, say_screens, screen, table
+from console.waits import wait_lines
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from flows.options import ResponseOptions
     from flows.respond import Response
+    from tasks.imagery.waits import Wait
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "emilia_romagna_2023"
 
@@ -68,14 +73,29 @@ def respond(
     minimum_clear: Annotated[
         float, typer.Option(help="Least clear share of what a scene covers of the AOI.")
     ] = 0.6,
+    coverage: Annotated[
+        float, typer.Option(help="Clear share of the AOI with which no more imagery is waited for.")
+    ] = 0.8,
+    wait_days: Annotated[
+        float, typer.Option(help="Days after the event until which it is waited for; 0 never.")
+    ] = 30.0,
+    look_hours: Annotated[float, typer.Option(help="Hours from one look to the next.")] = 12.0,
+    now: Annotated[
+        str | None, typer.Option(help="Simulated time, with its zone: 2023-05-19T00:00Z.")
+    ] = None,
     window_px: Annotated[int, typer.Option(help="Side of the network's window.")] = 512,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the products.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Map an event's landslides, assess susceptibility and write a report.
 
+    Where too little of the area was seen clear, the inventory is a draft and the event waits for
+    more; run it again to look again, or let `scarp up` do so.
+
     Example: scarp respond us2000h8ty --source scene.tif
     """
+    from tasks.imagery.waits import Wait
+
     options = _options(
         source=source,
         collections=tuple(collections or ()),
@@ -92,10 +112,17 @@ def respond(
         volume_relation=volume_relation,
         screens=tuple(screens or ()),
         minimum_clear=minimum_clear,
+        coverage=coverage,
+        wait_days=wait_days,
+        look_hours=look_hours,
         window_px=window_px,
         out=out,
     )
-    _show(_run(event_id, options), as_json)
+    response = _run(event_id, options, moment(now))
+    if isinstance(response, Wait):
+        _show_wait(response, as_json)
+    else:
+        _show(response, as_json)
 
 
 def demo(
@@ -112,6 +139,7 @@ def demo(
     from flows.register import register_event
     from tasks.errors import CatalogError
     from tasks.events.request import read_event
+    from tasks.imagery.waits import Wait
 
     if not (example / "catalog.json").exists():
         raise CatalogError(
@@ -121,7 +149,10 @@ def demo(
     event = read_event(example / "event.json")
     register_event(event, example / "aoi.geojson")
     options = _options(source=str(example / "catalog.json"), dem=example / "dem.tif")
-    response = _run(event.id, options)
+    response = _run(event.id, options, moment(None))
+    if isinstance(response, Wait):
+        _show_wait(response, as_json)
+        return
     _show(response, as_json)
     if open_report and sys.stdout.isatty() and not as_json:
         typer.launch(response.report.as_uri())
@@ -141,7 +172,7 @@ def _options(**chosen: Any) -> ResponseOptions:
         raise BadInputError(f"--{option} {first['input']!r}: {first['msg']}") from error
 
 
-def _run(event_id: str, options: ResponseOptions) -> Response:
+def _run(event_id: str, options: ResponseOptions, now: datetime) -> Response | Wait:
     from flows.respond import respond as respond_flow
     from flows.world import open_world, require_room
     from tasks.events.registry import find_registered
@@ -154,7 +185,7 @@ def _run(event_id: str, options: ResponseOptions) -> Response:
     for folder in (world.home, options.out or world.products(event_id)):
         require_room(folder)
     with progress_bars():
-        return respond_flow(event_id, options)
+        return respond_flow(event_id, options, now)
 
 
 def _show(response: Response, as_json: bool) -> None:
@@ -167,6 +198,18 @@ def _show(response: Response, as_json: bool) -> None:
     say_screens(response.mapped.inventory.screens)
     for doubt in response.mapped.inventory.doubts:
         screen.print(f"note: {doubt.text}", highlight=False, markup=False)
+    for line in wait_lines(response.mapped.wait):
+        screen.print(line, highlight=False, markup=False)
+
+
+def _show_wait(wait: Wait, as_json: bool) -> None:
+    if as_json:
+        print_json({"event_id": wait.event_id, "status": "waiting", **vars(wait)})
+        return
+    for line in wait_lines(wait):
+        screen.print(line, highlight=False, markup=False)
+    for looked in wait.scenes:
+        screen.print(f"{looked.scene_id}: {looked.reason}", highlight=False, markup=False)
 
 
 def _summary(response: Response) -> dict[str, Any]:
@@ -186,6 +229,7 @@ def _summary(response: Response) -> dict[str, Any]:
         "auc_spatial": round(model.auc_spatial.value, 3) if model else None,
         "auc_random": round(model.auc_random.value, 3) if model else None,
         "susceptibility_skipped": response.assessed.skipped or None,
+        "next_look_at": mapped.wait and mapped.wait.next_look_at,
         "products": str(response.folder),
         "report": str(response.report),
     }

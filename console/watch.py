@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
+from console.clock import moment
 from console.output import AsJson, print_json, say, screen, table
 
 if TYPE_CHECKING:
@@ -47,13 +47,16 @@ def watch(
     Example: scarp watch --source usgs --url feed.geojson --once --json
     """
     from flows.watch import keep_looking, look_once
+    from tasks.errors import BadInputError
 
-    watched, moment = _watch(source, url, rules, interval), _moment(now, once)
+    watched, clock = _watch(source, url, rules, interval), moment(now)
+    if now and not once:
+        raise BadInputError("--now simulates one moment; give --once with it")
     if not once:
         for looked in keep_looking(watched):
             _tell(watched, looked, as_json)
         return
-    looked = look_once(watched, moment)
+    looked = look_once(watched, clock)
     if as_json:
         print_json(looked.decisions)
     else:
@@ -78,26 +81,6 @@ def _watch(source: str, url: str | None, rules: Path | None, interval: str | Non
         raise BadInputError(f"--source {source} needs --url: a file, a folder or an address")
     chosen = read_rules(rules or Settings().rules, {"interval": interval} if interval else {})
     return Watch(open_world(), cast("Source", source), feed, chosen)
-
-
-def _moment(now: str | None, once: bool) -> datetime:
-    from datetime import UTC
-
-    from tasks.errors import BadInputError
-
-    if now is None:
-        return datetime.now(UTC)
-    if not once:
-        raise BadInputError("--now simulates one moment; give --once with it")
-    try:
-        moment = datetime.fromisoformat(now)
-    except ValueError as error:
-        raise BadInputError(
-            f"--now {now!r} is not a time in ISO 8601, such as 2017-07-29T00:05:00Z"
-        ) from error
-    if moment.tzinfo is None:
-        raise BadInputError(f"--now {now!r} has no time zone; write 2017-07-29T00:05:00Z for UTC")
-    return moment.astimezone(UTC)
 
 
 def _tell(watched: Watch, looked: Looked, as_json: bool) -> None:

@@ -14,8 +14,9 @@ from flows.respond import responding
 from flows.standing import options_of
 from flows.world import World, open_world
 from models.errors import ModelError
-from tasks.errors import BadInputError, ScarpError
+from tasks.errors import BadInputError, NoImageryError, ScarpError
 from tasks.events.turns import Turn, end_turn, fail_turn, take_turn
+from tasks.imagery.waits import find_wait
 
 NAME = "respond"
 MAPPING = "map-landslides/map-landslides"
@@ -45,12 +46,15 @@ def answer(event_id: str = "") -> str:
     except Exception as error:
         known = isinstance(error, (ScarpError, ModelError))
         why = str(error) if known else f"{type(error).__name__}: {error}"
-        hopeless = isinstance(error, (BadInputError, ModelError))
+        hopeless = isinstance(error, (BadInputError, ModelError, NoImageryError))
         with world.engine.begin() as connection:
             fail_turn(connection, turn, why, datetime.now(UTC), give_up=hopeless)
         raise
     with world.engine.begin() as connection:
         end_turn(connection, turn)
+        wait = find_wait(connection, turn.event_id)
+    if wait and wait.lasts:
+        return f"{turn.event_id} waits: {wait.reason}"
     return f"{turn.event_id} is mapped"
 
 

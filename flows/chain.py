@@ -1,4 +1,4 @@
-"""What follows a published inventory: susceptibility, then the products that show both."""
+"""What follows a new inventory: susceptibility, then the products that show both."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from flows.products import publish_products
 from flows.standing import options_of, susceptibility_options_of
 from flows.steps import step
 from flows.world import open_world
+from tasks.imagery.waits import Wait
 from tasks.inventory.carry import MADE_BY_PEOPLE, REVIEWED
 from tasks.inventory.store import get_inventory
 
@@ -18,7 +19,9 @@ NAME = "assess-susceptibility"
 
 @flow(name=NAME)
 def follow_up(event_id: str, version: int) -> str:
-    """Assess susceptibility from an inventory that was published, and renew the event's products.
+    """Assess susceptibility from a new inventory, and renew the event's products.
+
+    One that is a draft because more imagery is waited for is followed up as well.
 
     Args:
         event_id: the event.
@@ -31,9 +34,10 @@ def follow_up(event_id: str, version: int) -> str:
     world = open_world()
     with world.engine.connect() as connection:
         inventory = get_inventory(connection, event_id, version)
-    if inventory.status != "published":
+    by_people = inventory.method in (REVIEWED, *MADE_BY_PEOPLE)
+    if inventory.status == "superseded" or (inventory.status == "draft" and by_people):
         return f"version {version} of {event_id} is {inventory.status}"
-    if inventory.method in (REVIEWED, *MADE_BY_PEOPLE):
+    if by_people:
         assessed = assess_susceptibility(
             event_id, susceptibility_options_of(world, event_id), version
         )
@@ -41,6 +45,8 @@ def follow_up(event_id: str, version: int) -> str:
     options = options_of(world, event_id)
     # Everything is found on disk and in the store, since the same inputs give it.
     mapped = map_landslides(event_id, options)
+    if isinstance(mapped, Wait):
+        return f"{event_id} waits: {mapped.reason}"
     assessed = assess_susceptibility(event_id, options.susceptibility, mapped.inventory.version)
     folder = options.out or world.products(event_id)
     step(publish_products)(mapped, assessed, folder)

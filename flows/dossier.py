@@ -13,6 +13,7 @@ from tasks.events.registry import find_registered
 from tasks.events.reports import Decision
 from tasks.events.shakemaps import known_shakemaps
 from tasks.events.states import Change, history
+from tasks.imagery.waits import Wait, find_wait
 from tasks.inventory.store import list_inventories
 from tasks.types import AreaOfInterest, Event
 
@@ -41,6 +42,7 @@ class Dossier:
     history: list[Change] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     shakemaps: list[OfferedShakeMap] = field(default_factory=list)
+    wait: Wait | None = None
 
 
 def read_dossier(connection: Connection, event_id: str) -> Dossier:
@@ -86,4 +88,5 @@ def read_dossier(connection: Connection, event_id: str) -> Dossier:
         history(connection, name),
         list_decisions(connection, (name, *known.event.alternate_ids)),
         shakemaps,
+        find_wait(connection, name),
     )

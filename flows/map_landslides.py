@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
-import torch
 from prefect import flow
 from shapely import box, union_all
 
-from flows.cluster import scorer
 from flows.options import ResponseOptions
 from flows.progress import report
 from flows.runs import failure_recorded, recorded_run
+from flows.scores import SCORE, Rasters, make_rasters, score_chain
 from flows.sources import source_of
 from flows.steps import step
+from flows.waiting import draft_doubt, terms_of, wait_for_any, wait_for_more
 from flows.world import World, open_world
 from models.cards import Card
 from models.datasets import REGIONS
 from models.weights import load
-from tasks.errors import AccessError, RasterError
+from tasks.errors import AccessError, NoImageryError, RasterError
 from tasks.events.registry import find_aoi, find_event
 from tasks.imagery.clouds import judge
 from tasks.imagery.mosaic import prepare_mosaic
@@ -32,9 +31,15 @@ from tasks.imagery.protocol import Span
 from tasks.imagery.rasters import file_sha256
 from tasks.imagery.select import choose_before, choose_scenes, imagery_doubts
 from tasks.imagery.sources import obtain
+from tasks.imagery.waits import Wait
 from tasks.inventory.carry import carry_over, plan_carry_over
-from tasks.inventory.runs import finish_run, record_judgements
-from tasks.inventory.store import StoredInventory, find_inventory, store_inventory
+from tasks.inventory.runs import MadeBefore, finish_run, made_before, record_judgements
+from tasks.inventory.store import (
+    StoredInventory,
+    find_inventory,
+    publish_draft,
+    store_inventory,
+)
 from tasks.mapping.attributes import measure, with_scenes
 from tasks.mapping.relief import relief_doubts
 from tasks.mapping.screens import (
@@ -45,16 +50,21 @@ from tasks.mapping.screens import (
     screen,
     screen_doubts,
 )
-from tasks.mapping.segment import segment_scene
 from tasks.mapping.split import Splitting
-from tasks.mapping.vectorise import Outlining, landslide_polygons, write_mask
-from tasks.mapping.windows import WindowPlan
+from tasks.mapping.vectorise import Outlining, landslide_polygons
 from tasks.susceptibility.factors import check_dem
-from tasks.types import AreaOfInterest, Doubt, Event, Mosaic, Provenance, Scene, SceneJudgement
+from tasks.types import (
+    AreaOfInterest,
+    Doubt,
+    Event,
+    Mosaic,
+    Provenance,
+    Scene,
+    SceneJudgement,
+    geodesic_area_m2,
+)
 
 NAME = "map-landslides"
-# Raised when a change of code changes what the same inputs give, so that old products are redone.
-METHOD_VERSION = 2
 SEARCH_BEFORE = timedelta(days=365)
 
 
@@ -68,15 +78,6 @@ class Imagery:
 
 
 @dataclass(frozen=True)
-class Rasters:
-    """What an inventory is outlined from: the image, the score and the mask, all on disk."""
-
-    mosaic: Mosaic
-    score: Path
-    mask: Path
-
-
-@dataclass(frozen=True)
 class Mapped:
     """An inventory, and everything that was looked at for it."""
 
@@ -87,18 +88,31 @@ class Mapped:
     provenance: Provenance
     rasters: Rasters
     inventory: StoredInventory
+    wait: Wait | None = None
 
 
 @flow(name=NAME)
-def map_landslides(event_id: str, options: ResponseOptions) -> Mapped:
-    """Find imagery of an event, segment it and publish one inventory version.
+def map_landslides(
+    event_id: str, options: ResponseOptions, now: datetime | None = None
+) -> Mapped | Wait:
+    """Find imagery of an event, segment it and store one inventory version.
 
-    The same inputs give the inventory that is already stored, and nothing is computed twice.
+    The same inputs give the inventory that is already stored, and nothing is computed twice. Where
+    too little of the area was seen the version is a draft, and the event waits for more; what
+    other scenes add later makes the next version, in which only newly seen ground is mapped anew.
+
+    Args:
+        event_id: a registered event.
+        options: what the operator chose.
+        now: the time it is taken to be; None is the present.
+
+    Returns:
+        What was mapped; if nothing could be seen yet, what the event waits for.
 
     Raises:
         ScarpError: see `tasks.errors`; the run that failed keeps the reason.
     """
-    world = open_world()
+    world, now = open_world(), now or datetime.now(UTC)
     with world.engine.connect() as connection:
         event, aoi = find_event(connection, event_id), find_aoi(connection, event_id)
     asked = Provenance(event.id, {"source": options.source}, options.model_dump(mode="json"))
@@ -108,33 +122,56 @@ def map_landslides(event_id: str, options: ResponseOptions) -> Mapped:
         if options.dem:
             check_dem(options.dem, aoi.geometry)
         check_screens(screens, aoi.geometry)
-        imagery = step(look_for_scenes)(world, event, aoi, options)
-        scored = score_provenance(event, aoi, imagery, card, options)
-        provenance = mapping_provenance(scored, imagery, screens, options)
+        with world.engine.connect() as connection:
+            before = made_before(connection, event.id, method_of(card))
+        terms = terms_of(event, options)
+        try:
+            imagery = step(look_for_scenes)(world, event, aoi, options, now, before)
+        except NoImageryError as error:
+            if wait := wait_for_any(world, event, terms, error, now):
+                return wait
+            raise
+        used = [judgement.scene for judgement in imagery.judgements if judgement.used]
+        chain = score_chain(event.id, aoi, used, card, options, before)
+        provenance = mapping_provenance(chain[-1].provenance, imagery, screens, options)
     with world.engine.connect() as connection:
         stored = find_inventory(connection, event.id, provenance.digest)
     known = nullcontext(stored.run_id) if stored else None
     with known or recorded_run(world.engine, provenance, NAME) as run_id:
-        folder = world.work(event.id, scored.digest)
-        rasters = step(make_rasters)(folder, aoi, imagery.judgements, network, card, scored)
+        rasters = step(make_rasters)(world, aoi, chain, network, card)
         mapped = (event, aoi, imagery.judgements, card, provenance, rasters)
+        seen = geodesic_area_m2(rasters.mosaic.observed) / geodesic_area_m2(aoi.geometry)
         if stored is None:
-            ready = step(screens_with_images)(screens, imagery.before, aoi, folder)
-            stored = step(outline)(world, run_id, *mapped, ready, imagery.incidents, options)
-    return Mapped(*mapped, stored)
+            ready = step(screens_with_images)(screens, imagery.before, aoi, rasters.score.parent)
+            doubts = [Doubt("source-trouble", incident) for incident in imagery.incidents]
+            if waits := terms.ask_for_more(seen, now):
+                doubts.append(draft_doubt(aoi, rasters.mosaic.observed, terms))
+            stored = step(outline)(world, run_id, *mapped, ready, doubts, options, not waits)
+    wait = wait_for_more(world, event, terms, seen, imagery.judgements, now)
+    if stored.status == "draft" and wait is None:
+        with world.engine.begin() as connection:
+            stored = publish_draft(connection, stored)
+    return Mapped(*mapped, stored, wait)
 
 
 def look_for_scenes(
-    world: World, event: Event, aoi: AreaOfInterest, options: ResponseOptions
+    world: World,
+    event: Event,
+    aoi: AreaOfInterest,
+    options: ResponseOptions,
+    now: datetime,
+    before: Sequence[MadeBefore] = (),
 ) -> Imagery:
     """Search the source, judge what each scene shows of the AOI, and choose.
+
+    Scenes the newest inventory in `before` was mapped from are preferred.
 
     Raises:
         NoImageryError: no scene can be used.
         CatalogError, RasterError, TransientError: the source cannot be read.
         AccessError, QuotaError: it may not be read, or not for this price.
     """
-    until = options.until or datetime.now(UTC)
+    until = min(options.until or now, now)
     source = source_of(world, event.id, options)
     since = event.occurred_at - (timedelta() if source.paid else SEARCH_BEFORE)
     found = obtain(source, aoi, Span(since, until))
@@ -148,24 +185,18 @@ def look_for_scenes(
         report("judging scenes", number, len(found.scenes))
     if failures and not views:
         raise failures[0]
-    judgements = choose_scenes(views, aoi, event.occurred_at, options.minimum_clear)
-    before = choose_before(views, event.occurred_at, options.minimum_clear)
-    return Imagery((*judgements, *refused), tuple(before), found.incidents)
+    mapped_from = before[0].scene_ids if before else ()
+    at, clear = event.occurred_at, options.minimum_clear
+    try:
+        judgements = choose_scenes(views, aoi, at, clear, mapped_from)
+    except NoImageryError as error:
+        raise NoImageryError(str(error), (*error.judgements, *refused)) from error
+    return Imagery((*judgements, *refused), tuple(choose_before(views, at, clear)), found.incidents)
 
 
-def score_provenance(
-    event: Event, aoi: AreaOfInterest, imagery: Imagery, card: Card, options: ResponseOptions
-) -> Provenance:
-    """Everything that decides score and mask; the order of the scenes used counts too."""
-    used = [judgement.scene for judgement in imagery.judgements if judgement.used]
-    inputs = {"aoi": sha256(aoi.geometry.wkb).hexdigest()}
-    inputs |= {f"scene {i} {scene.id}": scene.checksum for i, scene in enumerate(used, start=1)}
-    parameters = {
-        "method_version": METHOD_VERSION,
-        "threshold": options.threshold or card.threshold,
-        "window_px": options.window_px,
-    }
-    return Provenance(event.id, inputs, parameters, card.digest)
+def method_of(card: Card) -> str:
+    """How an inventory says what mapped it."""
+    return f"{card.name}@sha256:{card.digest}"
 
 
 def mapping_provenance(
@@ -187,41 +218,9 @@ def mapping_provenance(
         "outlining": asdict(outlining(options)),
         "volume_relation": options.volume_relation,
         "screens": [f"{one.name}: {one.asked}" for one in screens],
+        SCORE: scored.digest,
     }
     return replace(scored, inputs=scored.inputs | inputs, parameters=scored.parameters | parameters)
-
-
-def make_rasters(
-    folder: Path,
-    aoi: AreaOfInterest,
-    judgements: tuple[SceneJudgement, ...],
-    network: torch.nn.Module,
-    card: Card,
-    provenance: Provenance,
-) -> Rasters:
-    """Prepare the mosaic, score it and threshold it; a score already on disk is kept."""
-    used = [judgement.scene for judgement in judgements if judgement.used]
-    report("preparing imagery", 0, 1)
-    mosaic = prepare_mosaic(used, aoi, folder)
-    report("preparing imagery", 1, 1)
-    score, mask = folder / "score.tif", folder / "mask.tif"
-    tags = {"SCARP_EVENT": provenance.event_id, "SCARP_DIGEST": provenance.digest}
-    size = provenance.parameters["window_px"]
-    if not score.exists():
-        with scorer() as score_bands:
-            segment_scene(
-                mosaic.path,
-                network,
-                card,
-                score,
-                plan=WindowPlan(size, size // 8),
-                tags=tags,
-                progress=partial(report, "mapping landslides"),
-                scorer=score_bands,
-            )
-    if not mask.exists():
-        write_mask(score, mask, provenance.parameters["threshold"], tags)
-    return Rasters(mosaic, score, mask)
 
 
 def outlining(options: ResponseOptions) -> Outlining:
@@ -252,10 +251,11 @@ def outline(
     provenance: Provenance,
     rasters: Rasters,
     screens: list[Screen],
-    incidents: tuple[str, ...],
+    told: list[Doubt],
     options: ResponseOptions,
+    publish: bool,
 ) -> StoredInventory:
-    """Outline the landslides, measure and screen them, and publish them in one transaction."""
+    """Outline the landslides, measure and screen them, and store them in one transaction."""
     mosaic, parameters = rasters.mosaic, provenance.parameters
     looked_at = union_all([scene.footprint for scene in mosaic.scenes]) & aoi.geometry
     found = landslide_polygons(
@@ -273,7 +273,7 @@ def outline(
         *_other_doubts(aoi, card, mosaic),
         *relief_doubts(landslides),
         *screen_doubts(record),
-        *(Doubt("source-trouble", incident) for incident in incidents),
+        *told,
     ]
     with world.engine.begin() as connection:
         reviews = plan_carry_over(connection, event.id, landslides, mosaic.observed)
@@ -282,14 +282,14 @@ def outline(
             event_id=event.id,
             run_id=run_id,
             digest=provenance.digest,
-            method=f"{card.name}@sha256:{card.digest}",
+            method=method_of(card),
             threshold=parameters["threshold"],
             minimum_mapping_unit_m2=parameters["minimum_mapping_unit_m2"],
             observed=mosaic.observed,
             scenes=mosaic.scenes,
             landslides=landslides,
             doubts=[*doubts, *reviews.doubts],
-            publish=True,
+            publish=publish,
             screens=record,
         )
         carry_over(connection, inventory.id, reviews)

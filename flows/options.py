@@ -87,6 +87,13 @@ class ResponseOptions(BaseModel):
     minimum_clear: float = Field(
         0.6, ge=0, le=1, description="least share of a scene's part of the AOI that is clear"
     )
+    coverage: float = Field(
+        0.8, ge=0, le=1, description="clear share of the AOI with which nothing more is waited for"
+    )
+    wait_days: float = Field(
+        30.0, ge=0, description="days after the event until which clear imagery is waited for"
+    )
+    look_hours: float = Field(12.0, gt=0, description="hours from one look to the next")
     volume_relation: VolumeRelation = Field(
         "guzzetti2009", description="how volume follows from area"
     )

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from flows.options import ResponseOptions, SusceptibilityOptions
 from flows.world import World
 from tasks.errors import BadInputError
-from tasks.events.wishes import kept_options
+from tasks.events.wishes import keep_options, kept_options
 
 FILE = "response.toml"
 Options = TypeVar("Options", ResponseOptions, SusceptibilityOptions)
@@ -41,6 +41,27 @@ def susceptibility_options_of(world: World, event_id: str) -> SusceptibilityOpti
     chosen = _chosen(world, event_id)
     known = {name: chosen[name] for name in SusceptibilityOptions.model_fields if name in chosen}
     return _validated(SusceptibilityOptions, known, world.home / FILE, event_id)
+
+
+def keep_for_looks(world: World, event_id: str, options: ResponseOptions) -> None:
+    """Keep what an operator chose, for the looks that are made when nobody is there.
+
+    Files are kept by their absolute paths: whoever looks then stands elsewhere.
+    """
+    chosen = options.model_dump(mode="json", exclude_none=True)
+    for name in ("profiles", "dem", "factors", "out", "source"):
+        if name in chosen and Path(chosen[name]).exists():
+            chosen[name] = str(Path(chosen[name]).resolve())
+    chosen["screens"] = [_with_whole_path(text) for text in options.screens]
+    with world.engine.begin() as connection:
+        keep_options(connection, event_id, chosen)
+
+
+def _with_whole_path(screen: str) -> str:
+    name, _, value = screen.partition("=")
+    path, *classes = value.split(":")
+    whole = str(Path(path).resolve()) if Path(path).is_file() else path
+    return f"{name}={':'.join([whole, *classes])}"
 
 
 def standing(file: Path) -> dict[str, Any]:

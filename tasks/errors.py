@@ -23,6 +23,14 @@ ScarpError                      the one base; `scarp` prints its sentence and ex
 Networks raise `models.errors.ModelError` (also exit code 2), since `models` stands below `tasks`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasks.types import SceneJudgement
+
 
 class ScarpError(Exception):
     """Base of every error Scarp raises on purpose; its text is a sentence that says what to do."""
@@ -99,6 +107,11 @@ class FactorError(BadInputError):
 
 class NoImageryError(ScarpError):
     """No usable scene sees the area of interest in the time allowed."""
+
+    def __init__(self, sentence: str, judgements: Sequence[SceneJudgement] = ()) -> None:
+        """Keep why each scene that was found cannot be used beside the sentence about all."""
+        super().__init__(sentence)
+        self.judgements = tuple(judgements)
 
 
 class SamplingError(ScarpError):

@@ -154,6 +154,7 @@ class Doubt:
 
     code: Literal[
         "partial-coverage",
+        "draft-waits",
         "provisional-aoi",
         "region-seen-in-training",
         "old-scene",

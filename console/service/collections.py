@@ -41,6 +41,7 @@ KEYS = {
     "v_runs": "run_id",
     "v_screened": "landslide_id",
     "v_susceptibility": "susceptibility_id",
+    "v_waiting": "event_id",
     "v_reviews": "review_id",
     "v_decisions": "decision_id",
     "v_prior_maps": "prior_map_id",

@@ -9,18 +9,28 @@ from sqlalchemy import Connection, text
 
 _NEW = """
     INSERT INTO scarp.announcement (subject)
-    SELECT '{kind} ' || {kind}.id FROM scarp.{kind}
-    WHERE {which} AND NOT EXISTS (
-        SELECT FROM scarp.announcement WHERE subject = '{kind} ' || {kind}.id)
+    SELECT {subject} FROM scarp.{kind}
+    WHERE {which} AND NOT EXISTS (SELECT FROM scarp.announcement WHERE subject = {subject})
     ON CONFLICT DO NOTHING RETURNING split_part(subject, ' ', 2)::uuid AS id
 """
 
-_PUBLISHED = "inventory.status = 'published'"
+# A draft that was mapped waits for more imagery; when it is published it is news again.
+_INVENTORY = {
+    "kind": "inventory",
+    "subject": "'inventory ' || id || CASE status WHEN 'draft' THEN ' draft' ELSE '' END",
+    "which": "(status = 'published' OR "
+    "(status = 'draft' AND method NOT IN ('imported', 'manual', 'reviewed')))",
+}
+_SUSCEPTIBILITY = {
+    "kind": "susceptibility",
+    "subject": "'susceptibility ' || id",
+    "which": "true",
+}
 
 
 @dataclass(frozen=True)
 class NewInventory:
-    """A version that was published; `flow_run_id` is the Prefect run that made it, if one did."""
+    """A version that was published, or mapped as a draft; `flow_run_id` is the Prefect run's."""
 
     id: UUID
     event_id: str
@@ -37,10 +47,10 @@ class NewSusceptibility:
 
 
 def new_inventories(connection: Connection) -> list[NewInventory]:
-    """Inventories published since this was last asked and committed, the oldest first."""
+    """Inventories published or drafted since this was last asked and committed, oldest first."""
     rows = connection.execute(
         text(
-            f"WITH new AS ({_NEW.format(kind='inventory', which=_PUBLISHED)}) "
+            f"WITH new AS ({_NEW.format_map(_INVENTORY)}) "
             "SELECT inventory.id, inventory.event_id, inventory.version, run.flow_run_id "
             "FROM new JOIN scarp.inventory USING (id) JOIN scarp.run ON run.id = inventory.run_id "
             "ORDER BY inventory.created_at"
@@ -53,7 +63,7 @@ def new_susceptibility(connection: Connection) -> list[NewSusceptibility]:
     """Susceptibility maps stored since this was last asked and committed, the oldest first."""
     rows = connection.execute(
         text(
-            f"WITH new AS ({_NEW.format(kind='susceptibility', which='true')}) "
+            f"WITH new AS ({_NEW.format_map(_SUSCEPTIBILITY)}) "
             "SELECT susceptibility.id, susceptibility.event_id FROM new "
             "JOIN scarp.susceptibility USING (id) ORDER BY susceptibility.created_at"
         )

@@ -139,6 +139,12 @@ def last_request(connection: Connection, event_id: str) -> int:
     return connection.scalar(select(func.max(response_request.c.id)).where(mine)) or 0
 
 
+def is_asked_for(connection: Connection, event_id: str) -> bool:
+    """Whether a response to an event waits to be made."""
+    mine = (response_request.c.event_id == event_id) & response_request.c.done_at.is_(None)
+    return connection.execute(select(response_request.c.id).where(mine)).first() is not None
+
+
 def answer_requests(connection: Connection, event_id: str, last: int) -> None:
     """Close every request up to the one that was the newest when the response began."""
     connection.execute(

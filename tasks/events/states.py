@@ -13,11 +13,14 @@ from tasks.events.registry import RegisteredEvent, find_registered, lock_known, 
 from tasks.inventory import tables
 from tasks.inventory.tables import EventChange, EventState
 
-Move = Literal["responding", "published", "failed", "closed", "held", "released", "cancelled"]
+Move = Literal[
+    "responding", "waiting", "published", "failed", "closed", "held", "released", "cancelled"
+]
 
 # From which states a change may come. A response that was killed is begun again.
 _MAY_COME_FROM: dict[Move, tuple[EventState, ...]] = {
     "responding": ("registered", "responding", "published", "closed"),
+    "waiting": ("responding",),
     "published": ("responding",),
     "failed": ("responding",),
     "closed": ("registered", "published"),
@@ -47,8 +50,9 @@ class Change:
 def move(connection: Connection, event_id: str, change: Move, reason: str) -> RegisteredEvent:
     """Bring an event into another state and write it into the history.
 
-    Being in that state already changes nothing. An event whose response failed, or that is
-    released, stands where its inventories put it: published if one is, else registered.
+    Being in that state already changes nothing. An event whose response failed or waits for
+    imagery, or that is released, stands where its inventories put it: published if one is, else
+    registered.
 
     Returns:
         The event after the change.

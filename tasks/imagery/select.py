@@ -26,10 +26,12 @@ def choose_scenes(
     aoi: AreaOfInterest,
     occurred_at: datetime,
     min_clear: float = MIN_CLEAR,
+    mapped_from: Sequence[str] = (),
 ) -> list[SceneJudgement]:
     """Choose the scenes to map from.
 
-    Scenes are taken in order of acquisition, those without a date last and of one time the one
+    Scenes that were mapped from before come first, so that others add only what those do not show.
+    The rest are taken in order of acquisition, those without a date last and of one time the one
     that shows more first. One is used if it was not acquired before the event, if `min_clear` of
     what it covers of the area is clear, and if at least 1 % of that was not shown by the scenes
     used before it.
@@ -39,6 +41,7 @@ def choose_scenes(
         aoi: the area.
         occurred_at: when the event began, with its time zone.
         min_clear: share of what a scene covers of the area that must be clear, 0-1.
+        mapped_from: ids of the scenes an earlier inventory was mapped from, in its order.
 
     Returns:
         A judgement for every view, in the order looked at; `clear_fraction` is of the whole area.
@@ -48,7 +51,9 @@ def choose_scenes(
     """
     seen = np.zeros_like(views[0].area) if views else np.zeros((1, 1), bool)
     judgements: list[SceneJudgement] = []
-    for view in sorted(views, key=_order):
+    place = {scene_id: number for number, scene_id in enumerate(mapped_from)}
+    ordered = sorted(views, key=_order)
+    for view in sorted(ordered, key=lambda view: place.get(view.scene.id, len(place))):
         new = view.clear & ~seen
         refusal = _refusal(view, occurred_at, min_clear, new)
         if refusal is None:
@@ -56,7 +61,8 @@ def choose_scenes(
         reason = refusal or _use(view, new, occurred_at, first=not _any_used(judgements))
         judgements.append(SceneJudgement(view.scene, view.clear_fraction, refusal is None, reason))
     if not _any_used(judgements):
-        raise NoImageryError(_nothing_usable(judgements, aoi, occurred_at, min_clear))
+        sentence = _nothing_usable(judgements, aoi, occurred_at, min_clear)
+        raise NoImageryError(sentence, judgements)
     return judgements
 
 

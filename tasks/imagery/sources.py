@@ -72,7 +72,7 @@ def open_source(source: str, access: Access) -> Source:
     name, profile = _profile(source, access.profiles)
     if profile:
         return _profiled(name, profile, access)
-    if is_remote(source) and urlsplit(source).path.lower().endswith(SUFFIXES):
+    if is_remote(source) and is_one_image(source):
         return FolderSource(_fetched(source, access))
     path = Path(source)
     catalog = path if path.suffix == ".json" else path / "catalog.json"
@@ -91,6 +91,13 @@ def open_source(source: str, access: Access) -> Source:
     return FolderSource(path)
 
 
+def is_one_image(source: str) -> bool:
+    """Whether a source is one file of pixels, which will never hold more than it does now."""
+    if is_remote(source):
+        return urlsplit(source).path.lower().endswith(SUFFIXES)
+    return source.lower().endswith(SUFFIXES) and Path(source).is_file()
+
+
 def obtain(source: Source, aoi: AreaOfInterest, span: Span) -> Found:
     """Find the scenes that meet an area in a span of time and make them ready to be read.
 
@@ -107,7 +114,8 @@ def obtain(source: Source, aoi: AreaOfInterest, span: Span) -> Found:
     if refused and not ready.scenes:
         raise NoImageryError(
             f"none of {len(refused)} scenes could be had; the first, {refused[0].scene.id}: "
-            f"{refused[0].reason}"
+            f"{refused[0].reason}",
+            refused,
         )
     return Found(ready.scenes, refused, (*found.incidents, *ready.incidents))
 

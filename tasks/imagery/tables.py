@@ -1,15 +1,21 @@
-"""The table of imagery that was ordered, so that nothing is paid for twice."""
+"""The tables of imagery that was ordered, and of imagery that is waited for."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import ARRAY, CheckConstraint, Column, DateTime, Double, Index, Table, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 
-from tasks.inventory.tables import between, geometry, gist, metadata, now, one_of, valid
+from tasks.inventory.tables import between, event_id, geometry, gist, metadata, now, one_of, valid
 
 OrderState = Literal[
     "planned", "queued", "running", "success", "partial", "failed", "cancelled", "refused"
 ]
+WaitOutcome = Literal["seen", "deadline"]
+
+
+def _time(name: str, comment: str, *, known: bool = True) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), nullable=not known, comment=comment)
+
 
 imagery_order = Table(
     "imagery_order",
@@ -58,4 +64,36 @@ imagery_order = Table(
     gist("imagery_order", "geom"),
     Index("imagery_order_requested_at_idx", "requested_at"),
     comment="Imagery ordered: nothing of it is ordered or paid for twice.",
+)
+
+imagery_wait = Table(
+    "imagery_wait",
+    metadata,
+    event_id(primary_key=True),
+    _time("since", "When a look first saw too little."),
+    _time("looked_at", "When imagery was last looked for."),
+    _time(
+        "next_look_at", "When it will be looked for again; NULL once the wait is over.", known=False
+    ),
+    _time("deadline", "Until when clear imagery is waited for."),
+    Column("seen_share", Double, nullable=False, comment="Share of the area seen clear, 0-1."),
+    Column("wanted_share", Double, nullable=False, comment="Share at which the wait ends, 0-1."),
+    Column("reason", Text, nullable=False, comment="What the last look saw, in a sentence."),
+    Column(
+        "scenes",
+        JSONB,
+        nullable=False,
+        comment="Scenes it looked at, the latest first: list of {scene_id, acquired_at, "
+        "clear_share, used, reason}.",
+    ),
+    _time("ended_at", "When the wait was over; NULL while it lasts.", known=False),
+    Column(
+        "outcome", Text, comment="seen: enough is; deadline: it passed before; NULL while it lasts."
+    ),
+    one_of("outcome", WaitOutcome),
+    between("seen_share", 0, 1),
+    between("wanted_share", 0, 1),
+    CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", name="ended_at"),
+    CheckConstraint("(ended_at IS NULL) = (next_look_at IS NOT NULL)", name="next_look_at"),
+    comment="Events of which too little was seen clear: what is waited for, and until when.",
 )

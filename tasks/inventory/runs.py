@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
 from tasks.errors import EventError, StoreError
-from tasks.inventory.tables import run, run_scene, scene
+from tasks.inventory.tables import inventory, run, run_scene, scene
 from tasks.types import Outcome, Provenance, Scene, SceneJudgement
 
 
@@ -146,3 +146,23 @@ def get_run(connection: Connection, run_id: UUID) -> RunRecord:
     if row is None:
         raise StoreError(f"run {run_id} is not in the store")
     return RunRecord(row.id, row.code_commit, row.started_at, row.ended_at)
+
+
+@dataclass(frozen=True)
+class MadeBefore:
+    """What an inventory of an event was mapped from: its scenes in order, and its run's record."""
+
+    scene_ids: tuple[str, ...]
+    inputs: dict[str, str]
+    parameters: dict[str, Any]
+
+
+def made_before(connection: Connection, event_id: str, method: str) -> list[MadeBefore]:
+    """What the inventories of an event that a method made were mapped from, the newest first."""
+    rows = connection.execute(
+        select(inventory.c.scene_ids, run.c.inputs, run.c.parameters)
+        .join(run, run.c.id == inventory.c.run_id)
+        .where(inventory.c.event_id == event_id, inventory.c.method == method)
+        .order_by(inventory.c.version.desc())
+    )
+    return [MadeBefore(tuple(row.scene_ids), row.inputs, row.parameters) for row in rows]

@@ -220,6 +220,26 @@ def store_inventory(
     return stored
 
 
+def publish_draft(connection: Connection, draft: StoredInventory) -> StoredInventory:
+    """Publish a stored draft as it is, unless a newer version is published already.
+
+    Args:
+        connection: in a transaction.
+        draft: as it is stored.
+
+    Returns:
+        The inventory as it is stored now.
+    """
+    newer = select(inventory.c.id).where(
+        inventory.c.event_id == draft.event_id,
+        inventory.c.status == "published",
+        inventory.c.version > draft.version,
+    )
+    if connection.execute(newer).first() is None:
+        _publish(connection, draft)
+    return _one(connection, draft.id)
+
+
 def read_landslides(connection: Connection, inventory_id: UUID) -> gpd.GeoDataFrame:
     """The landslides of an inventory, EPSG:4326, by number, with the columns `MEASURES`.
 

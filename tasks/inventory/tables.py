@@ -35,6 +35,7 @@ EventChange = Literal[
     "registered",
     "updated",
     "responding",
+    "waiting",
     "published",
     "failed",
     "closed",

@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.io import DatasetReader
 
 from tasks.publish.products import SCORE_NODATA, SCORE_OFFSET, SCORE_SCALE
 
@@ -23,6 +24,11 @@ class Grid:
     shape: tuple[int, int]
     crs: str
     transform: Affine
+
+
+def grid_of(dataset: DatasetReader) -> Grid:
+    """Where an open raster lies."""
+    return Grid(dataset.shape, dataset.crs.to_wkt(), dataset.transform)
 
 
 def raw_view(path: Path, grid: Grid, description: str) -> Path:

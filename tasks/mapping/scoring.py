@@ -17,9 +17,12 @@ from models.cards import Card
 from tasks.errors import BadInputError
 from tasks.mapping.ahead import ahead
 from tasks.mapping.blend import BandScores, ScoredWindow, blend_row
+from tasks.mapping.kept import open_kept
 from tasks.mapping.memory import reuse_freed_memory
+from tasks.mapping.raw import grid_of
 from tasks.mapping.source import Normaliser, Statistics, open_source
 from tasks.mapping.windows import Band, WindowPlan, window_starts
+from tasks.publish.products import SCORE_NODATA
 
 # In batches: one is made while the one before is used; scores are small, and disks falter.
 _READ_AHEAD = 1
@@ -28,7 +31,10 @@ _SCORED_AHEAD = 2
 
 @dataclass(frozen=True)
 class Job:
-    """Everything but the network that decides what a row of windows gives; it can be sent away."""
+    """Everything but the network that decides what a row of windows gives; it can be sent away.
+
+    Windows in which all that is seen was scored before, in the raster `kept`, are left out.
+    """
 
     image: str
     card: Card
@@ -36,6 +42,7 @@ class Job:
     plan: WindowPlan
     device: str
     disagreement: bool
+    kept: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,10 @@ def _told(windows: Iterable[ScoredWindow], each: Callable[[], None]) -> Iterator
 
 
 def _read(job: Job, bands: Sequence[Band]) -> Generator[_Batch]:
-    with open_source(job.image, job.card) as source:
+    with (
+        open_source(job.image, job.card) as source,
+        open_kept(job.kept, grid_of(source.dataset)) as kept,
+    ):
         normalise = Normaliser(job.card, job.statistics, source.dataset.dtypes[0])
         height, width = (min(job.plan.size, side) for side in source.dataset.shape)
         # One is filled while another is scored: memory that is not given back and taken anew for
@@ -109,8 +119,9 @@ def _read(job: Job, bands: Sequence[Band]) -> Generator[_Batch]:
                 seen = np.empty(shape, bool)
                 shown: list[int] = []
                 for column in some:
-                    stored, valid = source.read(Window(column, band.start, width, height))
-                    if valid.any():
+                    window = Window(column, band.start, width, height)
+                    stored, valid = source.read(window)
+                    if (valid & (kept.levels(window) == SCORE_NODATA)).any():
                         normalise(stored, valid, pixels[len(shown)])
                         seen[len(shown)] = valid
                         shown.append(column)

@@ -16,15 +16,18 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import torch
+from rasterio.windows import Window
 
 from models.cards import Card
+from tasks.imagery.rasters import file_sha256
 from tasks.mapping.blend import BandScores, join, no_carry
+from tasks.mapping.kept import open_kept
 from tasks.mapping.ledger import Ledger, open_ledger
-from tasks.mapping.raw import Grid, raw_view
+from tasks.mapping.raw import Grid, grid_of, raw_view
 from tasks.mapping.scoring import Job, score_bands
 from tasks.mapping.source import open_source
 from tasks.mapping.windows import Band, WindowPlan, bands, window_starts
-from tasks.publish.products import write_cog
+from tasks.publish.products import SCORE_NODATA, write_cog
 
 Progress = Callable[[int, int], None]
 Scorer = Callable[[Job, torch.nn.Module, Sequence[Band], Callable[[], None]], Generator[BandScores]]
@@ -45,6 +48,7 @@ def segment_scene(
     disagreement: Path | None = None,
     device: str = "cpu",
     scorer: Scorer = score_bands,
+    kept: Path | None = None,
 ) -> Path:
     """Map landslides in `image` and write the score raster as a COG.
 
@@ -68,6 +72,8 @@ def segment_scene(
         device: where the network runs, as torch names it; on a GPU in half precision.
         scorer: scores rows of windows in order; `tasks.mapping.blocks.score_on_cluster` does it
             elsewhere, with the same result.
+        kept: an earlier score of a part of what the image shows, made by this function: it stays
+            as it is, and only windows that show something else are scored.
 
     Returns:
         `destination`.
@@ -80,8 +86,16 @@ def segment_scene(
     """
     with open_source(image, card) as source:
         view, identity = source.dataset, source.identity()
-        grid = Grid(view.shape, view.crs.to_wkt(), view.transform)
-        job = Job(source.image, card, source.statistics(), plan, device, disagreement is not None)
+        grid = grid_of(view)
+        job = Job(
+            source.image,
+            card,
+            source.statistics(),
+            plan,
+            device,
+            disagreement is not None,
+            str(kept.absolute()) if kept else None,
+        )
     rasters = {"score": destination} | ({"disagreement": disagreement} if disagreement else {})
     configuration = {
         "method": _METHOD_VERSION,
@@ -91,9 +105,9 @@ def segment_scene(
         "plan": asdict(plan),
         "rasters": list(rasters),
         "device": device.partition(":")[0],
-    }
+    } | ({"kept": file_sha256(kept)} if kept else {})
     with open_ledger(destination, tuple(rasters), grid.shape, configuration) as ledger:
-        _score_rows(job, network, ledger, grid.shape, progress, scorer)
+        _score_rows(job, network, ledger, grid, progress, scorer)
         # The score last: where it is, all is done.
         for raw, (name, path) in reversed([*zip(ledger.files, rasters.items(), strict=True)]):
             with rasterio.Env(GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE="ALL"):
@@ -111,11 +125,12 @@ def _score_rows(
     job: Job,
     network: torch.nn.Module,
     ledger: Ledger,
-    shape: tuple[int, int],
+    grid: Grid,
     progress: Progress | None,
     scorer: Scorer,
 ) -> None:
     """Add every band to the ledger that is not in it yet."""
+    shape = grid.shape
     rows, columns = bands(shape[0], job.plan), len(window_starts(shape[1], job.plan))
     done = count(ledger.bands * columns + 1)
 
@@ -125,10 +140,12 @@ def _score_rows(
 
     left = rows[ledger.bands :]
     carry = no_carry(shape[1], job.disagreement) if ledger.carry is None else ledger.carry
-    with closing(scorer(job, network, left, each)) as scored:
+    with closing(scorer(job, network, left, each)) as scored, open_kept(job.kept, grid) as kept:
         for band in left:
             # No name is given to the scores, which would outlive the making of the next ones.
             levels, carry = join(carry, next(scored), band)
+            before = kept.levels(Window(0, band.start, shape[1], levels.shape[1]))
+            np.copyto(levels[0], before, where=before != SCORE_NODATA)
             ledger.add(levels, band.start, carry)
 
 

@@ -1,0 +1,163 @@
+"""The score of an event: what decides it, and the earlier scores that it goes on from.
+
+When later scenes show ground that nobody had seen, the score made before stays as it is and only
+the new ground is mapped: the score is the last of a chain, each link named by its own digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+
+from flows.cluster import scorer
+from flows.options import ResponseOptions
+from flows.progress import report
+from flows.world import World
+from models.cards import Card
+from tasks.imagery.mosaic import prepare_mosaic
+from tasks.inventory.runs import MadeBefore
+from tasks.mapping.segment import segment_scene
+from tasks.mapping.vectorise import write_mask
+from tasks.mapping.windows import WindowPlan
+from tasks.types import AreaOfInterest, Mosaic, Provenance, Scene
+
+# Raised when a change of code changes what the same inputs give, so that old products are redone.
+METHOD_VERSION = 2
+# What a run's record calls the score its inventory was outlined from, and the one that goes on.
+SCORE, GOES_ON = "score", "continues score"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A score by what decides it, and the scenes it is of, the one preferred first."""
+
+    provenance: Provenance
+    scenes: tuple[Scene, ...]
+
+
+@dataclass(frozen=True)
+class Rasters:
+    """What an inventory is outlined from: the image, the score and the mask, all on disk."""
+
+    mosaic: Mosaic
+    score: Path
+    mask: Path
+
+
+def score_chain(
+    event_id: str,
+    aoi: AreaOfInterest,
+    used: Sequence[Scene],
+    card: Card,
+    options: ResponseOptions,
+    before: Sequence[MadeBefore] = (),
+) -> list[Link]:
+    """What decides the score of scenes, and the scores it goes on from, the oldest first.
+
+    It goes on from the score of the newest inventory that was made in the same way from the first
+    of these scenes; with no scenes beside those, it is that score.
+
+    Args:
+        event_id: the event.
+        aoi: the area.
+        used: scenes, the one preferred first.
+        card: of the weights.
+        options: what the operator chose.
+        before: what inventories of the event were made from by these weights, the newest first.
+    """
+    made_of = [scene.id for scene in used]
+    for number, made in enumerate(before):
+        first = used[: len(made.scene_ids)]
+        if tuple(made_of[: len(first)]) != made.scene_ids:
+            continue
+        goes_on = made.inputs.get(GOES_ON)
+        same = score_provenance(event_id, aoi, first, card, options, goes_on)
+        older = [one for one in before[number + 1 :] if one.parameters.get(SCORE) == goes_on]
+        if same.digest != made.parameters.get(SCORE) or (goes_on and not older):
+            continue
+        chain = [Link(same, tuple(first))]
+        if goes_on:
+            part = used[: len(older[0].scene_ids)]
+            rest = before[before.index(older[0]) :]
+            chain = [*score_chain(event_id, aoi, part, card, options, rest), *chain]
+        if len(first) == len(used):
+            return chain
+        whole = score_provenance(event_id, aoi, used, card, options, same.digest)
+        return [*chain, Link(whole, tuple(used))]
+    return [Link(score_provenance(event_id, aoi, used, card, options), tuple(used))]
+
+
+def score_provenance(
+    event_id: str,
+    aoi: AreaOfInterest,
+    used: Sequence[Scene],
+    card: Card,
+    options: ResponseOptions,
+    goes_on: str | None = None,
+) -> Provenance:
+    """Everything that decides score and mask; the order of the scenes used counts too."""
+    inputs = {"aoi": sha256(aoi.geometry.wkb).hexdigest()}
+    inputs |= {f"scene {i} {scene.id}": scene.checksum for i, scene in enumerate(used, start=1)}
+    inputs |= {GOES_ON: goes_on} if goes_on else {}
+    parameters = {
+        "method_version": METHOD_VERSION,
+        "threshold": options.threshold or card.threshold,
+        "window_px": options.window_px,
+    }
+    return Provenance(event_id, inputs, parameters, card.digest)
+
+
+def make_rasters(
+    world: World,
+    aoi: AreaOfInterest,
+    chain: Sequence[Link],
+    network: torch.nn.Module,
+    card: Card,
+) -> Rasters:
+    """Prepare the mosaic, score it and threshold it; a score already on disk is kept."""
+    *earlier, link = chain
+    provenance = link.provenance
+    folder = world.work(provenance.event_id, provenance.digest)
+    report("preparing imagery", 0, 1)
+    mosaic = prepare_mosaic(link.scenes, aoi, folder)
+    report("preparing imagery", 1, 1)
+    score, mask = folder / "score.tif", folder / "mask.tif"
+    tags = {"SCARP_EVENT": provenance.event_id, "SCARP_DIGEST": provenance.digest}
+    size = provenance.parameters["window_px"]
+    if not score.exists():
+        kept = _kept(world, aoi, earlier, network, card)
+        with scorer() as score_bands:
+            segment_scene(
+                mosaic.path,
+                network,
+                card,
+                score,
+                plan=WindowPlan(size, size // 8),
+                tags=tags,
+                progress=partial(report, "mapping landslides"),
+                scorer=score_bands,
+                kept=kept,
+            )
+    if not mask.exists():
+        write_mask(score, mask, provenance.parameters["threshold"], tags)
+    return Rasters(mosaic, score, mask)
+
+
+def _kept(
+    world: World,
+    aoi: AreaOfInterest,
+    earlier: Sequence[Link],
+    network: torch.nn.Module,
+    card: Card,
+) -> Path | None:
+    """The score that a chain's last one goes on from, made again where somebody cleared it away."""
+    if not earlier:
+        return None
+    last = earlier[-1].provenance
+    score = world.work(last.event_id, last.digest) / "score.tif"
+    return score if score.exists() else make_rasters(world, aoi, earlier, network, card).score

@@ -1,0 +1,104 @@
+"""What a look at the imagery leaves undecided: an event waits until enough is seen, or too long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import shapely
+from sqlalchemy import Connection
+
+from flows.options import ResponseOptions
+from flows.world import World
+from tasks.errors import NoImageryError
+from tasks.events.decisions import is_asked_for, request_response
+from tasks.imagery.sources import is_one_image
+from tasks.imagery.tables import WaitOutcome
+from tasks.imagery.waits import Terms, Wait, end_wait, keep_waiting
+from tasks.types import AreaOfInterest, Doubt, Event, SceneJudgement, geodesic_area_m2
+
+NAMED_PARTS = 3
+
+
+def terms_of(event: Event, options: ResponseOptions) -> Terms:
+    """How long imagery of an event is waited for; an image given by hand is all there will be."""
+    terms = Terms(
+        options.coverage,
+        event.occurred_at + timedelta(days=options.wait_days),
+        timedelta(hours=options.look_hours),
+    )
+    return replace(terms, wanted_share=0.0) if is_one_image(options.source) else terms
+
+
+def wait_for_more(
+    world: World,
+    event: Event,
+    terms: Terms,
+    seen_share: float,
+    judgements: Sequence[SceneJudgement],
+    now: datetime,
+    reason: str = "",
+) -> Wait | None:
+    """Settle, after a look, whether the event waits for more, and keep that in the store.
+
+    Args:
+        world: the store.
+        event: what happened.
+        terms: how long is waited.
+        seen_share: share of the area seen clear, 0-1.
+        judgements: the scenes looked at.
+        now: UTC.
+        reason: why nothing was seen, if so.
+
+    Returns:
+        What it waits for; None if it does not wait.
+    """
+    share = f"{seen_share:.0%} of the area was seen clear, {terms.wanted_share:.0%} is wanted"
+    reason = reason or share
+    with world.engine.begin() as connection:
+        if terms.ask_for_more(seen_share, now):
+            return keep_waiting(connection, event.id, terms, seen_share, reason, judgements, now)
+        outcome: WaitOutcome = "seen" if seen_share >= terms.wanted_share else "deadline"
+        end_wait(connection, event.id, outcome, seen_share, reason, now)
+    return None
+
+
+def wait_for_any(
+    world: World, event: Event, terms: Terms, nothing: NoImageryError, now: datetime
+) -> Wait | None:
+    """As `wait_for_more`, when nothing of the area could be seen; nothing if nobody waits."""
+    if not terms.wanted_share:
+        return None
+    return wait_for_more(world, event, terms, 0.0, nothing.judgements, now, str(nothing))
+
+
+def look_again(connection: Connection, wait: Wait, priority: float | None, now: datetime) -> None:
+    """Ask for a response at the next look, unless one is asked for that will look anyway."""
+    if wait.next_look_at is None or is_asked_for(connection, wait.event_id):
+        return
+    request_response(
+        connection,
+        wait.event_id,
+        f"look {wait.next_look_at:%Y-%m-%dT%H:%M:%S}Z",
+        f"to look again for clear imagery, until {wait.deadline:%Y-%m-%d %H:%M} UTC: {wait.reason}",
+        priority,
+        wait.next_look_at,
+        now,
+    )
+
+
+def draft_doubt(aoi: AreaOfInterest, observed: shapely.MultiPolygon, terms: Terms) -> Doubt:
+    """Say of a draft which part of the area it says nothing about."""
+    unseen = shapely.get_parts(shapely.difference(aoi.geometry, observed))
+    parts = sorted(((geodesic_area_m2(part) / 1e6, part) for part in unseen), key=lambda p: -p[0])
+    named = [
+        f"{km2:.2g} km² round {part.centroid.y:.3f}° N {part.centroid.x:.3f}° E"
+        for km2, part in parts[:NAMED_PARTS]
+    ]
+    rest = f" and {len(parts) - NAMED_PARTS} smaller parts" if len(parts) > NAMED_PARTS else ""
+    text = (
+        f"this is a draft: {terms.wanted_share:.0%} of the area is wanted, and clear imagery is "
+        f"looked for until {terms.deadline:%Y-%m-%d %H:%M} UTC; unseen are {', '.join(named)}{rest}"
+    )
+    return Doubt("draft-waits", text)
