@@ -17,6 +17,8 @@ from tasks.errors import EventError, StoreError
 from tasks.inventory.tables import inventory, run, run_scene, scene
 from tasks.types import Outcome, Provenance, Scene, SceneJudgement
 
+LOST = "its process was lost; its flow run began again"
+
 
 def start_run(
     connection: Connection,
@@ -26,6 +28,9 @@ def start_run(
     code_commit: str,
 ) -> UUID:
     """Open a run of a registered event; it has no outcome until `finish_run`.
+
+    A flow run that begins the same again has lost the process that began it before: what that left
+    open has failed.
 
     Raises:
         EventError: the event is not registered.
@@ -42,6 +47,11 @@ def start_run(
         "weights_digest": provenance.weights_digest,
         "code_commit": code_commit,
     }
+    if flow_run_id:
+        lost = {"outcome": "failed", "error": LOST, "ended_at": func.clock_timestamp()}
+        same = (run.c.event_id, run.c.flow, run.c.flow_run_id)
+        before = (name == values[name.key] for name in same)
+        connection.execute(update(run).where(*before, run.c.outcome.is_(None)).values(lost))
     try:
         with connection.begin_nested():
             connection.execute(insert(run).values(**values))
