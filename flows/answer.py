@@ -14,7 +14,7 @@ from flows.respond import responding
 from flows.standing import options_of
 from flows.world import World, open_world
 from models.errors import ModelError
-from tasks.errors import BadInputError, NoImageryError, ScarpError
+from tasks.errors import BadInputError, NoImageryError, ScarpError, TransientError
 from tasks.events.turns import Turn, end_turn, fail_turn, take_turn
 from tasks.imagery.waits import find_wait
 
@@ -47,8 +47,9 @@ def answer(event_id: str = "") -> str:
         known = isinstance(error, (ScarpError, ModelError))
         why = str(error) if known else f"{type(error).__name__}: {error}"
         hopeless = isinstance(error, (BadInputError, ModelError, NoImageryError))
+        passes = isinstance(error, TransientError)
         with world.engine.begin() as connection:
-            fail_turn(connection, turn, why, datetime.now(UTC), give_up=hopeless)
+            fail_turn(connection, turn, why, datetime.now(UTC), give_up=hopeless, passes=passes)
         raise
     with world.engine.begin() as connection:
         end_turn(connection, turn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -11,6 +12,9 @@ from prefect.deployments import run_deployment
 
 from infra.automations import TRIES
 from infra.orchestration import workers_online
+from models import errors as model_errors
+from models.errors import ModelError
+from tasks import errors
 from tasks.errors import ScarpError, TransientError
 
 LOOK_S = 1.0
@@ -28,7 +32,8 @@ def hand_over(deployment: str, parameters: dict[str, Any], key: str, api_url: st
         api_url: the server.
 
     Raises:
-        ScarpError: the run failed, was cancelled, or its pool has no worker.
+        ScarpError: the run was cancelled, or its pool has no worker; if it failed, of the kind
+            that it failed with.
         TransientError: it crashed once too often.
     """
     begun = run_deployment(deployment, parameters=parameters, timeout=0, idempotency_key=key)
@@ -41,15 +46,25 @@ def hand_over(deployment: str, parameters: dict[str, Any], key: str, api_url: st
             if state is not None and state.is_completed():
                 return run
             if state is not None and state.is_final() and not _comes_back(run):
-                kind = TransientError if state.is_crashed() else ScarpError
-                how = (state.name or state.type).lower()
-                raise kind(f"{deployment} {how}: {state.message or 'no reason given'}")
+                how, why = (state.name or state.type).lower(), state.message or "no reason given"
+                kind = TransientError if state.is_crashed() else _kind_of(why)
+                raise kind(f"{deployment} {how}: {why}")
             if state is not None and state.type in _WAITS:
                 if time.monotonic() - since > NOBODY_S:
                     _require_worker(run, api_url)
             else:
                 since = time.monotonic()
             time.sleep(LOOK_S)
+
+
+def _kind_of(message: str) -> type[ScarpError | ModelError]:
+    """The kind of error a run failed with: Prefect keeps of it the name, and then the sentence."""
+    named = re.search(r"\b(\w+Error): ", message)
+    for module in (errors, model_errors):
+        kind = getattr(module, named[1], None) if named else None
+        if isinstance(kind, type) and issubclass(kind, ScarpError | ModelError):
+            return kind
+    return ScarpError
 
 
 def _comes_back(run: FlowRun) -> bool:

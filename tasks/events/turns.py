@@ -2,8 +2,9 @@
 
 Requests wait in `scarp.response_request`; whoever is free to respond takes the turn of the most
 urgent event that nobody responds to, and holds it until the response is done or has failed. A newer
-request of the event waits meanwhile. What fails is tried again, later each time; after `TRIES` it
-is a dead letter, which a newer request or a person brings back.
+request of the event waits meanwhile. What fails is tried again, later each time; after `TRIES`, or
+`PATIENT_TRIES` of what passes by itself, it is a dead letter, which a newer request or a person
+brings back.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from tasks.events.tables import response_request, response_turn
 
 TRIES = 3
 FIRST_WAIT = timedelta(seconds=30)
+# What passes by itself, such as a network that is down, is given most of a day.
+PATIENT_TRIES = 24
+LONGEST_WAIT = timedelta(hours=1)
 
 _DUE = """
     SELECT newest.event_id, newest.id AS upto, newest.priority, newest.reason,
@@ -108,7 +112,13 @@ def end_turn(connection: Connection, turn: Turn) -> None:
 
 
 def fail_turn(
-    connection: Connection, turn: Turn, why: str, now: datetime, *, give_up: bool = False
+    connection: Connection,
+    turn: Turn,
+    why: str,
+    now: datetime,
+    *,
+    give_up: bool = False,
+    passes: bool = False,
 ) -> None:
     """The response failed: it is tried again after a wait, or is a dead letter.
 
@@ -118,15 +128,17 @@ def fail_turn(
         why: a sentence.
         now: UTC.
         give_up: another try would fail the same way.
+        passes: nothing is wrong with the event, and it will pass by itself.
     """
-    dead = give_up or turn.attempts >= TRIES
+    dead = give_up or turn.attempts >= (PATIENT_TRIES if passes else TRIES)
+    wait = min(FIRST_WAIT * 2 ** min(turn.attempts - 1, 10), LONGEST_WAIT)
     values = {
         "held_by": None,
         "announced_at": None,
         "failure": why,
         "failures": turn.failures + 1,
         "dead_at": now if dead else None,
-        "retry_at": None if dead else now + FIRST_WAIT * 2 ** (turn.attempts - 1),
+        "retry_at": None if dead else now + wait,
     }
     connection.execute(update(response_turn).where(_held(turn)).values(values))
 

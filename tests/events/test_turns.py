@@ -12,6 +12,7 @@ from tasks.events.registry import register
 from tasks.events.states import move
 from tasks.events.turns import (
     FIRST_WAIT,
+    LONGEST_WAIT,
     TRIES,
     announce,
     dead_letters,
@@ -104,6 +105,19 @@ def test_what_fails_waits_longer_each_time_and_is_dead_in_the_end(ask, take, eng
         (dead,) = dead_letters(connection)
     assert (dead.event_id, dead.failure) == ("storm", "the disk is full")
     assert take("never", now + timedelta(days=9)) is None
+
+
+def test_what_passes_by_itself_is_tried_for_most_of_a_day(ask, take, engine):
+    ask("storm")
+    now, waits = NOW, []
+    while turn := take(f"run {len(waits)}", now):
+        with engine.begin() as connection:
+            fail_turn(connection, turn, "the network is down", now, passes=True)
+            again = find_turn(connection, "storm").retry_at
+        waits.append(again - now if again else None)
+        now = again or now
+    assert waits[:2] == [FIRST_WAIT, FIRST_WAIT * 2] and waits[-2:] == [LONGEST_WAIT, None]
+    assert timedelta(hours=12) < now - NOW < timedelta(hours=24)
 
 
 def test_a_dead_letter_comes_back_by_a_newer_version_or_by_hand(ask, take, engine):
