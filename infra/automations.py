@@ -7,9 +7,11 @@ crashed is scheduled again until it has run `TRIES` times. What still crashes is
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
@@ -18,6 +20,7 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
+from prefect.workers.process import ProcessWorker
 
 SILENT_S = 75
 BEGIN_S = 120
@@ -84,17 +87,35 @@ def apply(slots: Mapping[str, int]) -> None:
     with get_client(sync_client=True) as client:
         for pool, limit in slots.items():
             try:
-                client.read_work_pool(pool)
+                known = client.read_work_pool(pool)
                 client.update_work_pool(pool, WorkPoolUpdate(concurrency_limit=limit))
+                if known.type == "process":
+                    client.update_work_pool(pool, WorkPoolUpdate(base_job_template=_template()))
             except ObjectNotFound:
                 client.create_work_pool(
-                    WorkPoolCreate(name=pool, type="process", concurrency_limit=limit)
+                    WorkPoolCreate(
+                        name=pool,
+                        type="process",
+                        concurrency_limit=limit,
+                        base_job_template=_template(),
+                    )
                 )
         for wanted in automations():
             if stored := client.read_automations_by_name(wanted.name):
                 client.update_automation(stored[0].id, wanted)
             else:
                 client.create_automation(wanted)
+
+
+def _template() -> dict[str, Any]:
+    """How a worker starts a run: as one process.
+
+    Without a command it starts a process that looks for code to download, and that one the run.
+    """
+    template = ProcessWorker.get_default_base_job_template()
+    command = template["variables"]["properties"]["command"]
+    command["default"] = shlex.join((sys.executable, "-m", "prefect.engine"))
+    return template
 
 
 if __name__ == "__main__":
