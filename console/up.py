@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 LOOK_S = 0.5
-DETACHED_S = 120.0
+DETACHED_S = 600.0
 DOWN_S = 90.0
 
 
@@ -109,7 +109,7 @@ def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, folder: Path) -> 
     for port, option in _asked(ports, outside):
         orchestration.check_port(port, option)
     keeper = Keeper(folder, myself() | {"api_url": api_url})
-    with suppress(KeyboardInterrupt), _interrupted_by_sigterm(), ExitStack() as stack:
+    with suppress(KeyboardInterrupt), interrupted_by_sigterm(), ExitStack() as stack:
         began = time.monotonic()
         stack.enter_context(_database(settings))
         stack.callback(keeper.stop)
@@ -149,7 +149,7 @@ def _asked(ports: Ports, outside: str | None) -> list[tuple[int, str]]:
 
 
 @contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
+def interrupted_by_sigterm() -> Iterator[None]:
     """SIGTERM is Ctrl-C; neither is heard again while things are being ended."""
 
     def interrupt(_number: int, _frame: object) -> None:

@@ -34,6 +34,8 @@ CPU_SLOTS = 2
 HEARTBEAT_S = 30
 WORKER_LOOKS_S = 1
 ASK_S = 5.0
+# A run outlives a restart of the server, or of its database: it asks again for four minutes.
+PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "7", "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500"}
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,16 @@ def server(settings: Settings, port: int) -> Service:
 
 
 def worker(settings: Settings, api_url: str, pool: str, slots: int) -> Service:
-    """The worker of a pool, which runs each flow run as a process of its own."""
+    """The worker of a pool, which runs each flow run as a process of its own.
+
+    How many at once is left to the pool: a worker with a limit of its own ends with an error when
+    the server offers it a run again that it still counts, as one that was thought to be lost.
+    """
     name = f"worker-{pool}"
     return Service(
         name,
-        _prefect("worker", "start", "--pool", pool, "--name", name, "--limit", str(slots)),
-        prefect_environment(settings, api_url),
+        _prefect("worker", "start", "--pool", pool, "--name", name),
+        prefect_environment(settings, api_url) | PATIENT,
         lambda: name in workers_online(api_url, pool),
         f"pool {pool}, {slots} at once",
     )

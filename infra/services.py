@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from infra.errors import ServiceError
 from infra.programs import last_line
 
-READY_S = 90.0
+READY_S = 300.0
 STOP_S = 15.0
 LONGEST_WAIT_S = 60.0
 STEADY_S = 60.0
@@ -220,8 +220,9 @@ def myself() -> dict[str, Any]:
 
 
 def _created(pid: int) -> float | None:
+    """Seconds from boot to the start of a process: no change of the machine's clock changes it."""
     try:
-        return float(psutil.Process(pid).create_time())
+        return round(float(psutil.Process(pid).create_time() - psutil.boot_time()), 2)
     except psutil.NoSuchProcess:
         return None
 
