@@ -6,6 +6,7 @@ import re
 import time
 from typing import Any
 
+import httpx
 from prefect import get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
@@ -19,7 +20,6 @@ from tasks.errors import ScarpError, TransientError
 
 LOOK_S = 1.0
 NOBODY_S = 60.0
-_WAITS = (StateType.SCHEDULED, StateType.PENDING)
 
 
 def hand_over(deployment: str, parameters: dict[str, Any], key: str, api_url: str) -> FlowRun:
@@ -49,7 +49,7 @@ def hand_over(deployment: str, parameters: dict[str, Any], key: str, api_url: st
                 how, why = (state.name or state.type).lower(), state.message or "no reason given"
                 kind = TransientError if state.is_crashed() else _kind_of(why)
                 raise kind(f"{deployment} {how}: {why}")
-            if state is not None and state.type in _WAITS:
+            if state is not None and state.type == StateType.SCHEDULED:
                 if time.monotonic() - since > NOBODY_S:
                     _require_worker(run, api_url)
             else:
@@ -74,7 +74,12 @@ def _comes_back(run: FlowRun) -> bool:
 
 def _require_worker(run: FlowRun, api_url: str) -> None:
     pool = run.work_pool_name or ""
-    if not workers_online(api_url, pool):
+    try:
+        somebody = workers_online(api_url, pool)
+    except httpx.HTTPError:
+        # A server too busy to answer has said nothing of its workers.
+        return
+    if not somebody:
         with get_client(sync_client=True) as client:
             client.delete_flow_run(run.id)
         raise ScarpError(

@@ -88,7 +88,7 @@ def worker(settings: Settings, api_url: str, pool: str, slots: int) -> Service:
         name,
         _prefect("worker", "start", "--pool", pool, "--name", name),
         prefect_environment(settings, api_url) | PATIENT,
-        lambda: name in workers_online(api_url, pool),
+        lambda: _is_online(api_url, pool, name),
         f"pool {pool}, {slots} at once",
     )
 
@@ -220,12 +220,20 @@ def gpu_slots() -> int:
 
 
 def workers_online(api_url: str, pool: str) -> list[str]:
-    """Names of the workers of a pool that were heard of lately."""
+    """Names of the workers of a pool that were heard of lately.
+
+    Raises:
+        httpx.HTTPError: the server does not say.
+    """
+    asked = httpx.post(f"{api_url}/work_pools/{pool}/workers/filter", json={}, timeout=ASK_S)
+    return [one["name"] for one in asked.raise_for_status().json() if one["status"] == "ONLINE"]
+
+
+def _is_online(api_url: str, pool: str, name: str) -> bool:
     try:
-        asked = httpx.post(f"{api_url}/work_pools/{pool}/workers/filter", json={}, timeout=ASK_S)
-        return [one["name"] for one in asked.raise_for_status().json() if one["status"] == "ONLINE"]
-    except (httpx.HTTPError, ValueError):
-        return []
+        return name in workers_online(api_url, pool)
+    except httpx.HTTPError:
+        return False
 
 
 def _answers(url: str) -> bool:
