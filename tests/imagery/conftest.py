@@ -1,4 +1,4 @@
-"""The bundled example to damage, GeoTIFFs to make, and a true HTTP server to put them behind."""
+"""The bundled example to damage, GeoTIFFs to make, and true servers of files and of STAC."""
 
 import json
 import shutil
@@ -18,9 +18,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
+from infra import postgres
 from tasks.events.aoi import read_aoi
 from tasks.events.request import read_event
 from tasks.types import AreaOfInterest, Event
+from tests.imagery.stac_server import StacServer, stac_server
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
 
@@ -55,6 +57,13 @@ def edit_items(catalog: Path) -> Callable[[Callable[[dict], None]], None]:
             path.write_text(json.dumps(item))
 
     return edit
+
+
+@pytest.fixture(scope="session")
+def stac_api(cluster_home: Path) -> Iterator[StacServer]:
+    """A true STAC API, stac-fastapi-pgstac, on the tests' PostGIS."""
+    with stac_server(postgres.start(cluster_home)) as server:
+        yield server
 
 
 @dataclass
