@@ -103,7 +103,7 @@ def test_a_scene_that_cannot_be_read_is_refused_and_the_others_are_judged(
     with registered.engine.connect() as connection:
         event, aoi = find_event(connection, EVENT), find_aoi(connection, EVENT)
     chosen = options.model_copy(update={"source": str(tmp_path)})
-    imagery = look_for_scenes(registered, event, aoi, chosen)
+    imagery = look_for_scenes(registered, event, aoi, chosen, datetime.now(UTC))
     assert len(imagery.judgements) == 15
     (refused,) = [one for one in imagery.judgements if one.scene.item_id.endswith("20230523")]
     assert not refused.used
