@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ MAX_REDIRECTS = 5
 # Tries in a row that bring no byte; as long as some come, a download goes on.
 TRIES = 4
 LONGEST_WAIT_S = 60.0
+# A download that nobody took up again for so long will not be.
+ABANDONED_S = 7 * 86_400.0
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -224,7 +226,12 @@ class Cache:
         return True
 
     def _trim(self) -> None:
-        """Let go of the files used longest ago until the rest keeps the limit."""
+        """Let go of abandoned downloads, and of the files used longest ago down to the limit."""
+        for part in self.folder.glob("partial/*"):
+            # Another process may just have finished it.
+            with suppress(FileNotFoundError):
+                if time.time() - part.stat().st_mtime > ABANDONED_S:
+                    part.unlink()
         found = [(path, path.stat()) for path in self.folder.glob("objects/*/*")]
         total = sum(stat.st_size for _, stat in found)
         for path, stat in sorted(found, key=lambda one: one[1].st_mtime):

@@ -202,6 +202,17 @@ def test_the_files_used_longest_ago_go_first_and_those_placed_stay(cache, serve,
         small.fetch(Download(f"{server.url}/a", LOOPBACK, "new", size=3000), tmp_path / "d")
 
 
+def test_a_download_that_nobody_took_up_again_does_not_fill_the_disk(cache, image, serve, tmp_path):
+    old, new = (cache.folder / "partial" / name for name in ("old", "new"))
+    old.parent.mkdir(parents=True)
+    for part, days in ((old, 8), (new, 6)):
+        part.touch()
+        os.utime(part, (0, time.time() - days * 86_400))
+    url = f"{serve(image.parent).url}/scene.tif"
+    cache.fetch(Download(url, LOOPBACK), tmp_path / "x.tif")
+    assert parts(cache) == [new]
+
+
 @pytest.mark.parametrize(
     ("status", "error"),
     [(403, AccessError), (404, CatalogError), (503, TransientError), (429, TransientError)],
