@@ -1,14 +1,16 @@
 """Susceptibility of the Kaghan valley: every model's AUC, and what automatic mapping costs.
 
-    python benchmarks/susceptibility.py ../shared/data/kaghan_lsat [--why]
+    python benchmarks/susceptibility.py ../shared/data/kaghan_lsat [--why | --only cnn]
 
-Writes benchmarks/results/susceptibility.json and the figures of docs/susceptibility.md. The data
+Writes benchmarks/results/susceptibility.json and the figures of docs/susceptibility.md; `--only`
+scores some models, and the paper's forest again beside them, and puts them into that file. The data
 (Torizin et al. 2017) have no licence, so the figures hold statistics and no map.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from dataclasses import asdict, replace
@@ -19,7 +21,7 @@ import geopandas as gpd
 import numpy as np
 import rasterio
 import susceptibility_figures as figures
-from record import machine, write
+from record import RESULTS, machine, write
 from shapely.geometry import MultiPolygon, box
 
 from tasks.events.aoi import as_multipolygon
@@ -37,7 +39,7 @@ from tasks.susceptibility.folds import (
     taken,
     units,
 )
-from tasks.susceptibility.learners import LEARNERS
+from tasks.susceptibility.learners import LEARNERS, cells_around
 from tasks.susceptibility.measures import MEASURES
 from tasks.susceptibility.sampling import Samples, draw_samples
 from tasks.susceptibility.schemes import SCHEMES
@@ -76,6 +78,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of AW3D30.tif and landslides.gpkg")
     parser.add_argument("--repeats", type=int, default=1, help="partitions of each spatial kind")
     parser.add_argument("--why", action="store_true", help="only look into the size of the drop")
+    parser.add_argument("--only", nargs="+", choices=LEARNERS, help="score these models alone")
     chosen = parser.parse_args()
     about, began = machine(), time.perf_counter()
     valley = Kaghan(chosen.data.resolve())
@@ -83,8 +86,18 @@ def main() -> None:
         rows = explain_all(valley)
         print("written to", write("susceptibility_why", {"machine": about, "degraded": rows}))
         return
-    samples = valley.samples(valley.landslides)
-    models = score_models(samples, chosen.repeats)
+    samples = valley.samples(valley.landslides, halo=max(map(cells_around, LEARNERS)))
+    if chosen.only:
+        record = json.loads((RESULTS / "susceptibility.json").read_text(encoding="utf-8"))
+        found = score_models(samples, record["repeats"], ["rf", *chosen.only])
+        if found["rf"]["districts"] != record["models"]["rf"]["districts"]:
+            raise SystemExit("the forest scores otherwise than in the record: run all again")
+        for model in chosen.only:
+            record["models"][model] = found[model] | {"machine": about}
+        print("written to", write("susceptibility", record))
+        figures.draw(record)
+        return
+    models = score_models(samples, chosen.repeats, list(LEARNERS))
     record = {
         "machine": about,
         "landslides": len(valley.landslides),
@@ -129,11 +142,12 @@ class Kaghan:
         *,
         terrain: bool = False,
         scheme: str = "scarp",
+        halo: int = 0,
     ) -> Samples:
         """Draw samples by a scheme, with all factors or those of the terrain."""
         kept = tuple(f for f in self.stack.factors if f.name in MEASURES or not terrain)
         stack = replace(self.stack, factors=kept)
-        drawn = draw_samples(landslides, ground or self.ground, stack, SCHEMES[scheme])
+        drawn = draw_samples(landslides, ground or self.ground, stack, SCHEMES[scheme], halo=halo)
         # no more than the paper's points, or the ensemble takes hours
         random = np.random.default_rng(0)
         of_class = (np.flatnonzero(drawn.y), np.flatnonzero(~drawn.y))
@@ -141,7 +155,7 @@ class Kaghan:
         return taken(drawn, np.concatenate(rows))
 
 
-def score_models(samples: Samples, repeats: int) -> dict[str, Any]:
+def score_models(samples: Samples, repeats: int, models: list[str]) -> dict[str, Any]:
     """Score every model on the same folds, and each against the paper's forest."""
     folds: dict[str, Folds] = {
         "districts": district_folds(samples, 5, repeats, 0),
@@ -151,9 +165,10 @@ def score_models(samples: Samples, repeats: int) -> dict[str, Any]:
     draws = bootstraps(units(samples), BOOTSTRAPS, 0)
     forest: dict[str, HeldOut] = {}
     record: dict[str, Any] = {}
-    for model in LEARNERS:
+    for model in models:
         began = time.perf_counter()
-        held = {kind: hold_out(samples, how, model) for kind, how in folds.items()}
+        seen = samples if cells_around(model) else samples.alone()
+        held = {kind: hold_out(seen, how, model) for kind, how in folds.items()}
         forest = forest or held  # the paper's comes first
         scores = {kind: score_held_out(samples, each) for kind, each in held.items()}
         record[model] = {

@@ -132,7 +132,7 @@ def susceptibility(
     ] = None,
     model: Annotated[
         str,
-        typer.Option(help="rf, logistic, hgb, svm, mlp, woe, fr, physical or ensemble."),
+        typer.Option(help="rf, logistic, hgb, svm, mlp, cnn, woe, fr, physical or ensemble."),
     ] = "rf",
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal numbers.")] = 0,
     as_json: AsJson = False,

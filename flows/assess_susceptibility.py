@@ -27,6 +27,7 @@ from tasks.inventory.review import progress
 from tasks.inventory.runs import finish_run
 from tasks.inventory.store import StoredInventory, get_inventory, read_reviewed, read_screened
 from tasks.susceptibility.before import Earlier, score_earlier
+from tasks.susceptibility.learners import cells_around
 from tasks.susceptibility.recording import record_study
 from tasks.susceptibility.store import (
     StoredSusceptibility,
@@ -163,7 +164,14 @@ def fit_and_map(
     report("deriving factors", 0, 1)
     stack = derive_stack(options, aoi, folder / "factors.tif")
     report("deriving factors", 1, 1)
-    samples = sample(truth.landslides, truth.ground, stack, options.scheme, options.seed)
+    samples = sample(
+        truth.landslides,
+        truth.ground,
+        stack,
+        options.scheme,
+        options.seed,
+        cells_around(options.model),
+    )
     study = learn(samples, options.model, options.seed, progress=report)
     mapped = map_study(
         study,

@@ -29,6 +29,7 @@ from flows.world import World, open_world
 from tasks.errors import AssessmentError
 from tasks.events.registry import find_aoi, find_registered
 from tasks.susceptibility.carried import pooled_samples, shared_factors
+from tasks.susceptibility.learners import cells_around
 from tasks.susceptibility.recording import record_study
 from tasks.susceptibility.stack import FactorStack, open_stack
 from tasks.susceptibility.store import (
@@ -148,7 +149,14 @@ def learn_and_map(
     here, *there = shared_factors([here, *there])
     samples, folds = pooled_samples(
         [
-            sample(one.truth.landslides, one.truth.ground, stack, options.scheme, options.seed)
+            sample(
+                one.truth.landslides,
+                one.truth.ground,
+                stack,
+                options.scheme,
+                options.seed,
+                cells_around(options.model),
+            )
             for one, stack in zip(lessons, there, strict=True)
         ],
         options.seed,

@@ -27,7 +27,7 @@ from tasks.susceptibility.dem import find_dem
 from tasks.susceptibility.difference import difference_map
 from tasks.susceptibility.factor_file import FactorTable
 from tasks.susceptibility.factors import check_dem, derive_factors
-from tasks.susceptibility.learners import find_learner, fit_model
+from tasks.susceptibility.learners import cells_around, find_learner, fit_model
 from tasks.susceptibility.misfits import GROUND, Contrast, Kind, contrasts, ground_of, misfits
 from tasks.susceptibility.sampling import FEW_LANDSLIDES, Samples
 from tasks.susceptibility.stack import FactorStack
@@ -123,6 +123,7 @@ def compare_susceptibility(
         stack,
         folder / "susceptibility_difference.tif",
         {"SCARP_EVENT": event_id, "SCARP_DIGEST": asked.digest},
+        cells_around(options.model),
     )
     steps(done=3)
     outlines = {side: pair.landslides[side].geometry for side in SIDES}
@@ -188,7 +189,14 @@ def _samples(
     pair: _Pair, side: Side, stack: FactorStack, options: SusceptibilityOptions
 ) -> Samples:
     try:
-        return sample(pair.landslides[side], pair.sure[side], stack, options.scheme, options.seed)
+        return sample(
+            pair.landslides[side],
+            pair.sure[side],
+            stack,
+            options.scheme,
+            options.seed,
+            cells_around(options.model),
+        )
     except SamplingError as error:
         raise SamplingError(f"inventory version {_version(pair, side)}: {error}") from error
 

@@ -70,11 +70,11 @@ def fit_applicability(
     if not any(weights.values()):
         weights = dict.fromkeys(weights, 1.0)
     classes = {
-        name: np.unique(samples.x[:, column])
+        name: np.unique(samples.own[:, column])
         for column, name in enumerate(samples.names)
         if name in samples.categorical
     }
-    columns = _columns(samples.x, samples.names, classes)
+    columns = _columns(samples.own, samples.names, classes)
     offset, deviation = columns.mean(axis=0), columns.std(axis=0)
     each = np.concatenate(
         [np.repeat(weights[name], len(classes.get(name, "-"))) for name in samples.names]

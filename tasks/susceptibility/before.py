@@ -60,7 +60,7 @@ def score_earlier(
     """
     scores = [(one.what, one.digest, _read_at(one.path, samples, crs)) for one in earlier]
     if SLOPE in samples.names:
-        mechanics = fit_model("physical", samples, seed).predict(samples.x)
+        mechanics = fit_model("physical", samples.alone(), seed).predict(samples.own)
         scores.append(("infinite slope", "", mechanics.astype(np.float64)))
     draws = bootstraps(units(samples), BOOTSTRAPS, seed)
     return tuple(_compared(samples, *score, draws) for score in scores)

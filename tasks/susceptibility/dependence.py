@@ -37,10 +37,10 @@ def partial_dependence(model: Model, samples: Samples, seed: int = 0) -> dict[st
     ground = samples.x[random.permutation(len(samples.x))[:MOST_SAMPLES]]
     curves = {}
     for column, name in enumerate(samples.names):
-        values = _steps(samples.x[:, column], categorical=name in samples.categorical)
+        values = _steps(samples.own[:, column], categorical=name in samples.categorical)
         asked = np.repeat(ground[None], len(values), axis=0)
-        asked[:, :, column] = values[:, None]
-        predicted = model.predict(asked.reshape(-1, ground.shape[1]))
+        asked[:, :, column] = values.reshape(-1, *(1 for _ in ground[:, column].shape))
+        predicted = model.predict(asked.reshape(-1, *ground.shape[1:]))
         curves[name] = Dependence(values, predicted.reshape(len(values), -1).mean(axis=1))
     return curves
 

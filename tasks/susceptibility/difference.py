@@ -10,10 +10,16 @@ import rasterio
 from tasks.publish.products import room_for, scratch_beside, write_cog
 from tasks.susceptibility.model import Model
 from tasks.susceptibility.stack import BLOCK_PX, FactorStack
+from tasks.susceptibility.window_cells import WindowCells
 
 
 def difference_map(
-    minuend: Model, subtrahend: Model, stack: FactorStack, path: Path, tags: dict[str, str]
+    minuend: Model,
+    subtrahend: Model,
+    stack: FactorStack,
+    path: Path,
+    tags: dict[str, str],
+    halo: int = 0,
 ) -> Path:
     """Write what `minuend` gives more than `subtrahend`, block by block.
 
@@ -23,6 +29,7 @@ def difference_map(
         stack: the factors.
         path: COG to make or replace: float32, -1 to 1, NaN where a factor is missing.
         tags: provenance tags.
+        halo: how far around each cell the models look, in cells.
 
     Returns:
         `path`.
@@ -52,11 +59,10 @@ def difference_map(
             ) as dataset,
         ):
             dataset.set_band_description(1, "difference of susceptibility")
-            for window, factors in stack.blocks():
-                known = np.isfinite(factors).all(axis=0)
-                more = np.full(known.shape, np.nan, np.float32)
-                if known.any():
-                    x = np.ascontiguousarray(factors[:, known].T)
-                    more[known] = minuend.predict(x) - subtrahend.predict(x)
-                dataset.write(more, 1, window=window)
+            for window, factors in stack.blocks(halo=halo):
+                cells = WindowCells.of(factors, halo)
+                more = np.zeros(0, np.float32)
+                if len(cells.own):
+                    more = minuend.predict(cells.x) - subtrahend.predict(cells.x)
+                dataset.write(cells.placed(more), 1, window=window)
         return write_cog(partial, path, tags=tags, overview_resampling="average")

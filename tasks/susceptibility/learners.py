@@ -19,6 +19,7 @@ from tasks.susceptibility.classifiers import (
 from tasks.susceptibility.ensemble import Ensemble, stack
 from tasks.susceptibility.mechanics import mechanics
 from tasks.susceptibility.model import Learner, Model
+from tasks.susceptibility.patches import patch_network
 from tasks.susceptibility.sampling import Samples
 
 MEMBERS: dict[str, Learner] = {
@@ -37,6 +38,7 @@ LEARNERS: dict[str, Learner] = {
     **MEMBERS,
     "svm": support_vectors,
     "mlp": perceptron,
+    "cnn": patch_network,
     "woe": weight_of_evidence,
     "fr": frequency_ratio,
     "physical": mechanics,
@@ -56,6 +58,15 @@ def fit_model(name: str, samples: Samples, seed: int = 0) -> Model:
         AssessmentError: there is no such model.
     """
     return find_learner(name)(samples, seed)
+
+
+def cells_around(name: str) -> int:
+    """How far around a cell a model looks, in cells: what `draw_samples` calls its halo."""
+    if name != "cnn":
+        return 0
+    from models.patchnet import HALO  # imports torch, which no other model needs
+
+    return HALO
 
 
 def find_learner(name: str) -> Learner:

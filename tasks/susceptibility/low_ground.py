@@ -44,7 +44,7 @@ def keep_low(pool: Samples, ratio: float, seed: int) -> Samples:
     """
     presences, absences = np.flatnonzero(pool.y), np.flatnonzero(~pool.y)
     first = np.concatenate([presences, absences[: round(ratio * len(presences))]])
-    score = fit_model("rf", taken(pool, first), seed).predict(pool.x)
+    score = fit_model("rf", taken(pool.alone(), first), seed).predict(pool.own)
     level = quantise(score)
     bounds = natural_breaks(np.bincount(level, minlength=LEVELS))
     number = np.searchsorted(bounds, level) + 1

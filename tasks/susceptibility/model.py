@@ -15,7 +15,11 @@ class Model(Protocol):
     """A fitted model of where the ground fails."""
 
     def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Susceptibility 0-1, (n,), of rows of factors without NaN, (n, factors)."""
+        """Susceptibility 0-1, (n,), of rows of factors without NaN, (n, factors).
+
+        A model that looks around a cell takes patches, (n, factors, side, side), or whole windows,
+        (1, factors, rows + 2 halo, cols + 2 halo), of which it tells every inner cell in turn.
+        """
 
     def explain(self) -> dict[str, Any]:
         """What was learned, as JSON holds it; empty where the model can not say."""

@@ -30,6 +30,7 @@ from tasks.susceptibility.applicability import Applicability
 from tasks.susceptibility.classes import BOUNDS_TAG, LEVELS, Breaks, as_shares, class_bounds
 from tasks.susceptibility.planes import side_by_side
 from tasks.susceptibility.stack import BLOCK_PX, GDAL_CACHE_BYTES, FactorStack
+from tasks.susceptibility.window_cells import WindowCells
 
 THRESHOLD_TAG = "APPLICABILITY_THRESHOLD"
 _BLOCK_CELLS = 1 << 19
@@ -122,6 +123,7 @@ def predict_map(
     *,
     breaks: Breaks = "natural",
     applicability: Applicability | None = None,
+    halo: int = 0,
     progress: Progress | None = None,
 ) -> MapSummary:
     """Write the susceptibility map and what belongs to it as COGs; every file has its cells.
@@ -140,6 +142,7 @@ def predict_map(
         tags: provenance tags for all.
         breaks: how the map is classed.
         applicability: where the model applies.
+        halo: how far around each cell the model looks, in cells.
         progress: told how many cells of how many are done.
 
     Raises:
@@ -154,8 +157,8 @@ def predict_map(
             files = {
                 name: opened.enter_context(_LAYERS[name].open(parts[name], grid)) for name in names
             }
-            tile = partial(_tile, model, applicability)
-            for window, tiles in side_by_side(tile, stack.blocks(_BLOCK_CELLS)):
+            tile = partial(_tile, model, applicability, halo)
+            for window, tiles in side_by_side(tile, stack.blocks(_BLOCK_CELLS, halo)):
                 for name, file in files.items():
                     file.write(tiles[name], window=window)
                 histogram += np.bincount(tiles[""].ravel(), minlength=LEVELS)
@@ -205,31 +208,27 @@ def _beside(path: Path, name: str) -> Path:
 def _tile(
     model: Predictor,
     applicability: Applicability | None,
+    halo: int,
     block: tuple[Window, NDArray[np.float32]],
 ) -> tuple[Window, dict[str, Any]]:
-    """Every layer of one block, (bands, rows, cols); its factors are (factors, rows, cols)."""
+    """Every layer of one block, (bands, rows, cols); its factors reach `halo` cells further."""
     window, factors = block
-    known = np.asarray(np.isfinite(factors).all(axis=0))
-    x = np.ascontiguousarray(factors[:, known].T)
+    cells = WindowCells.of(factors, halo)
+    nothing, any_known = np.zeros(0, np.float32), len(cells.own) > 0
     tiles: dict[str, Any] = {}
     if isinstance(model, SpreadPredictor):
-        probability, spread = model.predict_with_spread(x) if len(x) else (x[:, 0], x[:, 0])
-        tiles["uncertainty"] = quantise(_placed(spread, known))[None]
+        probability, spread = (
+            model.predict_with_spread(cells.x) if any_known else (nothing, nothing)
+        )
+        tiles["uncertainty"] = quantise(cells.placed(spread))[None]
     else:
-        probability = model.predict(x) if len(x) else x[:, 0]
-    tiles[""] = quantise(_placed(probability, known))[None]
+        probability = model.predict(cells.x) if any_known else nothing
+    tiles[""] = quantise(cells.placed(probability))[None]
     if applicability:
-        index = applicability.dissimilarity(x) if len(x) else x[:, 0]
+        index = applicability.dissimilarity(cells.own) if any_known else nothing
         applies = (index <= applicability.threshold).astype(np.float32)
-        tiles["applicability"] = np.stack([_placed(index, known), _placed(applies, known)])
+        tiles["applicability"] = np.stack([cells.placed(index), cells.placed(applies)])
     return window, tiles
-
-
-def _placed(values: NDArray[np.floating], known: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Values of the known cells in their places, NaN elsewhere."""
-    placed = np.full(known.shape, np.nan, np.float32)
-    placed[known] = values
-    return placed
 
 
 def _cut(levels: Path, classes: Path, bounds: NDArray[np.int64], grid: GeoBox) -> None:

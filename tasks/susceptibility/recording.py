@@ -139,9 +139,9 @@ def _metrics(study: Study, mapped: Mapped, seed: int) -> dict[str, Any]:
 
 def _collinearity(samples: Samples) -> dict[str, Any]:
     """How much the factors say the same on the samples; one that is constant there says nothing."""
-    telling = np.ptp(samples.x, axis=0) > 0
+    telling = np.ptp(samples.own, axis=0) > 0
     names = [name for name, tells in zip(samples.names, telling, strict=True) if tells]
-    return collinearity(samples.x[:, telling], names, samples.categorical).as_json()
+    return collinearity(samples.own[:, telling], names, samples.categorical).as_json()
 
 
 def _score(score: Score) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import geopandas as gpd
@@ -31,7 +31,9 @@ _BLOCK_CELLS = 1 << 19
 class Samples:
     """Cells with their factors and whether they failed; n is the number of cells.
 
-    `x` is float32 (n, factors) without NaN, in the order of `names`; `y` is True where the ground
+    `x` is float32 (n, factors) without NaN, in the order of `names`, or for a model that looks
+    around a cell (n, factors, side, side) with the cell in the middle, whose surroundings may be
+    NaN; `y` is True where the ground
     failed; `easting` and `northing` are cell centres in metres; `landslide` is the row number of
     the landslide a presence lies in and `ABSENCE` for absences, so that folds can keep a landslide
     together. `categorical` names the factors whose values are numbers of classes, not amounts.
@@ -50,6 +52,20 @@ class Samples:
         """How many landslides give at least one presence."""
         return len(np.unique(self.landslide[self.y]))
 
+    @property
+    def halo(self) -> int:
+        """How many cells `x` reaches to each side of its own."""
+        return self.x.shape[-1] // 2 if self.x.ndim > 2 else 0
+
+    @property
+    def own(self) -> NDArray[np.float32]:
+        """Factors of the cells themselves, (n, factors)."""
+        return self.x[:, :, self.halo, self.halo] if self.halo else self.x
+
+    def alone(self) -> Samples:
+        """The same samples without what lies around them."""
+        return replace(self, x=self.own)
+
 
 def draw_samples(
     landslides: gpd.GeoDataFrame,
@@ -57,6 +73,7 @@ def draw_samples(
     stack: FactorStack,
     scheme: Scheme = SCHEMES["scarp"],
     *,
+    halo: int = 0,
     seed: int = 0,
 ) -> Samples:
     """Draw presences inside landslides and absences from observed, unfailed ground.
@@ -72,6 +89,7 @@ def draw_samples(
         stack: the factors; cells that lack one are left out.
         scheme: which cells stand for a landslide, and where absences may lie; its `low_only` is
             left to `tasks.susceptibility.low_ground`.
+        halo: how far around each cell the model looks, in cells.
         seed: equal seeds draw equal cells.
 
     Returns:
@@ -100,7 +118,7 @@ def draw_samples(
             f"{scheme.buffer_m:g} m from a landslide, and at least {LEAST_ABSENCES} are needed; "
             "enlarge the area of interest"
         )
-    return _samples(presences, absences, stack)
+    return _samples(presences, absences, stack, halo)
 
 
 @dataclass(frozen=True)
@@ -275,13 +293,15 @@ def _steep(scheme: Scheme) -> str:
     return f", steeper than {scheme.least_slope_deg:g}°" if scheme.least_slope_deg else ""
 
 
-def _samples(presences: pd.DataFrame, absences: pd.DataFrame, stack: FactorStack) -> Samples:
+def _samples(
+    presences: pd.DataFrame, absences: pd.DataFrame, stack: FactorStack, halo: int
+) -> Samples:
     cells = pd.concat([presences, absences.assign(landslide=ABSENCE)], ignore_index=True)
     rows, cols = cells["row"].to_numpy(np.int64), cells["col"].to_numpy(np.int64)
     easting, northing = stack.geobox.transform @ (cols + 0.5, rows + 0.5)
     return Samples(
         names=stack.names,
-        x=stack.at(rows, cols),
+        x=stack.at(rows, cols, halo),
         y=np.arange(len(cells)) < len(presences),
         easting=easting,
         northing=northing,

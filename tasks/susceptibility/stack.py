@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 import rasterio
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
@@ -62,10 +63,13 @@ class FactorStack:
         """The factors' names, in the order of every array of them."""
         return tuple(factor.name for factor in self.factors)
 
-    def blocks(self, cells: int = 1 << 19) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+    def blocks(
+        self, cells: int = 1 << 19, halo: int = 0
+    ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
         """All factors window by window, (factors, rows, cols), of about `cells` cells each.
 
-        The windows cover the grid, row by row of blocks, without overlap.
+        The windows cover the grid, row by row of blocks, without overlap; the factors reach `halo`
+        cells further on each side, NaN beyond the grid.
         """
         rows, cols = self.geobox.shape
         width = max(1, cells // BLOCK_PX**2) * BLOCK_PX
@@ -73,11 +77,18 @@ class FactorStack:
             for top in range(0, rows, BLOCK_PX):
                 for left in range(0, cols, width):
                     window = Window(left, top, min(width, cols - left), min(BLOCK_PX, rows - top))
-                    yield window, dataset.read(bands, window=window)
+                    yield window, _read_around(dataset, bands, window, halo)
 
-    def at(self, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> NDArray[np.float32]:
-        """All factors of single cells, (cells, factors)."""
-        values = np.empty((len(rows), len(self.factors)), np.float32)
+    def at(
+        self, rows: NDArray[np.integer], cols: NDArray[np.integer], halo: int = 0
+    ) -> NDArray[np.float32]:
+        """All factors of single cells, (cells, factors).
+
+        With a `halo` those of the cells around them too, (cells, factors, side, side), where side
+        is 2 `halo` + 1; NaN beyond the grid.
+        """
+        side = 2 * halo + 1
+        values = np.empty((len(rows), len(self.factors), side, side), np.float32)
         block = rows // BLOCK_PX * (self.geobox.width // BLOCK_PX + 1) + cols // BLOCK_PX
         order = np.argsort(block, kind="stable")
         with self._open() as (dataset, bands):
@@ -86,9 +97,11 @@ class FactorStack:
                     top, left = int(rows[group].min()), int(cols[group].min())
                     height = int(rows[group].max()) - top + 1
                     width = int(cols[group].max()) - left + 1
-                    read = dataset.read(bands, window=Window(left, top, width, height))
-                    values[group] = read[:, rows[group] - top, cols[group] - left].T
-        return values
+                    read = _read_around(dataset, bands, Window(left, top, width, height), halo)
+                    patches = sliding_window_view(read, (side, side), axis=(1, 2))
+                    near = patches[:, rows[group] - top, cols[group] - left]
+                    values[group] = near.transpose(1, 0, 2, 3)
+        return values if halo else values[:, :, 0, 0]
 
     def read(self, name: str, window: Window | None = None) -> NDArray[np.float32]:
         """One factor, (rows, cols), of a window or, where the grid is small enough, of it all."""
@@ -113,6 +126,25 @@ class FactorStack:
             rasterio.open(self.path) as dataset,
         ):
             yield dataset, [dataset.descriptions.index(name) + 1 for name in self.names]
+
+
+def _read_around(
+    dataset: DatasetReader, bands: list[int], window: Window, halo: int
+) -> NDArray[np.float32]:
+    """A window of some bands with `halo` more cells on each side, NaN beyond the grid."""
+    wide = Window(
+        window.col_off - halo,
+        window.row_off - halo,
+        window.width + 2 * halo,
+        window.height + 2 * halo,
+    )
+    inside = wide.intersection(Window(0, 0, dataset.width, dataset.height))
+    values = np.full((len(bands), wide.height, wide.width), np.nan, np.float32)
+    top, left = inside.row_off - wide.row_off, inside.col_off - wide.col_off
+    values[:, top : top + inside.height, left : left + inside.width] = dataset.read(
+        bands, window=inside
+    )
+    return values
 
 
 def describe_stack(stack: FactorStack) -> None:

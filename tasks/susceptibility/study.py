@@ -72,16 +72,19 @@ def sample(
     stack: FactorStack,
     scheme: Scheme,
     seed: int,
+    halo: int = 0,
 ) -> Samples:
     """Draw samples as a scheme wants them, its choice by a first model included.
+
+    `halo` is how far around each cell the model to fit looks, in cells.
 
     Raises:
         SamplingError: too few landslides, or too little unfailed ground, to learn from.
         AssessmentError: the scheme asks for a factor the stack lacks.
     """
     if not scheme.low_only:
-        return draw_samples(landslides, ground, stack, scheme, seed=seed)
-    pool = draw_samples(landslides, ground, stack, pooled(scheme), seed=seed)
+        return draw_samples(landslides, ground, stack, scheme, halo=halo, seed=seed)
+    pool = draw_samples(landslides, ground, stack, pooled(scheme), halo=halo, seed=seed)
     return keep_low(pool, scheme.ratio, seed)
 
 
@@ -152,6 +155,7 @@ def map_study(
         tags,
         breaks=breaks,
         applicability=study.applicability,
+        halo=study.samples.halo,
         progress=progress,
     )
     counts = count_levels(path, landslides, ground)

@@ -203,12 +203,12 @@ def _score_fold(
     fitted = fit_model(model, taken(samples, fold.train), seed)
     random = np.random.default_rng((seed, number))
     x = samples.x[fold.test]
-    copies = np.tile(x, (1 + factors, *(1 for _ in x.shape)))
+    shuffled = np.empty((factors, len(x)), np.float32)
     for factor in range(factors):
-        random.shuffle(copies[1 + factor, :, factor])
-    predicted = fitted.predict(copies.reshape(-1, *x.shape[1:]))
-    rows = predicted.reshape(1 + factors, -1)
-    return rows[0], rows[1:]
+        copy = x.copy()
+        random.shuffle(copy[:, factor])
+        shuffled[factor] = fitted.predict(copy)
+    return fitted.predict(x), shuffled
 
 
 def score_held_out(samples: Samples, held: HeldOut, seed: int = 0) -> Score:

@@ -15,7 +15,7 @@ from tasks.susceptibility.folds import taken
 from tasks.susceptibility.learners import LEARNERS, MEMBERS, fit_model
 from tasks.susceptibility.sampling import Samples
 
-FITTED = [name for name in LEARNERS if name not in ("physical", "ensemble")]
+FITTED = [name for name in LEARNERS if name not in ("physical", "cnn", "ensemble")]
 
 
 @pytest.mark.parametrize("name", FITTED)
