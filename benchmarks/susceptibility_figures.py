@@ -16,7 +16,17 @@ from record import RESULTS
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 INK, QUIET, GRID = "#1f2933", "#52606d", "#d9dee3"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a5195", "#8d6e4b")
+COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#e69f00",
+    "#7a5195",
+    "#8d6e4b",
+    "#9a9a2e",
+)
 FALSE_SHARE = 0.15
 KINDS = {"districts": "#0072b2", "blocks": "#009e73", "random": "#d55e00"}
 WHAT = {"districts": "spatial districts", "blocks": "spatial blocks", "random": "random folds"}

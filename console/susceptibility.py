@@ -67,6 +67,13 @@ def susceptibility(
         str | None,
         typer.Option(help="Spread absences over slope, elevation or none.", rich_help_panel=_EVENT),
     ] = None,
+    hold_out: Annotated[
+        str,
+        typer.Option(
+            help="In space: districts, blocks:2000 (m), or a file of basins, each in turn.",
+            rich_help_panel=_EVENT,
+        ),
+    ] = "districts",
     classes: Annotated[
         str,
         typer.Option(
@@ -179,6 +186,7 @@ def susceptibility(
         least_slope_deg=least_slope_deg,
         strata=strata,
         classes=classes,
+        hold_out=hold_out,
         learn_from=tuple(listed(learn_from)),
         seed=seed,
     )

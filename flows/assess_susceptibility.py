@@ -27,6 +27,7 @@ from tasks.inventory.review import progress
 from tasks.inventory.runs import finish_run
 from tasks.inventory.store import StoredInventory, get_inventory, read_reviewed, read_screened
 from tasks.susceptibility.before import Earlier, score_earlier
+from tasks.susceptibility.holding import DISTRICTS
 from tasks.susceptibility.learners import cells_around
 from tasks.susceptibility.recording import record_study
 from tasks.susceptibility.store import (
@@ -126,6 +127,7 @@ def susceptibility_provenance(
             "inventory": truth.inventory.digest,
             "aoi": sha256(aoi.geometry.wkb).hexdigest(),
             **terrain_inputs(options, aoi),
+            **({"areas": options.holding.digest} if options.holding.areas else {}),
         },
         {
             "method_version": METHOD_VERSION,
@@ -142,6 +144,8 @@ def choices(options: SusceptibilityOptions) -> dict[str, Any]:
         "model": options.model,
         "sampling": asdict(options.scheme),
         "classes": options.classes,
+        # what was made before there was a choice has districts, and the digest it had
+        **({} if options.hold_out == DISTRICTS else {"hold_out": options.hold_out}),
     }
 
 
@@ -172,7 +176,8 @@ def fit_and_map(
         options.seed,
         cells_around(options.model),
     )
-    study = learn(samples, options.model, options.seed, progress=report)
+    folds = options.holding.folds(samples, str(stack.geobox.crs), options.seed)
+    study = learn(samples, options.model, options.seed, folds=folds, progress=report)
     mapped = map_study(
         study,
         stack,

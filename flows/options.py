@@ -6,9 +6,11 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from tasks.errors import AssessmentError
 from tasks.mapping.screens import parse_screens
 from tasks.mapping.volume import VolumeRelation
 from tasks.susceptibility.classes import Breaks, parse_breaks
+from tasks.susceptibility.holding import DISTRICTS, Holding, parse_holding
 from tasks.susceptibility.learners import find_learner
 from tasks.susceptibility.schemes import Scheme, find_scheme
 
@@ -34,6 +36,9 @@ class SusceptibilityOptions(BaseModel):
     )
     strata: str | None = Field(None, description="spread absences over slope, elevation or none")
     classes: str = Field("natural", description="natural, quantiles, or breaks as 0.2,0.4,0.6,0.8")
+    hold_out: str = Field(
+        DISTRICTS, description="what is held out in space: districts, blocks:SIDE_M, or polygons"
+    )
     learn_from: tuple[str, ...] = Field(
         (), description="past events to learn from, for an event that is not mapped yet"
     )
@@ -42,13 +47,23 @@ class SusceptibilityOptions(BaseModel):
     @model_validator(mode="after")
     def _all_can_be_had(self) -> SusceptibilityOptions:
         find_learner(self.model)
-        self.scheme, self.breaks  # noqa: B018
+        self.scheme, self.breaks, self.holding  # noqa: B018
+        if self.learn_from and self.hold_out != DISTRICTS:
+            raise AssessmentError(
+                "a map carried over holds each event it learns from out in turn; leave out either "
+                "--from or --hold-out"
+            )
         return self
 
     @property
     def breaks(self) -> Breaks:
         """How the map is classed."""
         return parse_breaks(self.classes)
+
+    @property
+    def holding(self) -> Holding:
+        """What is held out in space."""
+        return parse_holding(self.hold_out)
 
     @property
     def scheme(self) -> Scheme:

@@ -60,8 +60,8 @@ def patch_network(samples: Samples, seed: int) -> PatchModel:
 
     if samples.halo != patchnet.HALO:
         raise AssessmentError(
-            f"model cnn looks at {patchnet.SIDE} x {patchnet.SIDE} cells, which a table does not "
-            "hold; take another model, or give the factors as a raster with --raster STACK.tif"
+            f"model cnn looks at {patchnet.SIDE} x {patchnet.SIDE} cells around each, of which "
+            "labelled points tell nothing; take another model"
         )
     own, deviation = samples.own, samples.own.std(axis=0)
     levels = {

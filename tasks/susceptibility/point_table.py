@@ -113,7 +113,7 @@ def _parse(path: Path) -> pd.DataFrame:
         raise PointsError(f"the table of points {path} cannot be read: {error}") from error
     if table.empty:
         raise PointsError(f"the table of points {path} holds no row")
-    return table.rename(columns=str)
+    return table.rename(columns=lambda name: str(name).strip())
 
 
 def _named(table: pd.DataFrame, name: str, path: Path) -> str:

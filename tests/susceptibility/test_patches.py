@@ -82,5 +82,5 @@ def test_beyond_the_grid_nothing_is_known(kaghan):
 
 
 def test_points_without_surroundings_are_refused(points):
-    with pytest.raises(AssessmentError, match="looks at 9 x 9 cells, which a table does not hold"):
+    with pytest.raises(AssessmentError, match="looks at 9 x 9 cells around each, of which"):
         fit_model("cnn", replace(points))
