@@ -63,7 +63,8 @@ def read_points(
             latitude, else the raster's.
         raster: stack whose bands, named by their descriptions or else b1, b2 …, are factors.
         factors: bands and columns to use; by default every band, or without `raster` every column
-            that tells neither the label nor the place.
+            that tells neither the label nor the place. As many new names as there are bands, none
+            of which is described, name the bands in order, with a doubt.
         categorical: factors whose numbers are classes; text is so in any case.
         group: column that names the event or basin of each point, which then is no factor.
 
@@ -74,14 +75,17 @@ def read_points(
         PointsError: the table cannot be used as asked.
         RasterError: the raster cannot be read, or no point lies on it.
     """
-    table = read_point_table(path, label)
+    table, in_order = read_point_table(path, label), False
     known_crs = _points_crs(crs, table)
     columns, inside = table.columns, np.ones(len(table.x), dtype=bool)
     default = [name for name in columns if name not in table.ignored and name != group]
     if raster is not None:
         with _opened(raster) as dataset:
             known_crs = known_crs or _crs_of(dataset)
+            in_order = _named_in_order(dataset, factors, columns)
             bands, inside = _sampled(dataset, table, known_crs)
+        if in_order:
+            bands.columns = list(factors)
         columns = bands.join(columns.drop(columns=bands.columns, errors="ignore"))
         default = list(bands)
     names = [_known(name, columns, path) for name in factors] or default
@@ -111,7 +115,7 @@ def read_points(
         known_crs.to_string() if known_crs else "not given, taken as metres",
         {why: points for why, points in left_out.items() if points},
         ignored,
-        (*doubts, *_point_doubts(samples, left_out)),
+        (*doubts, *_place_doubts(table, known_crs, in_order), *_point_doubts(samples, left_out)),
     )
 
 
@@ -176,6 +180,13 @@ def _sampled(
         for band, name in enumerate(dataset.descriptions, start=1)
     ]
     return pd.DataFrame(values, columns=names), inside
+
+
+def _named_in_order(dataset: DatasetReader, names: Sequence[str], columns: pd.DataFrame) -> bool:
+    """Whether names can only be meant for the bands of a raster that calls none by name."""
+    taken = {*columns.columns.str.lower(), *(f"b{band}" for band in dataset.indexes)}
+    new = len(names) == dataset.count and not taken & {name.lower() for name in names}
+    return new and not any(dataset.descriptions)
 
 
 def _known(name: str, columns: pd.DataFrame, path: Path) -> str:
@@ -258,6 +269,18 @@ def _require_both(samples: Samples, path: Path) -> None:
     if not 0 < samples.y.sum() < len(samples.y):
         found = f"all {len(samples.y)} usable points are labelled {str(samples.y.any()).lower()}"
         raise PointsError(f"{path}: {found}; both landslides and stable ground are needed")
+
+
+def _place_doubts(table: PointTable, crs: CRS | None, in_order: bool) -> Iterator[Doubt]:
+    if in_order:
+        text = "the raster describes none of its bands; they were named in the order of --factors"
+        yield Doubt("bands-named-in-order", text)
+    if crs is None and abs(table.x).max() <= 180 and abs(table.y).max() <= 90:
+        text = (
+            f"coordinates {table.x.min():g} to {table.x.max():g}, {table.y.min():g} to "
+            f"{table.y.max():g} look like degrees and were taken as metres; say --crs 4326"
+        )
+        yield Doubt("crs-not-given", text)
 
 
 def _point_doubts(samples: Samples, left_out: dict[str, int]) -> Iterator[Doubt]:

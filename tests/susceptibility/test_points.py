@@ -92,8 +92,14 @@ def test_coordinates_are_found_by_their_usual_names(saved, table, names):
 
 @pytest.mark.parametrize(
     "how",
-    [{"sep": ";", "decimal": ","}, {"sep": "\t"}, {"sep": " "}, {"encoding": "utf-8-sig"}],
-    ids=["semicolons and decimal commas", "tabs", "blanks", "byte order mark"],
+    [
+        {"sep": ";", "decimal": ","},
+        {"sep": "\t"},
+        {"sep": " "},
+        {"encoding": "utf-8-sig"},
+        {"header": [" x", "y ", " lslpts ", " steepness", "hollow ", "rock"]},
+    ],
+    ids=["semicolons and decimal commas", "tabs", "blanks", "byte order mark", "blanks in names"],
 )
 def test_the_dialects_of_csv_read_alike(saved, table, points, how):
     np.testing.assert_allclose(
@@ -156,6 +162,23 @@ def test_bands_and_columns_may_be_asked_for_together(saved, table, stack):
     read = read_points(saved(table), "lslpts", raster=stack, factors=asked, categorical=("b2",))
     assert read.samples.names == ("hollow", "b2")
     assert read.samples.categorical == {"b2"}
+
+
+def test_bands_without_a_name_are_named_in_the_order_of_the_factors(saved, table, stack):
+    with rasterio.open(stack, "r+") as dataset:
+        dataset.set_band_description(1, "")
+    read = read_points(saved(table), "lslpts", raster=stack, factors=("across", "down"))
+    assert read.samples.names == ("across", "down")
+    assert read.samples.x[:, 0].tolist() == ((read.samples.easting - CORNER[0]) // 10).tolist()
+    assert read.doubts[0].code == "bands-named-in-order"
+    with pytest.raises(PointsError, match="'across' is no column .*; there are b1, b2"):
+        read_points(saved(table), "lslpts", raster=stack, factors=("across",))
+
+
+def test_degrees_that_nobody_calls_so_are_a_doubt(saved, table):
+    lon, lat = Transformer.from_crs(32717, 4326, always_xy=True).transform(table.x, table.y)
+    read = read_points(saved(table.assign(x=lon, y=lat)), "lslpts")
+    assert [doubt.code for doubt in read.doubts] == ["crs-not-given"]
 
 
 def test_points_off_the_raster_are_counted(saved, table, stack):
