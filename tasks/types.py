@@ -169,6 +169,8 @@ class Doubt:
         "factor-partial",
         "factor-constant",
         "few-landslides",
+        "bands-named-in-order",
+        "crs-not-given",
         "factor-left-out",
         "samples-left-out",
         "folds-left-out",
