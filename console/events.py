@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,13 +45,18 @@ def register(
         bool, typer.Option("--dry-run", help="Show what it would do; store nothing.")
     ] = False,
     source: Annotated[
-        str | None, typer.Option(help="With --dry-run: imagery to count, as for respond.")
+        str | None,
+        typer.Option(help="Imagery `scarp up` responds with, as for respond; --dry-run counts it."),
+    ] = None,
+    dem: Annotated[
+        Path | None, typer.Option(help="Elevation in metres it responds with, as for respond.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Register an earthquake or a rainfall event; the same one twice changes nothing.
 
     With an id alone, ComCat is asked (SCARP_COMCAT_URL); --file also takes a page saved from it.
+    Where `scarp up` runs, what is new is responded to at once.
 
     Example: scarp register us2000h8ty --kind earthquake --time 2018-09-05T18:07:59Z
     --lon 141.93 --lat 42.69 --magnitude 6.6 --title "Hokkaido Eastern Iburi"
@@ -76,16 +81,15 @@ def register(
     fields = {name: value for name, value in given.items() if value is not None}
     if file and fields:
         raise EventError(f"give either --file {file} or the event's fields, not both")
-    if source and not dry_run:
-        raise EventError("--source only counts imagery for --dry-run; `scarp respond` uses it")
+    wishes = _wishes(source, dem)
     report = saved_report(file) if file else None
     if event_id and fields.keys() == {"id"}:
         report = ask_comcat(event_id)
     if report:
-        registration = register_report(report, aoi, dry_run)
+        registration = register_report(report, aoi, dry_run, wishes)
     else:
         event = read_event(file) if file else event_from_fields(fields, "command line")
-        registration = register_event(event, aoi, dry_run)
+        registration = register_event(event, aoi, dry_run, wishes)
     if not dry_run:
         _say_registered(registration, as_json)
         return
@@ -214,7 +218,7 @@ def pin_shakemap(
 
 @app.command("due")
 def due(as_json: AsJson = False) -> None:
-    """List the responses that feeds have asked for, the most urgent first.
+    """List the responses that are asked for, the most urgent first.
 
     Example: scarp events due
     """
@@ -238,6 +242,26 @@ def due(as_json: AsJson = False) -> None:
         screen.print(table("Responses asked for", rows))
     else:
         screen.print("no response is asked for")
+
+
+def _wishes(source: str | None, dem: Path | None) -> dict[str, Any] | None:
+    """How `scarp up` is to respond, with paths that hold wherever its workers stand."""
+    from pydantic import ValidationError
+
+    from flows.options import ResponseOptions
+    from tasks.errors import BadInputError
+
+    if source is None:
+        if dem is not None:
+            raise BadInputError(f"--dem {dem} says how to respond; give --source with it")
+        return None
+    where = str(Path(source).resolve()) if Path(source).exists() else source
+    chosen = {"source": where} | ({"dem": dem.resolve()} if dem else {})
+    try:
+        options = ResponseOptions.model_validate(chosen)
+    except ValidationError as error:
+        raise BadInputError(f"--source {source}: {error.errors()[0]['msg']}") from error
+    return options.model_dump(mode="json", include=set(chosen))
 
 
 def _move(event_id: str, change: Move, reason: str, as_json: bool) -> None:

@@ -147,7 +147,7 @@ def demo(
             "repository: run from a clone, or pass --example FOLDER"
         )
     event = read_event(example / "event.json")
-    register_event(event, example / "aoi.geojson")
+    register_event(event, example / "aoi.geojson", ask=False)
     options = _options(source=str(example / "catalog.json"), dem=example / "dem.tif")
     response = _run(event.id, options, moment(None))
     if isinstance(response, Wait):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 import httpx
@@ -21,13 +21,17 @@ from infra.settings import Settings
 from tasks.errors import AreaError, EventError, FeedError, TransientError
 from tasks.events import comcat
 from tasks.events.aoi import read_aoi
+from tasks.events.decisions import request_response
 from tasks.events.ground import provisional_aoi
 from tasks.events.impact import Impact
 from tasks.events.priors import find_priors, store_prior
 from tasks.events.registry import find_registered, register, set_priority
 from tasks.events.reports import EventReport, WatchState
 from tasks.events.rules import read_rules
+from tasks.events.wishes import keep_options, kept_options
 from tasks.types import AreaOfInterest, Event
+
+Wishes = dict[str, Any]
 
 _OTHERWISE = "give the event's fields, or a page saved from ComCat with --file"
 
@@ -45,13 +49,23 @@ class Registration:
     expected: Impact | None
 
 
-def register_event(event: Event, aoi_file: Path | None = None, dry: bool = False) -> Registration:
-    """Store an event with its area of interest; the same input twice changes nothing.
+def register_event(
+    event: Event,
+    aoi_file: Path | None = None,
+    dry: bool = False,
+    wishes: Wishes | None = None,
+    ask: bool = True,
+) -> Registration:
+    """Store an event with its area of interest, and ask for a response to what is new.
+
+    The same input twice changes nothing.
 
     Args:
         event: as the operator describes it.
         aoi_file: where to look; None draws a provisional area.
         dry: find out what it would do, and store nothing.
+        wishes: how to respond, as `ResponseOptions` has it; None leaves what was wished before.
+        ask: False where the caller responds himself.
 
     Raises:
         AreaError: the file holds no usable area, or a rainfall event comes without one.
@@ -67,11 +81,17 @@ def register_event(event: Event, aoi_file: Path | None = None, dry: bool = False
             store_prior(connection, event.id, expected)
             urgency = weight * expected.impact.expected_km2
             set_priority(connection, event.id, urgency, expected.impact.how)
+        wished = _keep(connection, event.id, wishes)
+        if ask and (wished or change != "unchanged"):
+            _ask_for_response(connection, event.id)
         return Registration(event, aoi, change, expected.impact if expected else None)
 
 
 def register_report(
-    report: EventReport, aoi_file: Path | None = None, dry: bool = False
+    report: EventReport,
+    aoi_file: Path | None = None,
+    dry: bool = False,
+    wishes: Wishes | None = None,
 ) -> Registration:
     """Store what ComCat says of an event, whatever the rules say; feeds keep it up to date.
 
@@ -79,6 +99,7 @@ def register_report(
         report: see `ask_comcat` and `saved_report`.
         aoi_file: where to look; None takes the ShakeMap's area or a provisional one.
         dry: find out what it would do, and store nothing.
+        wishes: how to respond, as `ResponseOptions` has it; None leaves what was wished before.
 
     Raises:
         EventError: the report says nothing that can be used.
@@ -95,9 +116,27 @@ def register_report(
         if made.decision not in ("registered", "updated", "unchanged", "held"):
             raise AreaError(f"event {report.id} cannot be registered: {made.reason}")
         known = find_registered(connection, made.event_id)
+        if _keep(connection, made.event_id, wishes) and made.respond_at is None:
+            _ask_for_response(connection, made.event_id)
         expected = next((one.impact for one in find_priors(connection, made.event_id)), None)
     done = {"registered": "registered", "unchanged": "unchanged"}.get(made.decision, "updated")
     return Registration(known.event, known.aoi, done, expected)  # type: ignore[arg-type]
+
+
+def _keep(connection: Connection, event_id: str, wishes: Wishes | None) -> bool:
+    """Keep how to respond to an event; whether that is news."""
+    name = find_registered(connection, event_id).event.id
+    if wishes is None or wishes == kept_options(connection, name):
+        return False
+    keep_options(connection, name, wishes)
+    return True
+
+
+def _ask_for_response(connection: Connection, event_id: str) -> None:
+    known, now = find_registered(connection, event_id), datetime.now(UTC)
+    version = f"operator:{now.isoformat()}"
+    why = "an operator asked for it"
+    request_response(connection, known.event.id, version, why, known.priority, now, now)
 
 
 def ask_comcat(event_id: str) -> EventReport:

@@ -29,6 +29,25 @@ def test_an_earthquake_registered_twice_is_there_once(scarp):
     assert [row["event"]["id"] for row in listed] == ["us2000h8ty"]
 
 
+def test_a_registration_asks_for_one_response_and_another_source_for_one_more(scarp):
+    words = [
+        "register",
+        "--file",
+        str(EXAMPLE / "event.json"),
+        "--aoi",
+        str(EXAMPLE / "aoi.geojson"),
+    ]
+
+    def asked(*more):
+        assert scarp(*words, *more)[0] == 0
+        [waiting] = json.loads(scarp("events", "due", "--json")[1])
+        return waiting["source_version"]
+
+    first = asked("--source", str(EXAMPLE))
+    assert asked("--source", str(EXAMPLE)) == first == asked()
+    assert asked("--source", "earth-search") != first
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
