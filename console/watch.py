@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,12 +14,7 @@ from console.output import AsJson, print_json, say, screen, table
 
 if TYPE_CHECKING:
     from flows.watch import Looked, Watch
-    from tasks.events.reports import Decision, Source
-
-FEEDS = {
-    "usgs": "https://earthquake.usgs.gov/earthquakes/feed/v1.0/summary/all_day.geojson",
-    "gdacs": "https://www.gdacs.org/xml/rss_7d.xml",
-}
+    from tasks.events.reports import Decision
 
 
 def watch(
@@ -46,10 +41,11 @@ def watch(
 
     Example: scarp watch --source usgs --url feed.geojson --once --json
     """
+    from flows.feeds import open_watch
     from flows.watch import keep_looking, look_once
     from tasks.errors import BadInputError
 
-    watched, clock = _watch(source, url, rules, interval), moment(now)
+    watched, clock = open_watch(source, url, rules, interval), moment(now)
     if now and not once:
         raise BadInputError("--now simulates one moment; give --once with it")
     if not once:
@@ -63,24 +59,6 @@ def watch(
         _draw(looked.decisions)
     if looked.failure:
         raise looked.failure
-
-
-def _watch(source: str, url: str | None, rules: Path | None, interval: str | None) -> Watch:
-    from flows.watch import Watch
-    from flows.world import open_world
-    from infra.settings import Settings
-    from tasks.errors import BadInputError
-    from tasks.events.reports import Source
-    from tasks.events.rules import read_rules
-
-    if source not in get_args(Source):
-        known = ", ".join(get_args(Source))
-        raise BadInputError(f"--source {source!r} is not one of {known}")
-    feed = url or FEEDS.get(source)
-    if feed is None:
-        raise BadInputError(f"--source {source} needs --url: a file, a folder or an address")
-    chosen = read_rules(rules or Settings().rules, {"interval": interval} if interval else {})
-    return Watch(open_world(), cast("Source", source), feed, chosen)
 
 
 def _tell(watched: Watch, looked: Looked, as_json: bool) -> None:

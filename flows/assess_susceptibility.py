@@ -97,7 +97,7 @@ def assess_susceptibility(
     known = nullcontext(stored.run_id) if stored else None
     try:
         with known or recorded_run(world.engine, provenance, NAME) as run_id:
-            made = step(fit_and_map)(world, run_id, truth, aoi, options, provenance)
+            made = step(fit_and_map, hours=12)(world, run_id, truth, aoi, options, provenance)
             return Assessed(stored or keep(world, made), "", provenance)
     except SamplingError as error:
         return Assessed(None, str(error))

@@ -76,7 +76,7 @@ def carry_susceptibility(event_id: str, options: SusceptibilityOptions) -> Asses
         return Assessed(stored, "", provenance)
     known = nullcontext(stored.run_id) if stored else None
     with known or recorded_run(world.engine, provenance, NAME) as run_id:
-        made = step(learn_and_map)(world, run_id, lessons, aoi, options, provenance)
+        made = step(learn_and_map, hours=12)(world, run_id, lessons, aoi, options, provenance)
         return Assessed(stored or keep(world, made), "", provenance)
 
 

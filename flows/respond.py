@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from prefect import flow
@@ -14,14 +12,11 @@ from flows.assess_susceptibility import Assessed, assess_susceptibility
 from flows.map_landslides import Mapped, map_landslides
 from flows.options import ResponseOptions
 from flows.products import publish_products
+from flows.responding import responding
 from flows.standing import keep_for_looks
 from flows.steps import step
-from flows.waiting import look_again
 from flows.world import open_world
-from tasks.events.decisions import answer_requests, last_request
-from tasks.events.registry import find_registered
-from tasks.events.states import move, require_open, settle
-from tasks.imagery.waits import Wait, find_wait
+from tasks.imagery.waits import Wait
 
 NAME = "respond"
 
@@ -64,36 +59,5 @@ def respond(
             return mapped
         assessed = assess_susceptibility(name, options.susceptibility, mapped.inventory.version)
         folder = options.out or open_world().products(name)
-        report = step(publish_products)(mapped, assessed, folder)
+        report = step(publish_products, hours=1)(mapped, assessed, folder)
     return Response(mapped, assessed, folder, report)
-
-
-@contextmanager
-def responding(event_id: str, now: datetime | None = None) -> Iterator[str]:
-    """Keep the event's state and close the requests that the response answers.
-
-    An event that waits for imagery is asked for again, at its next look.
-
-    Yields:
-        The id the event was registered with.
-    """
-    engine = open_world().engine
-    with engine.begin() as connection:
-        known = find_registered(connection, event_id)
-        require_open(known)
-        name, last = known.event.id, last_request(connection, known.event.id)
-        move(connection, name, "responding", "a response began")
-    try:
-        yield name
-    except BaseException as error:
-        with engine.begin() as connection:
-            settle(connection, name, "failed", str(error) or type(error).__name__)
-        raise
-    with engine.begin() as connection:
-        answer_requests(connection, name, last)
-        wait = find_wait(connection, name)
-        if wait and wait.lasts:
-            settle(connection, name, "waiting", wait.reason)
-            look_again(connection, wait, known.priority, now or datetime.now(UTC))
-        else:
-            settle(connection, name, "published", "a response was published")

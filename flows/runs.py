@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from flows.world import code_version
+from infra.logs import about
 from tasks.inventory.runs import finish_run, start_run
 from tasks.types import Outcome, Provenance
 
@@ -24,11 +25,13 @@ def recorded_run(engine: Engine, provenance: Provenance, flow: str) -> Iterator[
     with engine.begin() as connection:
         run_id = start_run(connection, provenance, flow, _flow_run_id(), code_version())
     try:
-        yield run_id
+        with about(event=provenance.event_id, run=str(run_id)):
+            yield run_id
     except BaseException as error:
         outcome: Outcome = "failed" if isinstance(error, Exception) else "cancelled"
         with engine.begin() as connection:
-            finish_run(connection, run_id, outcome, str(error) or type(error).__name__)
+            cause = type(error).__name__
+            finish_run(connection, run_id, outcome, str(error) or cause, cause)
         raise
 
 
@@ -36,7 +39,8 @@ def recorded_run(engine: Engine, provenance: Provenance, flow: str) -> Iterator[
 def failure_recorded(engine: Engine, provenance: Provenance, flow: str) -> Iterator[None]:
     """If the block fails, leave a failed run with the reason; otherwise leave nothing."""
     try:
-        yield
+        with about(event=provenance.event_id):
+            yield
     except Exception:
         with recorded_run(engine, provenance, flow):
             raise

@@ -89,7 +89,7 @@ class _Kept:
         ended = self.process is not None and self.process.poll() is not None
         if ended or time.monotonic() - self.started > READY_S:
             what = "ended" if ended else f"is not ready after {READY_S:.0f} s"
-            said = last_line(self.log.read_text(errors="replace")[-4000:])
+            said = _message(last_line(self.log.read_text(errors="replace")[-4000:]))
             raise ServiceError(f"{self.service.name} {what}: {said}; see {self.log}")
 
     @property
@@ -217,6 +217,14 @@ def keeper_pid(folder: Path) -> int | None:
 def myself() -> dict[str, Any]:
     """What tells this process from any other that has its pid later."""
     return {"pid": os.getpid(), "created": _created(os.getpid())}
+
+
+def _message(line: str) -> str:
+    """The sentence of a line, which may be one of JSON."""
+    try:
+        return str(json.loads(line)["message"])
+    except (ValueError, TypeError, KeyError):
+        return line
 
 
 def _created(pid: int) -> float | None:

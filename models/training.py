@@ -66,6 +66,9 @@ class Recipe:
     seed: int = 0
 
 
+DEFAULT = Recipe()
+
+
 def train(network: nn.Module, tiles: Tiles, recipe: Recipe, checkpoint: Path) -> nn.Module:
     """Fit `network` in place, going on from `checkpoint` if there is one.
 
@@ -328,27 +331,46 @@ def _red_minus_green(tiles: Tiles) -> NDArray[Any]:
     return np.asarray(tiles.pixels[..., 0].astype(np.int16) - tiles.pixels[..., 1])
 
 
+def fit(
+    data: Path, out: Path, configuration: str = "tiny", recipe: Recipe = DEFAULT, start: str = ""
+) -> Card:
+    """Train on Landslide4Sense, score on its validation tiles, and write weights with their card.
+
+    Args:
+        data: folder of `train.npz` and `validation.npz`.
+        out: folder for weights, card and the checkpoint from which a killed run goes on.
+        configuration: of LDM-Net.
+        recipe: how to train.
+        start: weights to go on from, a name or a file; empty begins anew.
+
+    Raises:
+        ModelError: the data, the configuration, the checkpoint or the weights cannot be used.
+    """
+    learnt, held = hold_out(landslide4sense(data, "train"))
+    test = landslide4sense(data, "validation")
+    torch.manual_seed(recipe.seed)
+    network = ldmnet(configuration, drop_path=0.05)
+    name = f"ldm-net-{configuration}"
+    history = asdict(recipe)
+    if start:
+        before, card = load(start)
+        network.load_state_dict(before.state_dict())
+        history["start"] = {"digest": card.digest, **card.recipe}
+    out.mkdir(parents=True, exist_ok=True)
+    train(network, learnt, recipe, out / f"{name}.checkpoint")
+    magnify, threshold = tune(network, held)
+    results = compare(network, magnify, threshold, learnt, test)
+    card = save(network, _card(name, network, recipe, history, results, magnify), out)
+    _log.info("%s\n%s", card.digest, json.dumps(results, indent=2))
+    return card
+
+
 def main() -> None:
     """Train, score, and write weights with their card."""
     options = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe = Recipe(epochs=options.epochs, jitter=options.jitter, seed=options.seed)
-    learnt, held = hold_out(landslide4sense(options.data, "train"))
-    test = landslide4sense(options.data, "validation")
-    torch.manual_seed(recipe.seed)
-    network = ldmnet(options.configuration, drop_path=0.05)
-    name = f"ldm-net-{options.configuration}"
-    history = asdict(recipe)
-    if options.start:
-        before, card = load(options.start)
-        network.load_state_dict(before.state_dict())
-        history["start"] = {"digest": card.digest, **card.recipe}
-    options.out.mkdir(parents=True, exist_ok=True)
-    train(network, learnt, recipe, options.out / f"{name}.checkpoint")
-    magnify, threshold = tune(network, held)
-    results = compare(network, magnify, threshold, learnt, test)
-    card = save(network, _card(name, network, recipe, history, results, magnify), options.out)
-    _log.info("%s\n%s", card.digest, json.dumps(results, indent=2))
+    fit(options.data, options.out, options.configuration, recipe, options.start)
 
 
 def _card(
@@ -378,7 +400,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--configuration", default="tiny", help="of LDM-Net (default %(default)s)")
     parser.add_argument("--epochs", type=int, default=Recipe.epochs, help="default %(default)s")
     parser.add_argument("--jitter", type=float, default=Recipe.jitter, help="default %(default)s")
-    parser.add_argument("--start", help="weights to go on from, a name or a file")
+    parser.add_argument("--start", default="", help="weights to go on from, a name or a file")
     parser.add_argument("--seed", type=int, default=Recipe.seed, help="default %(default)s")
     return parser.parse_args()
 

@@ -1,0 +1,85 @@
+"""Programs kept running, and what a killed keeper left."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from infra.errors import ServiceError
+from infra.orchestration import check_server
+from infra.services import Keeper, Service, alone, keeper_pid, myself
+
+
+@pytest.fixture
+def sleeper():
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_stale_pid_that_is_another_program_by_now_is_left_alone(tmp_path, sleeper):
+    left = {"name": "prefect", "pid": sleeper.pid, "created": 1.0}
+    state = {"pid": sleeper.pid, "created": 1.0, "services": [left]}
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    assert keeper_pid(tmp_path) is None
+    with alone(tmp_path):
+        pass
+    assert sleeper.poll() is None
+
+
+def test_of_two_on_one_folder_the_second_is_told_of_the_first(tmp_path):
+    with alone(tmp_path):
+        Keeper(tmp_path, myself())
+        with pytest.raises(ServiceError, match=f"process {myself()['pid']}"), alone(tmp_path):
+            pass
+
+
+def test_a_program_that_dies_is_started_again_later_each_time(tmp_path):
+    dying = Service("dying", (sys.executable, "-c", "raise SystemExit(3)"), {}, lambda: True)
+    keeper = Keeper(tmp_path, myself())
+    list(keeper.start(dying))
+    happened = []
+    deadline = time.monotonic() + 30
+    while len(happened) < 3 and time.monotonic() < deadline:
+        happened += keeper.look_after()
+        time.sleep(0.05)
+    keeper.stop()
+    assert happened == [
+        "dying ended with 3; starting it again in 1 s",
+        "dying was started again",
+        "dying ended with 3; starting it again in 2 s",
+    ]
+
+
+@pytest.fixture
+def old_server():
+    class Old(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'"2.20.4"')
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Old) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/api"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_prefect_server_of_another_version_is_refused(old_server):
+    with pytest.raises(ServiceError, match=r"is version 2\.20\.4 and Prefect 3\.8\.8 is installed"):
+        check_server(old_server)
+
+
+def test_a_prefect_server_that_does_not_answer_is_named():
+    with pytest.raises(ServiceError, match="http://127.0.0.1:9/api does not answer"):
+        check_server("http://127.0.0.1:9/api")
