@@ -175,13 +175,24 @@ def _options(**chosen: Any) -> ResponseOptions:
 def _run(event_id: str, options: ResponseOptions, now: datetime) -> Response | Wait:
     from flows.respond import respond as respond_flow
     from flows.world import open_world, require_room
+    from infra.orchestration import api_url_of
+    from infra.settings import Settings
+    from tasks.errors import EventError
     from tasks.events.registry import find_registered
     from tasks.events.states import require_open
+    from tasks.events.turns import find_turn
 
     world = open_world()
     # Said before Prefect is started, which takes seconds.
     with world.engine.connect() as connection:
-        require_open(find_registered(connection, event_id))
+        known = find_registered(connection, event_id)
+        require_open(known)
+        turn = find_turn(connection, known.event.id)
+    if turn and turn.held_by and api_url_of(Settings()):
+        raise EventError(
+            f"event {known.event.id} is being responded to by flow run {turn.held_by}; "
+            f"`scarp runs list` shows it, `scarp runs cancel {known.event.id}` stops it"
+        )
     for folder in (world.home, options.out or world.products(event_id)):
         require_room(folder)
     with progress_bars():

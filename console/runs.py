@@ -37,6 +37,7 @@ def list_runs(as_json: AsJson = False) -> None:
     due_now = {one.event_id for one in waiting}
     rows += [_row(turn) for turn in turns if turn.event_id not in due_now]
     _show("Responses", rows, as_json, "no response runs or waits")
+    _say_unmanned()
 
 
 @app.command()
@@ -73,6 +74,26 @@ def cancel(event_id: str) -> None:
     from infra.settings import Settings
 
     say(stop_response(open_world(), event_id, api_url_of(Settings())))
+
+
+def _say_unmanned() -> None:
+    """Say which pools lack a worker, where a server is up and runs wait for one."""
+    from datetime import UTC, datetime
+
+    import httpx
+
+    from flows.pools import ASK_S, pools_without_worker
+    from infra.orchestration import api_url_of
+    from infra.settings import Settings
+
+    if (api_url := api_url_of(Settings())) is None:
+        return
+    try:
+        with httpx.Client(base_url=api_url, timeout=ASK_S) as client:
+            for pool in pools_without_worker(client, datetime.now(UTC)):
+                say(pool.sentence)
+    except httpx.HTTPError as error:
+        say(f"the Prefect server {api_url} does not answer: {error}")
 
 
 def _row(turn: Turn) -> dict[str, Any]:

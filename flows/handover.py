@@ -8,18 +8,19 @@ from typing import Any
 
 import httpx
 from prefect import get_client
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.deployments import run_deployment
 
+import models.errors
 from infra.automations import TRIES
 from infra.orchestration import workers_online
-from models import errors as model_errors
 from models.errors import ModelError
 from tasks import errors
 from tasks.errors import ScarpError, TransientError
 
 LOOK_S = 1.0
-NOBODY_S = 60.0
+NOBODY_S = 45.0
+_RAISED = re.compile(r"Flow run encountered an exception: (?:\w+\.)*(\w+): (.+)", re.DOTALL)
 
 
 def hand_over(deployment: str, parameters: dict[str, Any], key: str, api_url: str) -> FlowRun:
@@ -32,8 +33,8 @@ def hand_over(deployment: str, parameters: dict[str, Any], key: str, api_url: st
         api_url: the server.
 
     Raises:
-        ScarpError: the run was cancelled, or its pool has no worker; if it failed, of the kind
-            that it failed with.
+        ScarpError, ModelError: what the run failed with, by its own kind and sentence; or it was
+            cancelled, or its pool has no worker.
         TransientError: it crashed once too often.
     """
     begun = run_deployment(deployment, parameters=parameters, timeout=0, idempotency_key=key)
@@ -46,9 +47,8 @@ def hand_over(deployment: str, parameters: dict[str, Any], key: str, api_url: st
             if state is not None and state.is_completed():
                 return run
             if state is not None and state.is_final() and not _comes_back(run):
-                how, why = (state.name or state.type).lower(), state.message or "no reason given"
-                kind = TransientError if state.is_crashed() else _kind_of(why)
-                raise kind(f"{deployment} {how}: {why}")
+                raise _as_it_failed(deployment, state)
+            # Once it is pending a worker has it.
             if state is not None and state.type == StateType.SCHEDULED:
                 if time.monotonic() - since > NOBODY_S:
                     _require_worker(run, api_url)
@@ -57,29 +57,29 @@ def hand_over(deployment: str, parameters: dict[str, Any], key: str, api_url: st
             time.sleep(LOOK_S)
 
 
-def _kind_of(message: str) -> type[ScarpError | ModelError]:
-    """The kind of error a run failed with: Prefect keeps of it the name, and then the sentence."""
-    named = re.search(r"\b(\w+Error): ", message)
-    for module in (errors, model_errors):
-        kind = getattr(module, named[1], None) if named else None
-        if isinstance(kind, type) and issubclass(kind, ScarpError | ModelError):
-            return kind
-    return ScarpError
-
-
 def _comes_back(run: FlowRun) -> bool:
     """Whether a crashed run is about to be tried again, by an automation."""
     return run.state is not None and run.state.is_crashed() and run.run_count < TRIES
 
 
+def _as_it_failed(deployment: str, state: State[Any]) -> ScarpError | ModelError:
+    """The error that ended a run in another process, as far as Prefect's words tell it."""
+    said = state.message or "no reason given"
+    told = _RAISED.match(said)
+    kind = told and (getattr(errors, told[1], None) or getattr(models.errors, told[1], None))
+    if told and isinstance(kind, type) and issubclass(kind, ScarpError | ModelError):
+        return kind(told[2])
+    how = f"{deployment} {(state.name or state.type).lower()}: {said}"
+    return TransientError(how) if state.is_crashed() else ScarpError(how)
+
+
 def _require_worker(run: FlowRun, api_url: str) -> None:
     pool = run.work_pool_name or ""
     try:
-        somebody = workers_online(api_url, pool)
+        manned = bool(workers_online(api_url, pool))
     except httpx.HTTPError:
-        # A server too busy to answer has said nothing of its workers.
         return
-    if not somebody:
+    if not manned:
         with get_client(sync_client=True) as client:
             client.delete_flow_run(run.id)
         raise ScarpError(

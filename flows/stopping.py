@@ -9,7 +9,7 @@ import httpx
 from flows.answer import handed_over_as
 from flows.world import World
 from tasks.errors import EventError, StoreError
-from tasks.events.turns import fail_turn, find_turn, give_up
+from tasks.events.turns import CANCELLED, fail_turn, find_turn, give_up
 
 ASK_S = 10.0
 WHY = "it was cancelled by an operator"
@@ -43,7 +43,7 @@ def stop_response(world: World, event_id: str, api_url: str | None) -> str:
             "`scarp status` shows whether it is up"
         ) from error
     with world.engine.begin() as connection:
-        fail_turn(connection, turn, WHY, datetime.now(UTC), give_up=True)
+        fail_turn(connection, turn, WHY, datetime.now(UTC), give_up=True, cause=CANCELLED)
     return f"the response to {event_id} is being stopped"
 
 

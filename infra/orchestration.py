@@ -20,7 +20,7 @@ import httpx
 import psycopg
 from psycopg import sql
 
-from infra import services
+from infra import logs, services
 from infra.errors import DatabaseError, ServiceError
 from infra.programs import last_line
 from infra.schema import database_url, parse_url
@@ -54,11 +54,17 @@ def prefect_environment(settings: Settings, api_url: str) -> dict[str, str]:
         "PREFECT_HOME": str(settings.home / "prefect"),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
         "PREFECT_WORKER_QUERY_SECONDS": str(WORKER_LOOKS_S),
+        "PREFECT_LOGGING_LEVEL": "INFO",
+        "PREFECT_LOGGING_TO_API_ENABLED": "true",
+        # A line that is about no run stays in the log file.
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "PREFECT_LOGGING_SETTINGS_PATH": str(logs.SETTINGS),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "DO_NOT_TRACK": "1",
         "PYTHONUNBUFFERED": "1",
         "SCARP_HOME": str(settings.home),
+        "SCARP_CONSOLE_URL": settings.console_url,
     }
 
 
@@ -67,7 +73,7 @@ def server(settings: Settings, port: int) -> Service:
     api_url = f"http://{LOOPBACK}:{port}/api"
     environment = prefect_environment(settings, api_url)
     # A server that is told of a server asks that one instead of its database.
-    del environment["PREFECT_API_URL"]
+    del environment["PREFECT_API_URL"], environment["PREFECT_LOGGING_SETTINGS_PATH"]
     return Service(
         "prefect",
         _prefect("server", "start", "--host", LOOPBACK, "--port", str(port)),
@@ -112,8 +118,14 @@ def relay(settings: Settings, api_url: str) -> Service:
     return Service("relay", command, environment, lambda: True, "news from the store")
 
 
-def deploy(settings: Settings, api_url: str, slots: Mapping[str, int]) -> None:
+def deploy(settings: Settings, api_url: str, slots: Mapping[str, int], watching: bool) -> None:
     """Apply pools, deployments (`prefect.yaml`) and automations; again, it changes nothing.
+
+    Args:
+        settings: whose SCARP_HOME.
+        api_url: the server.
+        slots: runs at once, by pool.
+        watching: whether feeds are looked at by schedule.
 
     Raises:
         ServiceError: the server refuses them; says what.
@@ -138,6 +150,19 @@ def deploy(settings: Settings, api_url: str, slots: Mapping[str, int]) -> None:
         if done.returncode:
             said = last_line(done.stderr or done.stdout)
             raise ServiceError(f"the deployments cannot be applied: {said}")
+    _watch(api_url, watching)
+
+
+def _watch(api_url: str, watching: bool) -> None:
+    """Let the schedules of `watch` run, or rest."""
+    change = "resume_deployment" if watching else "pause_deployment"
+    try:
+        found = httpx.get(f"{api_url}/deployments/name/watch/watch", timeout=ASK_S)
+        deployment = found.raise_for_status().json()["id"]
+        done = httpx.post(f"{api_url}/deployments/{deployment}/{change}", timeout=ASK_S)
+        done.raise_for_status()
+    except httpx.HTTPError as error:
+        raise ServiceError(f"the deployment watch cannot be scheduled: {error}") from error
 
 
 def api_url_of(settings: Settings) -> str | None:

@@ -179,6 +179,13 @@ response_turn = Table(
         server_default="",
         comment="Why it failed last, in a sentence.",
     ),
+    Column(
+        "cause",
+        Text,
+        nullable=False,
+        server_default="",
+        comment="The kind of error it failed with, such as NoImageryError.",
+    ),
     Column("retry_at", DateTime(timezone=True), comment="Not to be tried again before."),
     Column("dead_at", DateTime(timezone=True), comment="When it was given up; NULL if not."),
     Column("announced_at", DateTime(timezone=True), comment="When programs were told it is due."),

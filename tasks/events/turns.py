@@ -25,6 +25,7 @@ FIRST_WAIT = timedelta(seconds=30)
 # What passes by itself, such as a network that is down, is given most of a day.
 PATIENT_TRIES = 24
 LONGEST_WAIT = timedelta(hours=1)
+CANCELLED = "cancelled"
 
 _DUE = """
     SELECT newest.event_id, newest.id AS upto, newest.priority, newest.reason,
@@ -119,6 +120,7 @@ def fail_turn(
     *,
     give_up: bool = False,
     passes: bool = False,
+    cause: str = "",
 ) -> None:
     """The response failed: it is tried again after a wait, or is a dead letter.
 
@@ -129,6 +131,7 @@ def fail_turn(
         now: UTC.
         give_up: another try would fail the same way.
         passes: nothing is wrong with the event, and it will pass by itself.
+        cause: the kind of error, such as NoImageryError; `CANCELLED` if people gave it up.
     """
     dead = give_up or turn.attempts >= (PATIENT_TRIES if passes else TRIES)
     wait = min(FIRST_WAIT * 2 ** min(turn.attempts - 1, 10), LONGEST_WAIT)
@@ -136,6 +139,7 @@ def fail_turn(
         "held_by": None,
         "announced_at": None,
         "failure": why,
+        "cause": cause,
         "failures": turn.failures + 1,
         "dead_at": now if dead else None,
         "retry_at": None if dead else now + wait,
@@ -144,14 +148,20 @@ def fail_turn(
 
 
 def give_up(connection: Connection, event_id: str, why: str, now: datetime) -> bool:
-    """Make a response that waits a dead letter; False if none waits."""
+    """Make a response that waits a dead letter, for people want it; False if none waits."""
     newest = last_request(connection, event_id)
     waits = select(response_request.c.id).where(
         response_request.c.id == newest, response_request.c.done_at.is_(None)
     )
     if connection.scalar(waits) is None:
         return False
-    values = {"upto": newest, "failure": why, "dead_at": now, "retry_at": None}
+    values = {
+        "upto": newest,
+        "failure": why,
+        "cause": CANCELLED,
+        "dead_at": now,
+        "retry_at": None,
+    }
     connection.execute(
         insert(response_turn)
         .values(event_id=event_id, **values)
@@ -160,6 +170,12 @@ def give_up(connection: Connection, event_id: str, why: str, now: datetime) -> b
         )
     )
     return True
+
+
+def forget(connection: Connection, event_id: str) -> None:
+    """A response was made by hand: what waited for another try, or was given up, is no more."""
+    mine = (response_turn.c.event_id == event_id) & response_turn.c.held_by.is_(None)
+    connection.execute(delete(response_turn).where(mine))
 
 
 def held_turns(connection: Connection) -> list[Turn]:

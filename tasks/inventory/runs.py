@@ -63,9 +63,13 @@ def start_run(
 
 
 def finish_run(
-    connection: Connection, run_id: UUID, outcome: Outcome, error: str | None = None
+    connection: Connection,
+    run_id: UUID,
+    outcome: Outcome,
+    error: str | None = None,
+    cause: str | None = None,
 ) -> None:
-    """Close an open run; a failed one needs the reason.
+    """Close an open run; a failed one needs the reason, and may name the kind of error.
 
     Raises:
         StoreError: the run is unknown or already closed.
@@ -77,6 +81,7 @@ def finish_run(
         .values(
             outcome=outcome,
             error=reason and reason.replace("\0", ""),
+            cause=cause,
             ended_at=func.clock_timestamp(),
         )
     )

@@ -254,6 +254,7 @@ run = Table(
         "outcome", Text, comment="succeeded, succeeded_empty, failed or cancelled; NULL if open."
     ),
     Column("error", Text, comment="Why it failed or was cancelled."),
+    Column("cause", Text, comment="The kind of error it failed with, such as NoImageryError."),
     one_of("outcome", Outcome),
     CheckConstraint("(outcome IS NULL) = (ended_at IS NULL)", name="ended"),
     CheckConstraint("outcome <> 'failed' OR error IS NOT NULL", name="reason"),

@@ -20,6 +20,7 @@ from tasks.events.turns import (
     end_turn,
     fail_turn,
     find_turn,
+    forget,
     give_up,
     held_turns,
     replay,
@@ -194,3 +195,19 @@ def test_a_response_that_waits_can_be_given_up_by_hand(ask, take, engine):
     assert take("one") is None
     with engine.connect() as connection:
         assert [one.failure for one in dead_letters(connection)] == ["not now"]
+
+
+def test_a_response_made_by_hand_forgets_the_dead_letter_and_leaves_one_that_runs(
+    engine, ask, take
+):
+    for event_id in ("dead", "running"):
+        ask(event_id)
+        turn = take("run 1" if event_id == "running" else "run 0")
+        if event_id == "dead":
+            with engine.begin() as connection:
+                fail_turn(connection, turn, "no source", NOW, give_up=True)
+    with engine.begin() as connection:
+        forget(connection, "dead")
+        forget(connection, "running")
+        assert dead_letters(connection) == []
+        assert [turn.event_id for turn in held_turns(connection)] == ["running"]

@@ -1,0 +1,28 @@
+"""What another process failed with comes back as what it was."""
+
+import pytest
+from prefect.client.schemas.objects import State, StateType
+
+from flows.handover import _as_it_failed
+from models.errors import ModelError
+from tasks.errors import NoImageryError, ScarpError, TransientError
+
+RAISED = "Flow run encountered an exception: "
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "expected", "sentence"),
+    [
+        ("FAILED", f"{RAISED}NoImageryError: no scene", NoImageryError, "^no scene$"),
+        ("FAILED", f"{RAISED}ModelError: no weights", ModelError, "^no weights$"),
+        ("FAILED", f"{RAISED}ZeroDivisionError: division", ScarpError, "map failed: .*division"),
+        ("CRASHED", "it fell silent", TransientError, "map crashed: it fell silent"),
+        ("CANCELLED", None, ScarpError, "map cancelled: no reason given"),
+    ],
+)
+def test_a_failure_keeps_its_kind_and_its_sentence(kind, said, expected, sentence):
+    state = State(type=StateType(kind), message=said)
+    error = _as_it_failed("map", state)
+    assert type(error) is expected
+    with pytest.raises(expected, match=sentence):
+        raise error
