@@ -16,6 +16,7 @@ from console import (
     inventory,
     mapping,
     networks,
+    notify,
     response,
     runs,
     serve,
@@ -51,6 +52,7 @@ app.command()(serve.serve)
 app.command()(up.up)
 app.command()(up.status)
 app.command()(up.down)
+app.command()(notify.notify)
 app.add_typer(runs.app, name="runs")
 app.command()(doctor.doctor)
 

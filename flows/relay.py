@@ -1,9 +1,10 @@
 """Tells the Prefect server what the store knows: `python -m flows.relay`, kept up by `scarp up`.
 
-A response that is due, a published inventory and a stored susceptibility map become Prefect events,
-on which the deployments' triggers wait. The store remembers what was told, and only once the server
-has taken it: an event is told late rather than never. It also sees when the run that had a turn has
-ended without saying so.
+A response that is due, a published inventory, a stored susceptibility map and a response that was
+given up become Prefect events, on which the deployments' triggers and the notifications wait. The
+store remembers what was told, and only once the server has taken it: an event is told late rather
+than never. It also sees when the run that had a turn has ended without saying so, and when runs
+wait for a worker that is not there.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ from prefect.events import Event, Resource
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from flows.pools import pools_without_worker
 from flows.world import World, open_world
 from infra.automations import TRIES
 from infra.errors import InfraError
-from tasks.errors import StoreError
+from infra.notifications import FAILED, NO_IMAGERY, OVERDUE, UNMANNED
+from tasks.errors import NoImageryError, StoreError
 from tasks.events.announcements import new_inventories, new_susceptibility
-from tasks.events.turns import Turn, announce, fail_turn, held_turns
+from tasks.events.troubles import new_dead_letters, new_waits
+from tasks.events.turns import CANCELLED, Turn, announce, fail_turn, held_turns
 
-log = logging.getLogger("scarp.relay")
+# Run as a program this module has another name.
+log = logging.getLogger("flows.relay")
 
 LOOK_S = 1.0
 REAP_S = 5.0
@@ -39,7 +44,7 @@ ASK_S = 10.0
 def relay(world: World, client: httpx.Client) -> int:
     """Tell the server all news, and return how many there were; what it did not take stays news."""
     told = 0
-    for news in (_due, _inventories, _susceptibility):
+    for news in (_due, _inventories, _susceptibility, _given_up, _waits):
         with world.engine.begin() as connection:
             events = news(connection, client)
             if events:
@@ -56,8 +61,9 @@ def reap(world: World, client: httpx.Client) -> int:
     lost = [(turn, why) for turn in held if (why := _lost(turn, client))]
     for turn, why in lost:
         with world.engine.begin() as connection:
-            give_up = "cancelled" in why
-            fail_turn(connection, turn, why, datetime.now(UTC), give_up=give_up)
+            stopped = "cancelled" in why
+            cause = CANCELLED if stopped else "RunLost"
+            fail_turn(connection, turn, why, datetime.now(UTC), give_up=stopped, cause=cause)
     return len(lost)
 
 
@@ -73,6 +79,27 @@ def _lost(turn: Turn, client: httpx.Client) -> str:
     if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
         return f"its run {state['name'].lower()}: {state.get('message') or 'no reason given'}"
     return ""
+
+
+def tell_unmanned(client: httpx.Client, told: frozenset[str]) -> frozenset[str]:
+    """Say of a pool, once, that runs wait for a worker it does not have.
+
+    Args:
+        client: of the server.
+        told: names of the pools of which it was said.
+
+    Returns:
+        The same, with those of now in their place.
+    """
+    lacking = pools_without_worker(client, datetime.now(UTC))
+    for pool in lacking:
+        if pool.name not in told:
+            log.warning("%s", pool.sentence)
+            resource = Resource({"prefect.resource.id": f"scarp.pool.{pool.name}"})
+            said = {"reason": pool.sentence, "waiting": pool.waiting}
+            event = Event(event=UNMANNED, resource=resource, payload=said, id=uuid4())
+            client.post("/events", json=[event.model_dump(mode="json")]).raise_for_status()
+    return frozenset(pool.name for pool in lacking)
 
 
 def _due(connection: Connection, _client: httpx.Client) -> list[Event]:
@@ -112,6 +139,30 @@ def _susceptibility(connection: Connection, _client: httpx.Client) -> list[Event
     ]
 
 
+def _given_up(connection: Connection, _client: httpx.Client) -> list[Event]:
+    return [
+        _event(
+            NO_IMAGERY if one.cause == NoImageryError.__name__ else FAILED,
+            "scarp.response",
+            one.event_id,
+            {"reason": one.why, "cause": one.cause, "failures": one.failures},
+        )
+        for one in new_dead_letters(connection)
+    ]
+
+
+def _waits(connection: Connection, _client: httpx.Client) -> list[Event]:
+    return [
+        _event(
+            OVERDUE if one.over else NO_IMAGERY,
+            "scarp.imagery",
+            one.event_id,
+            {"reason": f"{one.reason}; the deadline is {one.deadline:%Y-%m-%d %H:%M} UTC"},
+        )
+        for one in new_waits(connection)
+    ]
+
+
 def _is_known(flow_run_id: str, client: httpx.Client) -> bool:
     """Whether a run is this server's; `scarp respond` by hand assesses what it maps itself."""
     return client.get(f"/flow_runs/{flow_run_id}").status_code != httpx.codes.NOT_FOUND
@@ -124,10 +175,9 @@ def _event(name: str, kind: str, event_id: str, payload: dict[str, Any]) -> Even
 
 def main() -> None:
     """Relay until the process is ended; what fails is tried again at the next look."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     world = open_world()
     reaped = 0.0
+    unmanned: frozenset[str] = frozenset()
     with httpx.Client(base_url=os.environ["PREFECT_API_URL"], timeout=ASK_S) as client:
         while True:
             try:
@@ -135,6 +185,7 @@ def main() -> None:
                     log.info("%d events told", told)
                 if time.monotonic() - reaped > REAP_S:
                     reap(world, client)
+                    unmanned = tell_unmanned(client, unmanned)
                     reaped = time.monotonic()
             except (httpx.HTTPError, DBAPIError, StoreError, InfraError) as error:
                 log.warning("not told, tried again: %s", str(error).splitlines()[0])

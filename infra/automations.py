@@ -1,5 +1,8 @@
 """Pools and automations of a Prefect server, applied by name: `python -m infra.automations cpu=2`.
 
+Each pool has three queues. A free slot goes to `first`, which holds what takes seconds or finishes
+what was begun, then to `default`, the responses, then to `last`, which can wait for days.
+
 Prefect leaves a run whose process was killed as it was. With these it is seen and tried again: one
 that is not heard of for `SILENT_S`, or does not begin within `BEGIN_S`, has crashed, and one that
 crashed is scheduled again until it has run `TRIES` times. What still crashes is left, for people.
@@ -13,7 +16,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
@@ -22,9 +25,12 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
+from infra import notifications
+
 SILENT_S = 75
-BEGIN_S = 120
+BEGIN_S = 240
 TRIES = 3
+QUEUES = {"first": 1, "default": 2, "last": 3}
 _RUN = "prefect.flow-run"
 _ENDS = {f"{_RUN}.{end}" for end in ("Completed", "Failed", "Cancelled", "Crashed", "Cancelling")}
 
@@ -83,7 +89,7 @@ def _change(state: StateType, message: str) -> ChangeFlowRunState:
 
 
 def apply(slots: Mapping[str, int]) -> None:
-    """Make the work pools with their slots and the automations, or bring them up to date."""
+    """Make the work pools with their slots, the automations and whom they tell; again, the same."""
     with get_client(sync_client=True) as client:
         for pool, limit in slots.items():
             try:
@@ -100,11 +106,21 @@ def apply(slots: Mapping[str, int]) -> None:
                         base_job_template=_template(),
                     )
                 )
+            _make_queues(client, pool)
         for wanted in automations():
             if stored := client.read_automations_by_name(wanted.name):
                 client.update_automation(stored[0].id, wanted)
             else:
                 client.create_automation(wanted)
+        notifications.apply(client)
+
+
+def _make_queues(client: SyncPrefectClient, pool: str) -> None:
+    known = {queue.name: queue.id for queue in client.read_work_queues(work_pool_name=pool)}
+    for name, priority in QUEUES.items():
+        if name not in known:
+            known[name] = client.create_work_queue(name, work_pool_name=pool).id
+        client.update_work_queue(known[name], priority=priority)
 
 
 def _template() -> dict[str, Any]:

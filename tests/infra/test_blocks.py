@@ -1,0 +1,49 @@
+"""E-mail through a true SMTP server on loopback."""
+
+import socket
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Message
+
+
+class Inbox(Message):
+    def __init__(self):
+        super().__init__()
+        self.letters = []
+
+    def handle_message(self, message):
+        self.letters.append(message)
+
+
+@pytest.fixture
+def inbox():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    inbox = Inbox()
+    controller = Controller(inbox, hostname="127.0.0.1", port=port)
+    controller.start()
+    yield inbox, port
+    controller.stop()
+
+
+def test_a_letter_reaches_everyone_it_is_for(inbox):
+    from infra.blocks import Email
+
+    letters, port = inbox
+    Email(
+        host="127.0.0.1",
+        port=port,
+        security="none",
+        sender="scarp@example.org",
+        recipients=["ann@example.org", "bo@example.org"],
+    ).notify("Version 1 is stored.", "Landslides of storm are mapped")
+    assert {letter["X-RcptTo"] for letter in letters.letters} == {
+        "ann@example.org",
+        "bo@example.org",
+    }
+    letter = letters.letters[0]
+    assert "scarp@example.org" in letter["From"]
+    assert letter["Subject"] == "Landslides of storm are mapped"
+    assert "Version 1 is stored." in letter.as_string()
