@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from console.waits import wait_lines
 if TYPE_CHECKING:
     from flows.plan import Plan
     from flows.register import Registration
+    from tasks.events.latency import Milestones
     from tasks.events.registry import RegisteredEvent
     from tasks.events.states import Move
 
@@ -145,6 +146,8 @@ def show_event(event_id: str, as_json: AsJson = False) -> None:
         screen.print(table(dossier.event.title, rows))
     else:
         screen.print(f"{event_id} is not registered", highlight=False, markup=False)
+    if dossier.milestones:
+        screen.print(table("Latency", _latency(dossier.milestones)))
     if dossier.shakemaps:
         screen.print(table("ShakeMaps", [vars(one) for one in dossier.shakemaps]))
     for line in wait_lines(dossier.wait):
@@ -242,6 +245,26 @@ def due(as_json: AsJson = False) -> None:
         screen.print(table("Responses asked for", rows))
     else:
         screen.print("no response is asked for")
+
+
+def _latency(reached: Milestones) -> list[dict[str, object]]:
+    """One row a milestone: how long after the event, and after Scarp heard of it."""
+    since_event = reached.after(reached.occurred)
+    since_registered = reached.after(reached.registered)
+    return [
+        {
+            "to": name.replace("_", " "),
+            "from the event": _lasting(span),
+            "from registration": _lasting(since_registered[name]),
+        }
+        for name, span in since_event.items()
+    ]
+
+
+def _lasting(span: timedelta) -> str:
+    """A span to the second; before the start it has a minus."""
+    whole = timedelta(seconds=round(abs(span).total_seconds()))
+    return f"-{whole}" if span < timedelta() else str(whole)
 
 
 def _wishes(source: str | None, dem: Path | None) -> dict[str, Any] | None:

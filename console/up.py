@@ -32,6 +32,9 @@ def up(
     console_port: Annotated[int, typer.Option(min=1, max=65535)] = 8085,
     health_port: Annotated[int, typer.Option(min=1, max=65535)] = 8086,
     cpu_slots: Annotated[int, typer.Option(min=1, help="Runs at once on the pool cpu.")] = 2,
+    watch: Annotated[
+        bool, typer.Option(help="Look at the feeds of USGS and GDACS by schedule.")
+    ] = True,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when all is ready; `scarp down` ends it.")
     ] = False,
@@ -40,17 +43,21 @@ def up(
 
     With PREFECT_API_URL set, that server is used and none is started. Example: scarp up --detach
     """
-    from infra.orchestration import Ports
+    from infra.orchestration import LOOPBACK, Ports
     from infra.services import alone
     from infra.settings import Settings
 
-    settings, ports = Settings(), Ports(prefect_port, console_port, health_port)
+    ports = Ports(prefect_port, console_port, health_port)
+    settings = Settings()
+    if "console_url" not in settings.model_fields_set:
+        here = f"http://{LOOPBACK}:{ports.console}"
+        settings = settings.model_copy(update={"console_url": here})
     folder = settings.home / "up"
     if detach:
         _detached(folder, [word for word in sys.argv[1:] if word != "--detach"])
         return
     with alone(folder):
-        _keep_up(settings, ports, cpu_slots, folder)
+        _keep_up(settings, ports, cpu_slots, watch, folder)
 
 
 def status(as_json: AsJson = False) -> None:
@@ -99,7 +106,7 @@ def down() -> None:
     say("down")
 
 
-def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, folder: Path) -> None:
+def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, watch: bool, folder: Path) -> None:
     from infra import orchestration
     from infra.health import serving_health
     from infra.services import Keeper, myself
@@ -119,13 +126,18 @@ def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, folder: Path) -> 
         else:
             _start(keeper, orchestration.server(settings, ports.prefect))
         slots = {"cpu": cpu_slots, "gpu": orchestration.gpu_slots()}
-        orchestration.deploy(settings, api_url, slots)
+        orchestration.deploy(settings, api_url, slots, watch)
         workers = [orchestration.worker(settings, api_url, *slot) for slot in slots.items()]
         told = orchestration.relay(settings, api_url)
         served = orchestration.console(settings, api_url, ports.console)
         _start(keeper, *workers, told, served)
         stack.enter_context(
-            serving_health(orchestration.LOOPBACK, ports.health, partial(_health, keeper))
+            serving_health(
+                orchestration.LOOPBACK,
+                ports.health,
+                partial(_health, keeper),
+                partial(_metrics, keeper),
+            )
         )
         where = f"http://{orchestration.LOOPBACK}:{ports.health}/healthz"
         _say_ready("health", time.monotonic() - began, where)
@@ -207,6 +219,14 @@ def _health(keeper: Keeper) -> tuple[bool, dict[str, Any]]:
     statuses = keeper.statuses()
     well = all(one.pid for one in statuses)
     return well, {"well": well, "services": {one.name: bool(one.pid) for one in statuses}}
+
+
+def _metrics(keeper: Keeper) -> bytes:
+    from flows.metrics import exposition
+
+    return exposition(
+        lambda: {one.name: (one.pid is not None, one.restarts) for one in keeper.statuses()}
+    )
 
 
 def _say_ready(name: str, took: float, address: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.artifacts import leave_products, progress_in_ui
 from flows.assess_susceptibility import assess_susceptibility
+from flows.ending import end_promptly
 from flows.map_landslides import map_landslides
 from flows.products import publish_products
 from flows.standing import options_of, susceptibility_options_of
@@ -31,6 +33,7 @@ def follow_up(event_id: str, version: int) -> str:
     Raises:
         ScarpError: see `tasks.errors`.
     """
+    end_promptly()
     world = open_world()
     with world.engine.connect() as connection:
         inventory = get_inventory(connection, event_id, version)
@@ -47,7 +50,9 @@ def follow_up(event_id: str, version: int) -> str:
     mapped = map_landslides(event_id, options)
     if isinstance(mapped, Wait):
         return f"{event_id} waits: {mapped.reason}"
-    assessed = assess_susceptibility(event_id, options.susceptibility, mapped.inventory.version)
-    folder = options.out or world.products(event_id)
-    step(publish_products)(mapped, assessed, folder)
+    with progress_in_ui(event_id):
+        assessed = assess_susceptibility(event_id, options.susceptibility, mapped.inventory.version)
+        folder = options.out or world.products(event_id)
+        step(publish_products, hours=1)(mapped, assessed, folder)
+    leave_products(mapped, assessed)
     return assessed.skipped or f"{event_id} is assessed"

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from tasks.errors import EventError
 from tasks.events.decisions import list_decisions
+from tasks.events.latency import Milestones, milestones
 from tasks.events.registry import find_registered
 from tasks.events.reports import Decision
 from tasks.events.shakemaps import known_shakemaps
@@ -43,6 +44,7 @@ class Dossier:
     decisions: list[Decision] = field(default_factory=list)
     shakemaps: list[OfferedShakeMap] = field(default_factory=list)
     wait: Wait | None = None
+    milestones: Milestones | None = None
 
 
 def read_dossier(connection: Connection, event_id: str) -> Dossier:
@@ -89,4 +91,5 @@ def read_dossier(connection: Connection, event_id: str) -> Dossier:
         list_decisions(connection, (name, *known.event.alternate_ids)),
         shakemaps,
         find_wait(connection, name),
+        milestones(connection, name)[0],
     )

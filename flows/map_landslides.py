@@ -12,6 +12,8 @@ from uuid import UUID
 from prefect import flow
 from shapely import box, union_all
 
+from flows.artifacts import leave_inventory, progress_in_ui
+from flows.ending import end_promptly
 from flows.options import ResponseOptions
 from flows.progress import report
 from flows.runs import failure_recorded, recorded_run
@@ -112,7 +114,15 @@ def map_landslides(
     Raises:
         ScarpError: see `tasks.errors`; the run that failed keeps the reason.
     """
-    world, now = open_world(), now or datetime.now(UTC)
+    end_promptly()
+    with progress_in_ui(event_id):
+        mapped = _map(open_world(), event_id, options, now or datetime.now(UTC))
+    if isinstance(mapped, Mapped):
+        leave_inventory(mapped)
+    return mapped
+
+
+def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -> Mapped | Wait:
     with world.engine.connect() as connection:
         event, aoi = find_event(connection, event_id), find_aoi(connection, event_id)
     asked = Provenance(event.id, {"source": options.source}, options.model_dump(mode="json"))
@@ -126,7 +136,7 @@ def map_landslides(
             before = made_before(connection, event.id, method_of(card))
         terms = terms_of(event, options)
         try:
-            imagery = step(look_for_scenes)(world, event, aoi, options, now, before)
+            imagery = step(look_for_scenes, hours=6)(world, event, aoi, options, now, before)
         except NoImageryError as error:
             if wait := wait_for_any(world, event, terms, error, now):
                 return wait
@@ -138,15 +148,19 @@ def map_landslides(
         stored = find_inventory(connection, event.id, provenance.digest)
     known = nullcontext(stored.run_id) if stored else None
     with known or recorded_run(world.engine, provenance, NAME) as run_id:
-        rasters = step(make_rasters)(world, aoi, chain, network, card)
+        rasters = step(make_rasters, hours=24)(world, aoi, chain, network, card)
         mapped = (event, aoi, imagery.judgements, card, provenance, rasters)
         seen = geodesic_area_m2(rasters.mosaic.observed) / geodesic_area_m2(aoi.geometry)
         if stored is None:
-            ready = step(screens_with_images)(screens, imagery.before, aoi, rasters.score.parent)
+            ready = step(screens_with_images, hours=6)(
+                screens, imagery.before, aoi, rasters.score.parent
+            )
             doubts = [Doubt("source-trouble", incident) for incident in imagery.incidents]
             if waits := terms.ask_for_more(seen, now):
                 doubts.append(draft_doubt(aoi, rasters.mosaic.observed, terms))
-            stored = step(outline)(world, run_id, *mapped, ready, doubts, options, not waits)
+            stored = step(outline, hours=6)(
+                world, run_id, *mapped, ready, doubts, options, not waits
+            )
     wait = wait_for_more(world, event, terms, seen, imagery.judgements, now)
     if stored.status == "draft" and wait is None:
         with world.engine.begin() as connection:

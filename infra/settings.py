@@ -24,6 +24,8 @@ class Settings(BaseSettings):
             service that answers GeoJSON.
         impact: TOML file that names the layers of the expected impact (`SCARP_IMPACT`), see
             docs/events.md; None, or a blank value, means that magnitude and land must do.
+        console_url: where people reach `scarp serve` (`SCARP_CONSOLE_URL`), for links; `scarp up`
+            sets it to its own.
         imagery_cache_gb: room for imagery fetched whole, in GB (`SCARP_IMAGERY_CACHE_GB`).
         imagery_quota_km2: ground that may be ordered from paid sources in a calendar month, in km²
             (`SCARP_IMAGERY_QUOTA_KM2`).
@@ -38,6 +40,7 @@ class Settings(BaseSettings):
         default=None, repr=False
     )
     dask_address: Annotated[str | None, BeforeValidator(lambda value: value or None)] = None
+    console_url: str = "http://127.0.0.1:8085"
     imagery_cache_gb: float = Field(default=20.0, gt=0)
     imagery_quota_km2: float = Field(default=1000.0, ge=0)
     impact: Annotated[Path | None, BeforeValidator(lambda value: value or None)] = None

@@ -2,7 +2,7 @@
 
     /                        landing page, /conformance, /collections, /api
     /collections/{view}      items (GeoJSON, CSV, bbox, CQL2 filters) and tiles, by tipg
-    /products/{event}/{name} tiles of a product's COG, by titiler
+    /products/{event}/{name} tiles of a product's COG, by titiler; with its suffix, the file itself
 
 Everything is read as the database role `scarp_reader`, which sees the views and nothing else.
 """
@@ -29,7 +29,7 @@ from titiler.core.errors import DEFAULT_STATUS_CODES as RASTER_ERRORS
 
 from console.service.collections import register_views
 from console.service.etags import conditional
-from console.service.products import product_tiles
+from console.service.products import product_files, product_tiles
 from console.service.questions import well_asked
 
 CONNECTIONS = 8
@@ -78,6 +78,7 @@ def create_app(
     views = Endpoints(title=title, with_tiles_viewer=False)
     app.include_router(views.router, dependencies=[Depends(well_asked)])
     app.include_router(product_tiles(products))
+    app.include_router(product_files(products))
     app.add_exception_handler(asyncpg.QueryCanceledError, _too_wide)
     add_exception_handlers(app, RASTER_ERRORS | FEATURE_ERRORS)
     app.middleware("http")(conditional)

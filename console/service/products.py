@@ -1,4 +1,4 @@
-"""Tiles of the rasters that an event leaves behind, and of no other file."""
+"""What an event leaves behind: its files, the tiles of its rasters, and no other file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi import Path as FromPath
+from fastapi.responses import FileResponse
 from titiler.core.factory import TilerFactory
+
+from tasks.publish.stac_item import ASSETS
 
 LARGEST_TILE_PX = 1024
 PREFIX = "/products/{event_id}/{product}"
@@ -46,6 +49,24 @@ def product_tiles(products: Callable[[str], Path]) -> APIRouter:
     )
     router = APIRouter()
     router.include_router(tiler.router, prefix=PREFIX, dependencies=[Depends(_of_a_fair_size)])
+    return router
+
+
+def product_files(products: Callable[[str], Path]) -> APIRouter:
+    """Every file that an event leaves behind, as it is.
+
+    Args:
+        products: folder of an event's products.
+    """
+    router = APIRouter()
+
+    @router.get("/products/{event_id}/{name}", tags=["Products"], response_class=FileResponse)
+    def product_file(event_id: EventId, name: str) -> FileResponse:
+        path = products(event_id) / name
+        if name not in ASSETS or not path.is_file():
+            raise HTTPException(404, f"event {event_id} has no product {name}")
+        return FileResponse(path, media_type=ASSETS[name][0])
+
     return router
 
 

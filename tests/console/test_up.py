@@ -2,14 +2,16 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
@@ -56,10 +58,10 @@ class Machine:
     def pid(self, name):
         return next(one["pid"] for one in self.state()["services"] if one["name"] == name)
 
-    def python(self, code, *words):
+    def python(self, code, *words, **environment):
         done = subprocess.run(
             [sys.executable, "-c", code, *words],
-            env=self.environment,
+            env=self.environment | environment,
             capture_output=True,
             text=True,
             check=False,
@@ -83,7 +85,7 @@ def machine():
     home = Path(tempfile.mkdtemp(prefix="scarp-up-"))
     home.chmod(0o755)
     machine = Machine(home)
-    code, out, error = machine.scarp("up", "--detach", *machine.ports)
+    code, out, error = machine.scarp("up", "--detach", "--no-watch", *machine.ports)
     assert code == 0, out + error
     yield machine
     machine.scarp("down")
@@ -98,7 +100,9 @@ def test_everything_is_ready_and_says_so(machine):
     names = [one["name"] for one in json.loads(out)["services"]]
     assert names == ["prefect", "worker-cpu", "worker-gpu", "relay", "console"]
     deployed = httpx.post(f"{machine.api}/deployments/filter", json={}).json()
-    assert {"respond", "map-landslides", "assess-susceptibility"} <= {d["name"] for d in deployed}
+    names = {one["name"] for one in deployed}
+    assert {"watch", "respond", "map-landslides", "assess-susceptibility", "train"} <= names
+    assert {one["name"] for one in deployed if one["paused"]} == {"watch"}
 
 
 def test_a_second_one_on_the_same_folder_says_that_it_is_up(machine):
@@ -115,32 +119,48 @@ def test_a_port_in_use_is_told_with_the_option_that_chooses_another(machine, tmp
     assert not (tmp_path / "postgres").exists()
 
 
-ASK = """
+SAVE_WEBHOOK = """
 import sys
-from datetime import UTC, datetime
-from flows.register import register_event
-from flows.world import open_world
-from tasks.events.decisions import request_response
-from tasks.events.request import read_event
-from tasks.events.wishes import keep_options
-
-example, options = sys.argv[1], {"source": sys.argv[2], "dem": sys.argv[3]}
-event = register_event(read_event(__import__("pathlib").Path(example) / "event.json"),
-                       __import__("pathlib").Path(example) / "aoi.geojson").event
-now = datetime.now(UTC)
-with open_world().engine.begin() as connection:
-    keep_options(connection, event.id, options)
-    request_response(connection, event.id, now.isoformat(), "asked", 1.0, now, now)
+from prefect.blocks.webhook import Webhook
+Webhook(url=sys.argv[1], headers={"content-type": "application/json"}).save("scarp")
 """
 
 
-def test_a_registered_event_is_mapped_and_assessed_by_triggers_alone(machine):
-    asked = datetime.now(UTC)
-    machine.python(ASK, str(EXAMPLE), str(EXAMPLE / "catalog.json"), str(EXAMPLE / "dem.tif"))
-    report = machine.home / "products" / EVENT / "report.html"
+@pytest.fixture(scope="module")
+def told(machine):
+    """What a webhook that an operator set up has received."""
+    letters = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self):
+            letters.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/hook"
+        machine.python(SAVE_WEBHOOK, url, PREFECT_API_URL=machine.api)
+        code, out, error = machine.scarp("notify")
+        assert (code, out) == (0, "Webhook: told\n"), error
+        yield letters
+        server.shutdown()
+        thread.join()
+
+
+def test_a_registered_event_is_mapped_assessed_and_told_of_by_triggers_alone(machine, told):
+    event, aoi = str(EXAMPLE / "event.json"), str(EXAMPLE / "aoi.geojson")
+    imagery = ("--source", str(EXAMPLE / "catalog.json"), "--dem", str(EXAMPLE / "dem.tif"))
+    code, _, error = machine.scarp("register", "--file", event, "--aoi", aoi, *imagery)
+    assert code == 0, error
+    folder = machine.home / "products" / EVENT
 
     def assessed():
-        return report.exists() and (report.parent / "susceptibility.tif").exists()
+        return (folder / "report.html").exists() and (folder / "susceptibility.tif").exists()
 
     wait_for(assessed)
     code, out, _ = machine.scarp("inventory", "list", "--json")
@@ -148,11 +168,61 @@ def test_a_registered_event_is_mapped_and_assessed_by_triggers_alone(machine):
     (inventory,) = json.loads(out)
     assert inventory["status"] == "published"
     runs = httpx.post(f"{machine.api}/flow_runs/filter", json={}).json()
-    began = {run["name"]: run["start_time"] for run in runs}
-    print(f"asked {asked:%H:%M:%S}", began)
-    by_deployment = [run for run in runs if run["deployment_id"]]
-    assert len(by_deployment) == 3
+    assert len([run for run in runs if run["deployment_id"]]) == 3
     assert json.loads(machine.scarp("runs", "list", "--json")[1]) == []
+    assert "test" in [letter["news"] for letter in told]
+    [news] = [letter for letter in told if letter["news"] == "an inventory was published"]
+    assert news["event_id"] == EVENT and "Version 1 " in news["body"]
+
+
+def test_runs_leave_a_summary_a_map_links_and_progress(machine):
+    def left():
+        found = httpx.post(f"{machine.api}/artifacts/filter", json={}).json()
+        by_key = {one["key"]: one["data"] for one in found}
+        wanted = {f"{what}-{EVENT}" for what in ("response", "inventory", "summary", "report")}
+        bars = [key for key in by_key if key and key.startswith("progress-")]
+        return by_key if wanted <= by_key.keys() and bars else None
+
+    image = wait_for(left)[f"map-{EVENT}"]
+    shown = httpx.get(image)
+    assert shown.headers["content-type"] == "image/png" and len(shown.content) > 10_000
+
+
+def test_how_long_it_took_is_told_to_people_and_to_prometheus(machine):
+    metrics = httpx.get(machine.health.replace("healthz", "metrics")).text
+    assert 'scarp_service_up{service="relay"} 1.0' in metrics
+    assert 'scarp_latency_seconds_count{since="registration",to="map"} 1.0' in metrics
+    shown = machine.scarp("events", "show", EVENT)[1]
+    assert re.search(r"first image +│ 6 days", shown) and re.search(r"map +│", shown)
+
+
+def test_what_cannot_be_responded_to_is_given_up_at_once_and_told(machine, told):
+    quake = "--kind earthquake --time 2018-09-05T18:07:59Z --lon 141.93 --lat 42.69 --magnitude 6.6"
+    assert machine.scarp("register", "us2000h8ty", *quake.split(), "--title", "Iburi")[0] == 0
+
+    def given_up():
+        return [one for one in told if one["news"] == "a response was given up"]
+
+    [news] = wait_for(given_up)
+    assert news["event_id"] == "us2000h8ty"
+    assert "no source of imagery is known for us2000h8ty" in news["body"]
+    [dead] = json.loads(machine.scarp("runs", "dead", "--json")[1])
+    assert (dead["event"], dead["tries"]) == ("us2000h8ty", 1)
+
+
+def test_a_run_for_an_unknown_event_fails_with_its_name(machine):
+    found = httpx.get(f"{machine.api}/deployments/name/respond/respond").json()["id"]
+    asked = {"parameters": {"event_id": "nowhere"}}
+    url = f"{machine.api}/deployments/{found}/create_flow_run"
+    run = httpx.post(url, json=asked).json()["id"]
+
+    def failed():
+        state = httpx.get(f"{machine.api}/flow_runs/{run}").json()["state"]
+        return state["message"] if state["type"] == "FAILED" else None
+
+    assert "event 'nowhere' is not registered" in wait_for(failed)
+    wrong = httpx.post(url, json={"parameters": {"event_id": 7}})
+    assert wrong.status_code == 409 and "7 is not of type 'string'" in wrong.text
 
 
 def test_a_worker_that_is_killed_is_started_again(machine):
