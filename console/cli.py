@@ -11,6 +11,7 @@ import typer
 from console import (
     db,
     doctor,
+    drill,
     events,
     impact,
     inventory,
@@ -54,6 +55,7 @@ app.command()(up.status)
 app.command()(up.down)
 app.command()(notify.notify)
 app.add_typer(runs.app, name="runs")
+app.command()(drill.drill)
 app.command()(doctor.doctor)
 
 
