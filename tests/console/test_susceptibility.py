@@ -100,9 +100,10 @@ def test_an_event_is_assessed_on_its_own(registered):
     words = (EVENT, "--inventory", "1", "--dem", str(EXAMPLE / "dem.tif"), "--model", "logistic")
     code, shown, error = registered("susceptibility", *words, "--json")
     assert code == 0, error
-    made = json.loads(shown)["susceptibility"]
+    made = json.loads(shown)
     assert made["model"].startswith("logistic")
-    assert made["auc_spatial"]["low"] < made["auc_spatial"]["value"] < made["auc_spatial"]["high"]
+    low, high = made["auc"]["spatial"]["interval"]
+    assert low < made["auc"]["spatial"]["mean"] < high and len(made["auc"]["random"]["folds"]) == 15
     code, shown, error = registered("susceptibility", *words)
     assert code == 0, error
     assert "AUC held out in space" in shown and "random minus spatial" in shown
