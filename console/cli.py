@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import sys
 
 import typer
@@ -25,6 +23,7 @@ from console import (
     up,
     watch,
 )
+from console.garbage import start_fast
 from console.output import say
 from infra.errors import InfraError
 from models.errors import ModelError
@@ -61,10 +60,7 @@ app.command()(doctor.doctor)
 
 def main() -> None:
     """Run a command; an error made on purpose ends in its sentence and its exit code."""
-    # Nearly all that a command makes is modules, which stay to its end: looking for garbage among
-    # them costs a seventh of its imports, and most of a second when the process ends.
-    gc.set_threshold(100_000)
-    atexit.register(gc.freeze)
+    start_fast()
     try:
         app()
     except (ScarpError, ModelError, InfraError) as error:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from console.garbage import stay
 from console.output import say
 
 CONCURRENT = 64
@@ -37,6 +38,7 @@ def serve(
     except OSError as error:
         why = f"cannot listen on {host}:{port} ({error.strerror}); choose another --host or --port"
         raise typer.BadParameter(why) from error
+    stay()
     world = open_world()
     app = create_app(role_url(Settings(), "reader"), world.products, origins=origin or ())
     say(f"serving http://{host}:{port} (QGIS: WFS / OGC API Features); Ctrl-C ends it")

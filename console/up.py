@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from console.garbage import stay
 from console.output import AsJson, print_json, say, screen, table
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, watch: bool, fold
         where = f"http://{orchestration.LOOPBACK}:{ports.health}/healthz"
         _say_ready("health", time.monotonic() - began, where)
         say(f"up in {time.monotonic() - began:.0f} s; Ctrl-C ends all of it")
+        stay()
         while True:
             for sentence in keeper.look_after():
                 say(sentence)

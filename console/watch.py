@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.clock import moment
+from console.garbage import stay
 from console.output import AsJson, print_json, say, screen, table
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def watch(
     if now and not once:
         raise BadInputError("--now simulates one moment; give --once with it")
     if not once:
+        stay()
         for looked in keep_looking(watched):
             _tell(watched, looked, as_json)
         return

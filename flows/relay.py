@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -30,6 +31,8 @@ from tasks.errors import NoImageryError, StoreError
 from tasks.events.announcements import new_inventories, new_susceptibility
 from tasks.events.troubles import new_dead_letters, new_waits
 from tasks.events.turns import CANCELLED, Turn, announce, fail_turn, held_turns
+from tasks.inventory.runs import LOST, finish_run, open_runs
+from tasks.types import Outcome
 
 # Run as a program this module has another name.
 log = logging.getLogger("flows.relay")
@@ -39,6 +42,7 @@ REAP_S = 5.0
 # Nobody took it up: the server, or the run, was lost.
 AGAIN = timedelta(minutes=10)
 ASK_S = 10.0
+_ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 def relay(world: World, client: httpx.Client) -> int:
@@ -67,6 +71,32 @@ def reap(world: World, client: httpx.Client) -> int:
     return len(lost)
 
 
+def close_lost_runs(world: World, client: httpx.Client) -> int:
+    """Give the runs an outcome whose flow run has ended without one; returns how many.
+
+    What the server does not know is somebody's own, by hand, and goes on.
+    """
+    with world.engine.connect() as connection:
+        unended = open_runs(connection)
+    ends = {run_id: _end_of(flow_run, client) for run_id, flow_run in unended.items()}
+    lost = {run_id: end for run_id, end in ends.items() if end in _ENDED}
+    for run_id, end in lost.items():
+        outcome: Outcome = "cancelled" if end == "CANCELLED" else "failed"
+        # Whoever closed it meanwhile knew more.
+        with suppress(StoreError), world.engine.begin() as connection:
+            finish_run(connection, run_id, outcome, LOST)
+    return len(lost)
+
+
+def _end_of(flow_run_id: str, client: httpx.Client) -> str:
+    """The type of a flow run's state; empty where the server knows none."""
+    asked = client.get(f"/flow_runs/{flow_run_id}")
+    if asked.status_code == httpx.codes.NOT_FOUND:
+        return ""
+    state = asked.raise_for_status().json()["state"]
+    return str(state["type"]) if state else ""
+
+
 def _lost(turn: Turn, client: httpx.Client) -> str:
     """Why the run that has a turn will not end it; empty while it may."""
     asked = client.get(f"/flow_runs/{turn.held_by}")
@@ -76,7 +106,7 @@ def _lost(turn: Turn, client: httpx.Client) -> str:
     state = run["state"] or {"type": "PENDING"}
     if state["type"] == "CRASHED" and run["run_count"] < TRIES:
         return ""
-    if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+    if state["type"] in _ENDED:
         return f"its run {state['name'].lower()}: {state.get('message') or 'no reason given'}"
     return ""
 
@@ -185,6 +215,7 @@ def main() -> None:
                     log.info("%d events told", told)
                 if time.monotonic() - reaped > REAP_S:
                     reap(world, client)
+                    close_lost_runs(world, client)
                     unmanned = tell_unmanned(client, unmanned)
                     reaped = time.monotonic()
             except (httpx.HTTPError, DBAPIError, StoreError, InfraError) as error:

@@ -17,7 +17,7 @@ from tasks.errors import EventError, StoreError
 from tasks.inventory.tables import inventory, run, run_scene, scene
 from tasks.types import Outcome, Provenance, Scene, SceneJudgement
 
-LOST = "its process was lost; its flow run began again"
+LOST = "its process was lost"
 
 
 def start_run(
@@ -87,6 +87,14 @@ def finish_run(
     )
     if closed.rowcount != 1:
         raise StoreError(f"run {run_id} is not open: it is unknown or has already ended")
+
+
+def open_runs(connection: Connection) -> dict[UUID, str]:
+    """Runs without an outcome that are part of a flow run, with its id."""
+    asked = select(run.c.id, run.c.flow_run_id).where(
+        run.c.outcome.is_(None), run.c.flow_run_id.is_not(None)
+    )
+    return {row.id: row.flow_run_id for row in connection.execute(asked)}
 
 
 def record_judgements(

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from tasks.errors import EventError, StoreError
 from tasks.events.registry import register
-from tasks.inventory.runs import LOST, finish_run, record_judgements, start_run
+from tasks.inventory.runs import LOST, finish_run, open_runs, record_judgements, start_run
 from tasks.types import AreaOfInterest, Event, Provenance, Scene, SceneJudgement
 
 RAIN = Event(
@@ -54,6 +54,7 @@ def test_a_flow_run_that_begins_again_closes_what_its_lost_process_left_open(con
     lost = start_run(connection, MADE_FROM, "map_landslides", "prefect-1", "c0ffee")
     by_hand = start_run(connection, MADE_FROM, "map_landslides", None, "c0ffee")
     again = start_run(connection, MADE_FROM, "map_landslides", "prefect-1", "c0ffee")
+    assert open_runs(connection) == {again: "prefect-1"}
     rows = connection.execute(text("SELECT run_id, outcome, error FROM scarp.v_runs"))
     outcomes = {row.run_id: (row.outcome, row.error) for row in rows}
     assert outcomes == {lost: ("failed", LOST), by_hand: (None, None), again: (None, None)}
