@@ -77,7 +77,7 @@ def test_after_a_review_the_map_is_made_anew_of_what_stands(mapped, asked):
         latest = list_susceptibility(connection, EVENT)[0]
     assert latest.inventory_id == published.id != first.inventory_id
     assert latest.sampling["landslides"] < first.sampling["landslides"]
-    publish_reviews(EVENT)
+    publish_reviews(EVENT, 1)
     assert rows(mapped, MAPS) == [(2, 2)]
 
 
