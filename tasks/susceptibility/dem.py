@@ -26,7 +26,6 @@ from shapely.geometry import MultiPolygon, Point, box
 from tasks.errors import RasterError
 from tasks.imagery.hosts import is_remote
 from tasks.imagery.rasters import GDAL_OPTIONS, file_sha256, read_errors
-from tasks.susceptibility.dem_stac import stac_dem
 
 DemSource = str | Path | Sequence[str | Path]
 
@@ -151,6 +150,9 @@ def find_dem(dem: DemSource, aoi: MultiPolygon) -> tuple[str, ...]:
     if str(catalog).endswith(".json") or (
         is_remote(str(dem)) and not str(dem).lower().split("?")[0].endswith(_SUFFIXES)
     ):
+        # a DEM of one file, as mapping an image takes, should not wait for pystac
+        from tasks.susceptibility.dem_stac import stac_dem
+
         return stac_dem(str(catalog), aoi)
     if path.is_dir():
         files = sorted(str(file) for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
