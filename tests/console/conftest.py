@@ -13,8 +13,9 @@ def scarp(settings, monkeypatch, capsys):
     import flows.world
     from console.cli import main
 
-    monkeypatch.setenv("SCARP_HOME", str(settings.home))
-    monkeypatch.setenv("SCARP_DATABASE_URL", settings.database_url)
+    def settle() -> None:
+        monkeypatch.setenv("SCARP_HOME", str(settings.home))
+        monkeypatch.setenv("SCARP_DATABASE_URL", settings.database_url)
 
     def run(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["scarp", *words])
@@ -23,7 +24,9 @@ def scarp(settings, monkeypatch, capsys):
         shown = capsys.readouterr()
         return int(stopped.value.code or 0), shown.out, shown.err
 
+    settle()
     yield run
+    settle()  # a test may have named another database, or none
     flows.world.open_world().engine.dispose()
     flows.world._open.cache_clear()
 
