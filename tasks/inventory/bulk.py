@@ -8,6 +8,7 @@ from uuid import UUID
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -76,28 +77,28 @@ def _stage(
 
 def _pieces(rows: gpd.GeoDataFrame, columns: Sequence[str]) -> Iterator[bytes]:
     """The staging table's rows as CSV, in which a bare nothing is NULL."""
+    numbers = np.arange(1, len(rows) + 1)
+    known = pa.table({"number": numbers} | {name: _values(rows[name]) for name in columns})
+    outlines = shapely.set_srid(rows.geometry.to_numpy(), 4326)
     for start in range(0, len(rows), PIECE):
-        piece = rows.iloc[start : start + PIECE]
-        outlines = shapely.set_srid(piece.geometry.to_numpy(), 4326)
-        known = {
-            "number": np.arange(start + 1, start + len(piece) + 1),
-            "geom": [outline.hex() for outline in shapely.to_wkb(outlines, include_srid=True)],
-        } | {name: _values(piece, name) for name in columns}
+        wkb = shapely.to_wkb(outlines[start : start + PIECE], include_srid=True)
+        geom = pa.array([outline.hex() for outline in wkb], pa.string())
         sink = pa.BufferOutputStream()
-        pyarrow.csv.write_csv(pa.table(known), sink, _CSV)
+        pyarrow.csv.write_csv(known.slice(start, PIECE).add_column(1, "geom", geom), sink, _CSV)
         yield sink.getvalue().to_pybytes()
 
 
-def _values(piece: gpd.GeoDataFrame, name: str) -> pa.Array:
+def _values(column: pd.Series) -> pa.Array:
     try:
-        values = pa.array(piece[name], from_pandas=True)
+        values = pa.array(column, from_pandas=True)
     except pa.ArrowException as error:
-        raise InventoryError(f"the landslides' {name} cannot be stored: {error}") from error
+        raise InventoryError(f"the landslides' {column.name} cannot be stored: {error}") from error
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         first = pc.index(pc.match_substring(values, "\0"), True).as_py()
         if first >= 0:
-            number = piece.index[first] + 1
-            raise InventoryError(f"landslide {number} has a NUL byte in its {name}; remove it")
+            raise InventoryError(
+                f"landslide {first + 1} has a NUL byte in its {column.name}; remove it"
+            )
     return values
 
 
