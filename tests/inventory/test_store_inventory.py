@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from shapely.geometry import LineString, MultiPolygon, Polygon, box
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from infra.errors import DatabaseError
 from tasks.errors import EventError, InventoryError, StoreError
@@ -196,6 +196,12 @@ def test_analysts_see_the_published_landslides_only(engine, run_id):
     assert (event.published_version, event.landslide_count) == (2, 2)
 
 
+ANOTHER = (
+    "INSERT INTO scarp.landslide (inventory_id, number, kind, geom, area_m2, perimeter_m) "
+    "SELECT inventory_id, 99, kind, geom, area_m2, perimeter_m FROM scarp.landslide LIMIT 1"
+)
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -209,8 +215,7 @@ def test_analysts_see_the_published_landslides_only(engine, run_id):
         "UPDATE scarp.landslide SET area_m2 = area_m2 + 1 WHERE number = 1",
         "UPDATE scarp.landslide SET geom = ST_Translate(geom, 0.1, 0)",
         "UPDATE scarp.landslide SET review_state = 'confirmed', reviewed_at = now()",
-        "INSERT INTO scarp.landslide (inventory_id, number, kind, geom, area_m2, perimeter_m) "
-        "SELECT inventory_id, 99, kind, geom, area_m2, perimeter_m FROM scarp.landslide LIMIT 1",
+        ANOTHER,
     ],
 )
 def test_what_is_published_cannot_be_changed(engine, run_id, statement):
@@ -237,6 +242,34 @@ def test_two_published_versions_of_one_event_cannot_stand(engine, run_id):
     with pytest.raises(IntegrityError, match="inventory_one_published_idx"):  # noqa: SIM117
         with engine.begin() as connection:
             connection.execute(text(f"{publish} WHERE version = 2"))
+
+
+def test_a_draft_is_not_published_while_another_adds_to_it_nor_with_more_than_it_says(
+    engine, run_id
+):
+    with engine.begin() as connection:
+        store(connection, run_id, publish=False)
+    publish = text("UPDATE scarp.inventory SET status = 'published', published_at = now()")
+    with engine.begin() as one:
+        one.execute(text(ANOTHER))
+        with pytest.raises(OperationalError, match="lock timeout"), engine.begin() as other:
+            other.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            other.execute(publish)
+    with pytest.raises(IntegrityError, match="says 3 landslides and holds 4"):  # noqa: SIM117
+        with engine.begin() as other:
+            other.execute(publish)
+
+
+def test_an_inventory_begins_as_a_draft(engine, run_id):
+    with engine.begin() as connection:
+        store(connection, run_id, publish=False)
+    columns = "id, event_id, version, run_id, digest, method, minimum_mapping_unit_m2, observed"
+    columns += ", observed_km2, scene_ids, landslide_count, area_m2, doubts, licence, attribution"
+    given = columns.replace("id,", "gen_random_uuid(),", 1).replace("version", "2", 1)
+    given = given.replace("digest", "'two'")
+    born = f"INSERT INTO scarp.inventory ({columns}, status, published_at) SELECT {given}, "
+    with pytest.raises(IntegrityError, match="draft first"), engine.begin() as connection:
+        connection.execute(text(f"{born} 'published', now() FROM scarp.inventory"))
 
 
 BOWTIE = Polygon([(142, 42.7), (142.01, 42.71), (142.01, 42.7), (142, 42.71)])
