@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import JSONResponse
@@ -28,7 +28,7 @@ from tipg.settings import PostgresSettings
 from titiler.core.errors import DEFAULT_STATUS_CODES as RASTER_ERRORS
 
 from console.service.collections import register_views
-from console.service.etags import conditional
+from console.service.etags import Next, conditional
 from console.service.products import product_files, product_tiles
 from console.service.questions import well_asked
 
@@ -80,8 +80,10 @@ def create_app(
     app.include_router(product_tiles(products))
     app.include_router(product_files(products))
     app.add_exception_handler(asyncpg.QueryCanceledError, _too_wide)
+    app.add_exception_handler(asyncpg.DataError, _unfit)
     add_exception_handlers(app, RASTER_ERRORS | FEATURE_ERRORS)
     app.middleware("http")(conditional)
+    app.middleware("http")(_refused_as_the_standard_says)
     app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_FROM_BYTES, compresslevel=4)
     if origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET"])
@@ -93,6 +95,18 @@ async def _read_only(connection: asyncpg.Connection[Any]) -> None:
     await connection.execute("SET default_transaction_read_only = on")
 
 
+async def _refused_as_the_standard_says(request: Request, call_next: Next) -> Response:
+    """OGC API Features refuses a bad value with 400 (query-param-invalid), FastAPI with 422."""
+    answer = await call_next(request)
+    if answer.status_code == 422:
+        answer.status_code = 400
+    return answer
+
+
 def _too_wide(_: Request, __: Exception) -> JSONResponse:
     detail = f"this takes longer than {QUESTION_MS / 1000:.0f} s; ask for a smaller area"
     return JSONResponse({"detail": detail}, status_code=503)
+
+
+def _unfit(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": f"this question cannot be asked: {error}"}, status_code=400)

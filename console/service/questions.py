@@ -1,5 +1,8 @@
 """What may be asked of the service: comparisons, logic and geometry, no function of the database.
 
+A parameter that nobody knows is refused, as OGC API Features asks (7.15, query-param-unknown): a
+filter with a slip of the pen would find everything.
+
 CQL2 lets a filter call any function, which tipg hands to PostgreSQL as it is: `set_config` could
 then give up the role that may only read.
 """
@@ -9,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
+from ciso8601 import parse_rfc3339
 from cql2 import Expr
-from fastapi import HTTPException, Query
+from fastapi import HTTPException, Query, Request
 
 _LOGIC = "and or not = <> < <= > >= between in like isnull casei + - * / % ^ div"
 _SPACE = "intersects equals disjoint touches within overlaps crosses contains"
@@ -25,24 +29,47 @@ OPERATORS = frozenset(
         *(f"t_{word}" for word in _TIME.split(" ")),
     ]
 )
+LARGEST = 2**63 - 1
 
 
 def well_asked(
-    bbox: str | None = None, question: Annotated[str | None, Query(alias="filter")] = None
+    request: Request,
+    bbox: str | None = None,
+    datetime: str | None = None,
+    ids: str | None = None,
+    question: Annotated[str | None, Query(alias="filter")] = None,
 ) -> None:
     """Refuse what cannot be read, which tipg takes for a fault of its own, and what may not be.
 
     Raises:
         HTTPException: 400, with the reason.
     """
+    if unknown := sorted(set(request.query_params) - _parameters(request)):
+        raise HTTPException(400, f"there is no parameter or column {', '.join(unknown)}")
     try:
         [float(side) for side in bbox.split(",")] if bbox else []
+        ends = datetime.split("/") if datetime else []
+        [parse_rfc3339(end) for end in ends if end not in ("", "..")]
+        if (
+            max([int(one) for one in (ids or "").split(",") if one.isdecimal()], default=0)
+            > LARGEST
+        ):
+            raise ValueError("an id is larger than any")
         asked = Expr(question).to_json() if question else None
     except Exception as error:
         raise HTTPException(400, f"this question cannot be read: {error}") from error
     for operator in _operators(asked):
         if operator.casefold() not in OPERATORS:
             raise HTTPException(400, f"a filter may not use {operator}")
+
+
+def _parameters(request: Request) -> set[str]:
+    """What the API's description lists for this address, and the collection's columns."""
+    described = request.app.openapi()["paths"][request.scope["route"].path]["get"]
+    names = {one["name"] for one in described.get("parameters", []) if one["in"] == "query"}
+    collections = request.app.state.collection_catalog["collections"]
+    collection = collections.get(request.path_params.get("collectionId"))
+    return names | ({column.name for column in collection.properties} if collection else set())
 
 
 def _operators(node: Any) -> Iterator[str]:

@@ -1,6 +1,8 @@
 """The service over a true server on loopback: read, tiled, cached, and never written to."""
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -130,6 +132,10 @@ def test_landslides_are_found_by_place_and_by_their_measures(service):
         {"bbox": "1,2,3,x"},
         {"limit": "1000000"},
         {"filter": "nonsense(", "filter-lang": "cql2-text"},
+        {"datetime": "yesterday"},
+        {"datetime": "2018-09-05/2018-09-06"},
+        {"ids": "99999999999999999999"},
+        {"number": "99999999999999999999"},
     ],
 )
 def test_a_question_that_is_none_does_no_harm(service, question):
@@ -137,6 +143,25 @@ def test_a_question_that_is_none_does_no_harm(service, question):
     assert answer.status_code < 500
     assert answer.status_code >= 400 or answer.json()["numberMatched"] == 0
     assert service.get(f"{LANDSLIDES}/items").json()["numberMatched"] == 30
+
+
+@pytest.mark.parametrize("slip", [{"evnt_id": EVENT}, {"crs": "EPSG:3857"}, {"bbox": "1,2,3"}])
+@pytest.mark.parametrize("where", [f"{LANDSLIDES}/items", f"{TILES}/9/1/1"])
+def test_a_slip_of_the_pen_is_refused_and_does_not_find_everything(service, where, slip):
+    answer = service.get(where, params=slip)
+    assert answer.status_code == 400
+    assert next(iter(slip)) in answer.json()["detail"]
+
+
+def test_gdal_reads_it_as_any_wfs_3(service, tmp_path):
+    address = f"OAPIF:{str(service.base_url).rstrip('/')}"
+    # A process of its own: this one could not answer while GDAL waits in it.
+    read = "import sys, pyogrio; pyogrio.read_dataframe(sys.argv[1], layer='scarp.v_landslides')"
+    words = [sys.executable, "-c", f"{read}.to_file(sys.argv[2])", address, tmp_path / "all.gpkg"]
+    subprocess.run(words, check=True, timeout=120)
+    every = gpd.read_file(tmp_path / "all.gpkg")
+    assert (len(every), every.crs.to_epsg()) == (30, 4326)
+    assert every.geometry.is_valid.all() and every["event_id"].eq(EVENT).all()
 
 
 def test_a_near_tile_holds_outlines(service):
