@@ -44,7 +44,7 @@ def write_geopackage(path: Path, layers: Layers, text: str) -> None:
     for name, frame in layers.items():
         _write(frame, path, layer=name, append=name != MAIN, VERSION="1.3", **terms)
     pyogrio.write_dataframe(styles(list(layers)), path, layer="layer_styles", append=True)
-    with ZipFile(path.with_suffix(".qgz"), "w", ZIP_DEFLATED) as archive:
+    with ZipFile(path.with_suffix(".qgz"), "w") as archive:
         bounds = shapely.total_bounds(layers["observed_area"].geometry.to_numpy())
         document = project(path.name, list(layers), (*map(float, bounds),))
         archive.writestr(_dated(f"{path.stem}.qgs"), document)
@@ -99,7 +99,7 @@ def write_shapefiles(path: Path, layers: Layers, text: str) -> None:
             DBF_DATE_LAST_UPDATE="2000-01-01",
         )
     _write_text(folder / MAIN, text)
-    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+    with ZipFile(path, "w") as archive:
         for part in sorted(folder.iterdir()):
             archive.writestr(_dated(part.name), part.read_bytes())
             part.unlink()
@@ -136,7 +136,10 @@ def _write_text(path: Path, text: str) -> None:
 
 def _dated(name: str) -> ZipInfo:
     """A member of a zip that does not tell when it was made."""
-    return ZipInfo(name, date_time=(2000, 1, 1, 0, 0, 0))
+    member = ZipInfo(name, date_time=(2000, 1, 1, 0, 0, 0))
+    # `writestr` asks the member, not the archive.
+    member.compress_type = ZIP_DEFLATED
+    return member
 
 
 def _as_dbase(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

@@ -186,6 +186,14 @@ def test_the_project_beside_a_geopackage_opens_its_layers(tmp_path, landslides):
     assert len(root.findall("projectlayers/maplayer/renderer-v2")) == 3
 
 
+def test_archives_are_compressed(tmp_path, landslides):
+    for name in ("a.zip", "a.gpkg"):
+        export_inventory(landslides, AREA, tmp_path / name)
+    for archive in (tmp_path / "a.zip", tmp_path / "a.qgz"):
+        kept = zipfile.ZipFile(archive).infolist()
+        assert {member.compress_type for member in kept} == {zipfile.ZIP_DEFLATED}
+
+
 def test_the_usgs_profile_has_the_names_of_the_us_compilation(tmp_path, landslides):
     path = tmp_path / "a.gpkg"
     back = read(export_inventory(landslides, AREA, path, about=ABOUT, profile="usgs"))
