@@ -77,7 +77,7 @@ def import_inventory(
     with world.engine.connect() as connection:
         aoi = find_aoi(connection, event_id)
     polygons = _read(source)
-    require_in_area(polygons, aoi.geometry)
+    elsewhere = require_in_area(polygons, aoi.geometry)
     observed = (
         read_area_file(source.observed_file, source.observed_layer, source.crs)
         if source.observed_file
@@ -97,6 +97,7 @@ def import_inventory(
             digest=provenance.digest,
             imported=polygons,
             observed=observed,
+            elsewhere=elsewhere,
             publish=publish,
             licence=licence,
             attribution=attribution,

@@ -179,6 +179,7 @@ class Doubt:
         "carried-over",
         "outside-applicability",
         "outlines-mended",
+        "outlines-elsewhere",
         "screen-not-run",
         "reviews-left",
         "source-trouble",

@@ -136,21 +136,26 @@ def read_area_file(path: Path, layer: str | None = None, crs: str | None = None)
     return _multi(shapely.union_all(read_inventory_file(path, layer, crs=crs).landslides.geometry))
 
 
-def require_in_area(imported: ImportedPolygons, aoi: MultiPolygon) -> None:
+def require_in_area(imported: ImportedPolygons, aoi: MultiPolygon) -> int:
     """Refuse outlines none of which lies in an event's area of interest (both EPSG:4326).
 
+    Returns:
+        How many of them lie elsewhere.
+
     Raises:
-        InventoryError: says where they lie, and whether they would with coordinates swapped.
+        InventoryError: none lies there, and where they do; or some would with coordinates swapped.
     """
     outlines = imported.landslides.geometry.to_numpy()
     shapely.prepare(aoi)
-    if shapely.intersects(aoi, outlines).any():
-        return
-    swapped = shapely.transform(outlines, lambda coordinates: coordinates[:, ::-1])
-    if shapely.intersects(aoi, swapped).any():
+    elsewhere = outlines[~shapely.intersects(aoi, outlines)]
+    swapped = shapely.transform(elsewhere, lambda coordinates: coordinates[:, ::-1])
+    if count := int(shapely.intersects(aoi, swapped).sum()):
         raise InventoryError(
-            f"{imported.name} has longitude and latitude swapped; QGIS mends it: Swap X and Y"
+            f"{imported.name} has longitude and latitude swapped in {count} of its "
+            f"{len(outlines)} outlines; QGIS mends it: Swap X and Y"
         )
+    if len(elsewhere) < len(outlines):
+        return len(elsewhere)
     west, south, east, north = imported.landslides.total_bounds
     raise InventoryError(
         f"{imported.name} lies at longitude {west:.4g} to {east:.4g}, latitude {south:.4g} to "
@@ -167,6 +172,7 @@ def store_import(
     digest: str,
     imported: ImportedPolygons,
     observed: MultiPolygon | None,
+    elsewhere: int = 0,
     publish: bool = False,
     licence: str = "",
     attribution: str = "",
@@ -182,6 +188,7 @@ def store_import(
         digest: SHA-256 over file, layer and options.
         imported: what `read_inventory_file` read.
         observed: ground the author looked at; None takes the outlines' convex hull, with a doubt.
+        elsewhere: how many of them lie outside the event's area of interest, for a doubt.
         publish: publish it in place of the version published before.
         licence: licence of the file.
         attribution: whom to credit.
@@ -198,6 +205,14 @@ def store_import(
                 "partial-coverage",
                 "the ground its author looked at is not known; the convex hull of the landslides "
                 "stands for it, so ground in it without a landslide may not have been looked at",
+            )
+        )
+    if elsewhere:
+        doubts.append(
+            Doubt(
+                "outlines-elsewhere",
+                f"{elsewhere} of {len(imported.landslides)} outlines lie outside the event's area "
+                "of interest",
             )
         )
     if imported.mended:
@@ -239,6 +254,7 @@ def _measured(landslides: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
 
 def _on_the_ground(features: Features) -> np.ndarray:
     """Flat outlines in EPSG:4326, None where a feature has no polygon."""
+    _require_degrees(features)
     frame = features.frame.to_crs("EPSG:4326")
     bounds = frame.total_bounds
     if np.isnan(bounds).all():
@@ -253,12 +269,27 @@ def _on_the_ground(features: Features) -> np.ndarray:
     return np.array([_polygonal(outline) for outline in flat], dtype=object)
 
 
+def _require_degrees(features: Features) -> None:
+    """Refuse degrees that are said to be metres: they would lie within a stone's throw."""
+    bounds, crs = features.frame.total_bounds, features.frame.crs
+    if crs.is_projected and (np.abs(bounds) <= [180, 90, 180, 90]).all():
+        raise InventoryError(
+            f"{features.name} lies at {bounds[0]:.6g}, {bounds[1]:.6g}, which are degrees, but its "
+            f"CRS is {crs.name}, in {crs.axis_info[0].unit_name}s; say which it is, such as --crs "
+            "EPSG:4326"
+        )
+
+
 def _mend(
     outlines: np.ndarray, kinds: np.ndarray, layer: str
 ) -> tuple[np.ndarray, tuple[Mending, ...], np.ndarray]:
     """Valid outlines, what was done to which, and which to keep."""
     valid = outlines.copy()
-    broken = ~shapely.is_valid(outlines) & ~shapely.is_missing(outlines)
+    corners, of = shapely.get_coordinates(outlines, return_index=True)
+    nowhere = np.zeros(len(outlines), bool)
+    nowhere[of[np.isnan(corners).any(axis=1)]] = True
+    valid[nowhere] = None
+    broken = ~shapely.is_valid(valid) & ~shapely.is_missing(valid)
     # Rings are made valid one by one, then joined: overlapping parts merge and never cancel out.
     repaired = shapely.make_valid(outlines[broken], method="structure", keep_collapsed=False)
     valid[broken] = [_polygonal(outline) for outline in repaired]
@@ -267,7 +298,9 @@ def _mend(
     again = (first < np.arange(len(valid))) & ~bare
     mended = []
     for place in np.flatnonzero(broken | bare | again):
-        if bare[place]:
+        if nowhere[place]:
+            why = "a coordinate is no number"
+        elif bare[place]:
             why = "no area" if outlines[place] else "no polygon"
         elif again[place]:
             why = f"repeats feature {first[place] + 1}"

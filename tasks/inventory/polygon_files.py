@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from mmap import ACCESS_READ, mmap
 from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile, ZipFile
 
 import geopandas as gpd
+import numpy as np
 import pyarrow
 import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError
@@ -17,6 +21,7 @@ from shapely.errors import ShapelyError
 
 from tasks.errors import InventoryError
 
+TEXTS = (".geojson", ".json", ".csv", ".kml")
 IN_ZIPS = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".kml", ".csv")
 
 
@@ -55,7 +60,7 @@ def read_features(
     given = _crs(crs) if crs else None
     try:
         features = _read(path, layer, columns)
-    except (DataSourceError, DataLayerError, ShapelyError, BadZipFile) as error:
+    except (DataSourceError, DataLayerError, ShapelyError, BadZipFile, sqlite3.Error) as error:
         raise _unreadable(path, "a polygon file", error) from error
     if not len(features.frame):
         raise InventoryError(f"{features.name} has no features")
@@ -79,6 +84,8 @@ def _read(path: Path, layer: str | None, columns: Sequence[str]) -> Features:
     name = f"{path}, layer {chosen},"
     fields = [str(field) for field in pyogrio.read_info(source, layer=inner)["fields"]]
     _require(columns, fields, name)
+    if columns:
+        _refuse_nul(path, inner, columns)
     frame = pyogrio.read_dataframe(
         source, layer=inner, columns=list(columns), on_invalid="ignore", fid_as_index=False
     )
@@ -113,11 +120,30 @@ def _choose(path: Path, layer: str | None, names: list[str]) -> str:
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> gpd.GeoDataFrame:
     try:
-        frame = gpd.read_parquet(path)
+        # A coordinate that is no number is told when outlines are mended.
+        with np.errstate(invalid="ignore"):
+            frame = gpd.read_parquet(path)
     except (OSError, ValueError, TypeError, pyarrow.ArrowException, ShapelyError) as error:
         raise _unreadable(path, "GeoParquet", error) from error
     _require(columns, list(frame.columns), str(path))
     return frame
+
+
+def _refuse_nul(path: Path, layer: str, columns: Sequence[str]) -> None:
+    """GDAL ends a text at a NUL byte and says nothing, so the file itself is looked into."""
+    found = None
+    if path.suffix == ".gpkg":
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+            for column in columns:
+                table, field = ('"' + name.replace('"', '""') + '"' for name in (layer, column))
+                query = f"SELECT 1 FROM {table} WHERE instr(CAST({field} AS BLOB), x'00') LIMIT 1"
+                found = found or (file.execute(query).fetchone() and f"column {column}")
+    elif path.suffix in TEXTS and path.stat().st_size:
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            place = max(content.find(b"\0"), content.find(rb"\u0000"))
+            found = f"byte {place}" if place >= 0 else None
+    if found:
+        raise InventoryError(f"{path}, {found}, holds a NUL byte; leave it out")
 
 
 def _require(columns: Sequence[str], fields: list[str], name: str) -> None:

@@ -70,7 +70,7 @@ def test_sql_in_licence_and_attribution_is_text(registered, tmp_path):
         ([SQUARE], ["--layer", "nothing"], "no layer nothing; it has slides"),
         ([SQUARE], ["--layer", SQL], "no layer"),
         ([SQUARE], ["--crs", "EPSG:0"], "is not a CRS"),
-        ([SQUARE], ["--crs", "EPSG:32632"], "no polygon with an area"),
+        ([SQUARE], ["--crs", "EPSG:32632"], "which are degrees, but its CRS is WGS 84 / UTM"),
         ([SQUARE], ["--column", "kind"], "--column takes NAME=VALUE"),
         ([SQUARE], ["--column", f"kind={SQL}"], "has no column"),
         ([SQUARE], ["--column", "number=id"], "number is not read from a file"),

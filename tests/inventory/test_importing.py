@@ -1,3 +1,4 @@
+import sqlite3
 import zipfile
 from pathlib import Path
 
@@ -212,11 +213,29 @@ def test_a_column_that_cannot_be_used_says_why(tmp_path, columns, complaint):
         read_inventory_file(path, columns=columns)
 
 
-def test_a_nul_byte_is_refused(tmp_path):
-    path = tmp_path / "slides.parquet"
-    gpd.GeoDataFrame({"bild": ["a\0b"]}, geometry=[SQUARE], crs=4326).to_parquet(path)
-    with pytest.raises(InventoryError, match="column bild holds a NUL byte"):
-        read_inventory_file(path, columns={"scene_id": "bild"})
+@pytest.mark.parametrize("name", ["s.parquet", "s.geojson", "s.csv", "s.gpkg"])
+def test_a_nul_byte_is_refused(tmp_path, name):
+    path = written(tmp_path, [SQUARE], name=name, bild=["a\0b" if name == "s.parquet" else "a%b"])
+    if name == "s.gpkg":
+        with sqlite3.connect(path) as file:
+            for (trigger,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
+                file.execute(f'DROP TRIGGER "{trigger}"')
+            file.execute("UPDATE s SET bild = ?", ["a\0b"])
+    elif name != "s.parquet":
+        nul = b"\\u0000" if name == "s.geojson" else b"\0"
+        path.write_bytes(path.read_bytes().replace(b"a%b", b"a" + nul + b"b"))
+    with pytest.raises(InventoryError, match=rf"{name}.* holds a NUL byte"):
+        read_inventory_file(path, columns={"scene_id": "bild"}, crs="EPSG:4326")
+
+
+def test_an_outline_with_a_coordinate_that_is_no_number_is_left_out_and_named(tmp_path):
+    with np.errstate(invalid="ignore"):
+        lost = Polygon([(142, 42), (np.nan, 42.1), (142.1, 42.1), (142, 42)])
+        path = written(tmp_path, [SQUARE, lost], name="s.parquet")
+    imported = read_inventory_file(path)
+    assert imported.landslides.geometry.to_list() == [SQUARE]
+    (mending,) = imported.mended
+    assert (mending.feature, mending.why) == (2, "a coordinate is no number")
 
 
 @pytest.mark.parametrize(
@@ -225,6 +244,7 @@ def test_a_nul_byte_is_refused(tmp_path):
         ([box(142, 42, 143, 43)], None, "has no CRS.*--crs EPSG:4326"),
         ([box(42, 142, 43, 143)], 4326, "longitude and latitude swapped"),
         ([box(500000, 4700000, 500100, 4700100)], 4326, "not on Earth"),
+        ([SQUARE], 32654, "lies at 142, 43, which are degrees, but its CRS is WGS 84 / UTM zone"),
         ([Point(142, 42)], 4326, "no polygon with an area"),
         ([LineString([(142, 42), (143, 43)])], 4326, "no polygon with an area"),
         ([Polygon()], 4326, "no polygon with an area"),
@@ -253,7 +273,13 @@ def test_a_missing_file_says_so(tmp_path):
 
 def test_outlines_in_the_area_of_the_event_are_taken(tmp_path):
     imported = read_inventory_file(written(tmp_path, [SQUARE, box(10, 10, 11, 11)]))
-    require_in_area(imported, MultiPolygon([box(142, 43, 143, 44)]))
+    assert require_in_area(imported, MultiPolygon([box(142, 43, 143, 44)])) == 1
+
+
+def test_a_single_outline_with_coordinates_swapped_is_not_overlooked(tmp_path):
+    imported = read_inventory_file(written(tmp_path, [box(11, 44, 12, 45), box(44, 11, 45, 12)]))
+    with pytest.raises(InventoryError, match="swapped in 1 of its 2 outlines"):
+        require_in_area(imported, MultiPolygon([box(11, 44, 12, 45)]))
 
 
 @pytest.mark.parametrize(

@@ -418,8 +418,10 @@ def test_without_the_area_looked_at_an_import_carries_a_doubt(engine, run_id, tm
             digest="hull",
             imported=read_inventory_file(tmp_path / "slides.gpkg"),
             observed=None,
+            elsewhere=1,
         )
-    assert stored.doubts[0].code == "partial-coverage"
+    assert [doubt.code for doubt in stored.doubts] == ["partial-coverage", "outlines-elsewhere"]
+    assert stored.doubts[1].text.startswith("1 of 3 outlines lie outside")
     assert stored.observed.covers(slides().union_all())
 
 
