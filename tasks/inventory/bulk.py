@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from tasks.errors import InventoryError, StoreError
 
 # Small, so that the server reads one piece while the next is made.
-PIECE = 2_000
+PIECE = 500
 _CSV = pyarrow.csv.WriteOptions(include_header=False)
 
 
