@@ -46,6 +46,7 @@ from tasks.types import AreaOfInterest, Event, Provenance
 PER_EVENT = 5_000
 VERSION = 20_000
 QUESTIONS = 200
+KILLED = ("writer", "server", "both")
 STEP_DEG = 4.0
 LINE_DEG = 0.05
 FORK = multiprocessing.get_context("fork")
@@ -195,13 +196,14 @@ def compare(engine: Engine, stored: list[StoredInventory]) -> dict[str, Any]:
 
 
 def survive(settings: Settings, scars: gpd.GeoDataFrame, place: int, loads: int) -> dict[str, Any]:
-    """Kill writer, server or both at random moments of loads; count what is not whole."""
+    """Kill writer, server or both in turn at random moments of loads; count what is not whole."""
     engine = open_engine(settings)
     about = begin(engine, place)
     slides = elsewhere(scars, PER_EVENT, place, 0)
     _, usual = publish(engine, about, slides, "unharmed")
     dice = random.Random(1)
-    ends = {"stored whole": 0, "nothing stored": 0, "partial or doubled": 0}
+    nothing_yet = {"stored whole": 0, "nothing stored": 0, "partial or doubled": 0}
+    ends: dict[str, Any] = {target: dict(nothing_yet) for target in KILLED}
     for number in range(loads):
         engine.dispose()
         ready = FORK.Event()
@@ -210,9 +212,12 @@ def survive(settings: Settings, scars: gpd.GeoDataFrame, place: int, loads: int)
         writer.start()
         ready.wait()
         time.sleep(dice.uniform(0, 1.3 * usual))
-        target = ("writer", "server", "both")[number % 3]
+        target = KILLED[number % len(KILLED)]
         if target != "writer":
-            os.kill(postgres.status(settings.home).pid or 0, signal.SIGKILL)
+            server = postgres.status(settings.home).pid
+            if server is None:
+                raise SystemExit("there is no server to kill")
+            os.kill(server, signal.SIGKILL)
         if target != "server":
             writer.kill()
         writer.join()
@@ -221,9 +226,8 @@ def survive(settings: Settings, scars: gpd.GeoDataFrame, place: int, loads: int)
         publish(engine, about, slides, f"load {number}")
         again = _whole(engine, about[0], f"load {number}")
         sound = first in (0, PER_EVENT) and again == PER_EVENT
-        ends[
-            "partial or doubled" if not sound else "stored whole" if first else "nothing stored"
-        ] += 1
+        end = "partial or doubled" if not sound else "stored whole" if first else "nothing stored"
+        ends[target][end] += 1
     with engine.connect() as connection:
         published = (
             "SELECT count(*) FROM scarp.inventory WHERE event_id = :id AND status = 'published'"
