@@ -6,7 +6,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0013"
-down_revision: str | None = "0007"
+down_revision: str | None = "0008"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
