@@ -14,6 +14,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon
 from sqlalchemy import Connection
 
@@ -286,7 +287,7 @@ def _mend(
     """Valid outlines, what was done to which, and which to keep."""
     valid = outlines.copy()
     corners, of = shapely.get_coordinates(outlines, return_index=True)
-    nowhere = np.zeros(len(outlines), bool)
+    nowhere: NDArray[np.bool_] = np.zeros(len(outlines), bool)
     nowhere[of[np.isnan(corners).any(axis=1)]] = True
     valid[nowhere] = None
     broken = ~shapely.is_valid(valid) & ~shapely.is_missing(valid)

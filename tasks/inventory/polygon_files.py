@@ -131,13 +131,13 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> gpd.GeoDataFrame:
 
 def _refuse_nul(path: Path, layer: str, columns: Sequence[str]) -> None:
     """GDAL ends a text at a NUL byte and says nothing, so the file itself is looked into."""
-    found = None
+    found: str | None = None
     if path.suffix == ".gpkg":
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             for column in columns:
                 table, field = ('"' + name.replace('"', '""') + '"' for name in (layer, column))
                 query = f"SELECT 1 FROM {table} WHERE instr(CAST({field} AS BLOB), x'00') LIMIT 1"
-                found = found or (file.execute(query).fetchone() and f"column {column}")
+                found = found or (database.execute(query).fetchone() and f"column {column}")
     elif path.suffix in TEXTS and path.stat().st_size:
         with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
             place = max(content.find(b"\0"), content.find(rb"\u0000"))
