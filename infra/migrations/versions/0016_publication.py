@@ -5,8 +5,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0013"
-down_revision: str | None = "0008"
+revision = "0016"
+down_revision: str | None = "0015"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
