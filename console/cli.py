@@ -13,6 +13,7 @@ from console import (
     events,
     impact,
     inventory,
+    machines,
     mapping,
     networks,
     notify,
@@ -53,6 +54,8 @@ app.command()(up.up)
 app.command()(up.status)
 app.command()(up.down)
 app.command()(notify.notify)
+app.command()(machines.deploy)
+app.command()(machines.start)
 app.add_typer(runs.app, name="runs")
 app.command()(drill.drill)
 app.command()(doctor.doctor)

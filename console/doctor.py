@@ -39,7 +39,7 @@ def doctor(as_json: AsJson = False) -> None:
         _attempt("PostgreSQL + PostGIS", lambda: _postgres(settings)),
         _attempt("store", lambda: _store(settings)),
         _attempt("weights", _weights),
-        _scan(),
+        _attempt("network runs on", lambda: _device(settings)),
     ]
     if as_json:
         print_json(findings)
@@ -103,8 +103,11 @@ def _weights() -> str:
     return ", ".join(names)
 
 
-def _scan() -> Finding:
+def _device(settings: Settings) -> str:
     import torch
 
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    return Finding("network runs on", True, f"{where}, torch {torch.__version__}")
+    from tasks.mapping.scoring import device_of
+
+    device = device_of(settings.device)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+    return f"{where}, torch {torch.__version__}"

@@ -18,6 +18,7 @@ from flows.cluster import scorer
 from flows.options import ResponseOptions
 from flows.progress import report
 from flows.world import World
+from infra.settings import Settings
 from models.cards import Card
 from tasks.imagery.mosaic import prepare_mosaic
 from tasks.inventory.runs import MadeBefore
@@ -140,6 +141,7 @@ def make_rasters(
                 plan=WindowPlan(size, size // 8),
                 tags=tags,
                 progress=partial(report, "mapping landslides"),
+                device=Settings().device,
                 scorer=score_bands,
                 kept=kept,
             )

@@ -3,6 +3,8 @@
 Each pool has three queues. A free slot goes to `first`, which holds what takes seconds or finishes
 what was begun, then to `default`, the responses, then to `last`, which can wait for days.
 
+A file of base job templates before the pools says what their workers start, see `infra.pools`.
+
 Prefect leaves a run whose process was killed as it was. With these it is seen and tried again: one
 that is not heard of for `SILENT_S`, or does not begin within `BEGIN_S`, has crashed, and one that
 crashed is scheduled again until it has run `TRIES` times. What still crashes is left, for people.
@@ -14,6 +16,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -26,6 +29,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from infra import notifications
+from infra.errors import PoolError
+from infra.pools import Pool, read_pools
 
 SILENT_S = 75
 BEGIN_S = 240
@@ -88,31 +93,40 @@ def _change(state: StateType, message: str) -> ChangeFlowRunState:
     return ChangeFlowRunState(state=state, name=None, message=message, force=False)
 
 
-def apply(slots: Mapping[str, int]) -> None:
-    """Make the work pools with their slots, the automations and whom they tell; again, the same."""
+def apply(slots: Mapping[str, int], pools: Mapping[str, Pool]) -> None:
+    """Make the work pools with their slots, the automations and whom they tell; again, the same.
+
+    Raises:
+        PoolError: a pool is there and of another type.
+    """
     with get_client(sync_client=True) as client:
-        for pool, limit in slots.items():
-            try:
-                known = client.read_work_pool(pool)
-                client.update_work_pool(pool, WorkPoolUpdate(concurrency_limit=limit))
-                if known.type == "process":
-                    client.update_work_pool(pool, WorkPoolUpdate(base_job_template=_template()))
-            except ObjectNotFound:
-                client.create_work_pool(
-                    WorkPoolCreate(
-                        name=pool,
-                        type="process",
-                        concurrency_limit=limit,
-                        base_job_template=_template(),
-                    )
-                )
-            _make_queues(client, pool)
+        for name, limit in slots.items():
+            _make_pool(client, name, limit, pools.get(name, Pool()))
+            _make_queues(client, name)
         for wanted in automations():
             if stored := client.read_automations_by_name(wanted.name):
                 client.update_automation(stored[0].id, wanted)
             else:
                 client.create_automation(wanted)
         notifications.apply(client)
+
+
+def _make_pool(client: SyncPrefectClient, name: str, limit: int, pool: Pool) -> None:
+    settled: dict[str, Any] = {
+        "concurrency_limit": limit,
+        "base_job_template": pool.template or _template(),
+    }
+    try:
+        found = client.read_work_pool(name)
+    except ObjectNotFound:
+        client.create_work_pool(WorkPoolCreate(name=name, type=pool.kind, **settled))
+        return
+    if found.type != pool.kind:
+        raise PoolError(
+            f"the pool {name} is of type {found.type}, not {pool.kind}; delete it with "
+            f"`prefect work-pool delete {name}` and run this again"
+        )
+    client.update_work_pool(name, WorkPoolUpdate(**settled))
 
 
 def _make_queues(client: SyncPrefectClient, pool: str) -> None:
@@ -134,5 +148,15 @@ def _template() -> dict[str, Any]:
     return template
 
 
+def main(words: list[str]) -> None:
+    """Apply what the command line says: at most one file of templates, and `pool=slots`."""
+    files = [word for word in words if "=" not in word]
+    slots = {pool: int(limit) for pool, limit in (w.split("=") for w in words if w not in files)}
+    try:
+        apply(slots, read_pools(Path(files[0]), slots) if files else {})
+    except PoolError as error:
+        sys.exit(str(error))
+
+
 if __name__ == "__main__":
-    apply({pool: int(limit) for pool, limit in (word.split("=") for word in sys.argv[1:])})
+    main(sys.argv[1:])

@@ -5,6 +5,7 @@ InfraError                      the one base; `scarp` prints its sentence and ex
 ├── ClusterError                the private cluster cannot be created, started or stopped
 ├── DatabaseError               a database cannot be reached, dumped or restored
 ├── SchemaError                 the database's schema is newer than this Scarp
+├── PoolError                   a file of base job templates, or a work pool, is not as it must be
 └── ServiceError                a program that `scarp up` keeps running does not run
 
 `infra` stands beside `tasks`, not on it, so these are not `tasks.errors.ScarpError`.
@@ -31,6 +32,12 @@ class DatabaseError(InfraError):
 
 class SchemaError(InfraError):
     """The database's schema is newer than this Scarp."""
+
+
+class PoolError(InfraError):
+    """A file of base job templates, or a work pool, is not as it must be."""
+
+    exit_code = 2
 
 
 class ServiceError(InfraError):

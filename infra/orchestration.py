@@ -22,13 +22,14 @@ from psycopg import sql
 
 from infra import logs, services
 from infra.errors import DatabaseError, ServiceError
+from infra.pools import read_pools
 from infra.programs import last_line
 from infra.schema import database_url, parse_url
 from infra.services import Service
 from infra.settings import Settings
 
 LOOPBACK = "127.0.0.1"
-DEPLOYMENTS = Path(__file__).parents[1] / "prefect.yaml"
+DEPLOYMENTS = Path(__file__).with_name("prefect.yaml")
 CPU_SLOTS = 2
 # A run whose process died is found by its silence: see `infra/automations.py`.
 HEARTBEAT_S = 30
@@ -68,7 +69,7 @@ def prefect_environment(settings: Settings, api_url: str) -> dict[str, str]:
     }
 
 
-def server(settings: Settings, port: int) -> Service:
+def server(settings: Settings, port: int, host: str = LOOPBACK) -> Service:
     """The Prefect server, with a database of its own beside the store's."""
     api_url = f"http://{LOOPBACK}:{port}/api"
     environment = prefect_environment(settings, api_url)
@@ -76,8 +77,15 @@ def server(settings: Settings, port: int) -> Service:
     del environment["PREFECT_API_URL"], environment["PREFECT_LOGGING_SETTINGS_PATH"]
     return Service(
         "prefect",
-        _prefect("server", "start", "--host", LOOPBACK, "--port", str(port)),
-        environment | {"PREFECT_API_DATABASE_CONNECTION_URL": prefect_database(settings)},
+        _prefect("server", "start", "--host", host, "--port", str(port)),
+        environment
+        | {
+            "PREFECT_API_DATABASE_CONNECTION_URL": prefect_database(settings),
+            # Pages ask the host they came from, whatever it is called from outside.
+            "PREFECT_SERVER_UI_API_URL": "/api",
+            # Where Prefect is installed may not be ours to write to.
+            "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(settings.home / "prefect" / "ui"),
+        },
         lambda: _answers(f"{api_url}/health"),
         f"http://{LOOPBACK}:{port}",
     )
@@ -99,12 +107,12 @@ def worker(settings: Settings, api_url: str, pool: str, slots: int) -> Service:
     )
 
 
-def console(settings: Settings, api_url: str, port: int) -> Service:
+def console(settings: Settings, api_url: str, port: int, host: str = LOOPBACK) -> Service:
     """`scarp serve`."""
     command = (sys.executable, "-c", "from console.cli import main; main()", "serve")
     return Service(
         "console",
-        (*command, "--port", str(port)),
+        (*command, "--host", host, "--port", str(port)),
         prefect_environment(settings, api_url),
         lambda: _answers(f"http://{LOOPBACK}:{port}/conformance"),
         f"http://{LOOPBACK}:{port}",
@@ -118,7 +126,13 @@ def relay(settings: Settings, api_url: str) -> Service:
     return Service("relay", command, environment, lambda: True, "news from the store")
 
 
-def deploy(settings: Settings, api_url: str, slots: Mapping[str, int], watching: bool) -> None:
+def deploy(
+    settings: Settings,
+    api_url: str,
+    slots: Mapping[str, int],
+    watching: bool,
+    pools: Path | None = None,
+) -> None:
     """Apply pools, deployments (`prefect.yaml`) and automations; again, it changes nothing.
 
     Args:
@@ -126,22 +140,32 @@ def deploy(settings: Settings, api_url: str, slots: Mapping[str, int], watching:
         api_url: the server.
         slots: runs at once, by pool.
         watching: whether feeds are looked at by schedule.
+        pools: file of the pools' base job templates, see `infra.pools`; None means that workers run
+            flow runs as processes of their own machine.
 
     Raises:
+        PoolError: `pools` cannot be used.
         ServiceError: the server refuses them; says what.
     """
-    if not DEPLOYMENTS.exists():
-        raise ServiceError(f"{DEPLOYMENTS} is missing; run `scarp up` from a source checkout")
+    if pools:
+        read_pools(pools, slots)
     environment = {**os.environ, **prefect_environment(settings, api_url)}
     limits = [f"{pool}={limit}" for pool, limit in slots.items()]
+    settings.home.mkdir(parents=True, exist_ok=True)
     for command in (
-        (sys.executable, "-m", "infra.automations", *limits),
+        (
+            sys.executable,
+            "-m",
+            "infra.automations",
+            *([str(pools.absolute())] if pools else []),
+            *limits,
+        ),
         _prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(DEPLOYMENTS)),
     ):
         done = subprocess.run(
             command,
             env=environment,
-            cwd=DEPLOYMENTS.parent,
+            cwd=settings.home,
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,

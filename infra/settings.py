@@ -18,6 +18,7 @@ class Settings(BaseSettings):
             means the private cluster. Kept out of `repr`, since it may hold a password.
         dask_address: scheduler of a Dask cluster that scores images (`SCARP_DASK_ADDRESS`), such as
             `tcp://10.0.0.5:8786`; None, or a blank value, means this process.
+        device: where networks run in a response (`SCARP_DEVICE`), as torch names it: cpu, cuda, …
         rules: which events are worth a response (`SCARP_RULES`, a TOML file); None, or a blank
             value, means the rules that come with Scarp.
         comcat_url: where `scarp register ID` asks for an event (`SCARP_COMCAT_URL`), an FDSN event
@@ -41,6 +42,7 @@ class Settings(BaseSettings):
     )
     dask_address: Annotated[str | None, BeforeValidator(lambda value: value or None)] = None
     console_url: str = "http://127.0.0.1:8085"
+    device: Annotated[str, BeforeValidator(lambda value: value or "cpu")] = "cpu"
     imagery_cache_gb: float = Field(default=20.0, gt=0)
     imagery_quota_km2: float = Field(default=1000.0, ge=0)
     impact: Annotated[Path | None, BeforeValidator(lambda value: value or None)] = None
