@@ -193,7 +193,7 @@ def test_how_long_it_took_is_told_to_people_and_to_prometheus(machine):
     assert 'scarp_service_up{service="relay"} 1.0' in metrics
     assert 'scarp_latency_seconds_count{since="registration",to="map"} 1.0' in metrics
     shown = machine.scarp("events", "show", EVENT)[1]
-    assert re.search(r"first image +│ 6 days", shown) and re.search(r"map +│", shown)
+    assert re.search(r"first image +│ 7 days", shown) and re.search(r"map +│", shown)
 
 
 def test_what_cannot_be_responded_to_is_given_up_at_once_and_told(machine, told):
