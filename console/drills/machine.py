@@ -53,7 +53,11 @@ class Machine:
         self.api = f"http://{LOOPBACK}:{ports['prefect']}/api"
         self.health = f"http://{LOOPBACK}:{ports['health']}/healthz"
         kept = {k: v for k, v in os.environ.items() if not k.startswith(_KEPT_OUT)}
-        self.environment = kept | {"SCARP_HOME": str(home)}
+        # Prefect leaves folders where temporary files go.
+        temporary = home / "tmp"
+        temporary.mkdir(exist_ok=True)
+        temporary.chmod(0o1777)
+        self.environment = kept | {"SCARP_HOME": str(home), "TMPDIR": str(temporary)}
 
     def scarp(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, whatever that is."""
