@@ -66,13 +66,17 @@ def leave_outcome(event_id: str, said: str) -> None:
         _leave(lambda: create_markdown_artifact(f"## {event_id}\n\n{said}\n", key=key))
 
 
+def _share(share: float | None) -> str:
+    return "not looked at" if share is None else f"{share:.0%}"
+
+
 def leave_inventory(mapped: Mapped) -> None:
     """Say what was mapped, from which scenes, and which were refused and why."""
     if not _is_seen():
         return
     made = mapped.inventory
     scenes = "\n".join(
-        f"| {one.scene.id} | {'used' if one.used else 'refused'} | {one.clear_fraction:.0%} | "
+        f"| {one.scene.id} | {'used' if one.used else 'refused'} | {_share(one.clear_fraction)} | "
         f"{_cell(one.reason)} |"
         for one in mapped.judgements
     )

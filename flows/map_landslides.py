@@ -27,11 +27,17 @@ from models.datasets import REGIONS
 from models.weights import load
 from tasks.errors import AccessError, NoImageryError, RasterError
 from tasks.events.registry import find_aoi, find_event
-from tasks.imagery.clouds import judge
+from tasks.imagery.clouds import SceneView, judge
 from tasks.imagery.mosaic import prepare_mosaic
 from tasks.imagery.protocol import Span
 from tasks.imagery.rasters import file_sha256
-from tasks.imagery.select import choose_before, choose_scenes, imagery_doubts
+from tasks.imagery.select import (
+    SAME_SEASON,
+    choose_before,
+    choose_scenes,
+    imagery_doubts,
+    is_before,
+)
 from tasks.imagery.sources import obtain
 from tasks.imagery.waits import Wait
 from tasks.inventory.carry import carry_over, plan_carry_over
@@ -67,7 +73,8 @@ from tasks.types import (
 )
 
 NAME = "map-landslides"
-SEARCH_BEFORE = timedelta(days=365)
+# Far enough for the whole of the event's season a year before.
+SEARCH_BEFORE = timedelta(days=365) + SAME_SEASON
 
 
 @dataclass(frozen=True)
@@ -189,23 +196,37 @@ def look_for_scenes(
     source = source_of(world, event.id, options)
     since = event.occurred_at - (timedelta() if source.paid else SEARCH_BEFORE)
     found = obtain(source, aoi, Span(since, until))
-    views, refused, failures = [], list(found.refused), []
-    for number, scene in enumerate(found.scenes, start=1):
-        try:
-            views.append(judge(scene, aoi))
-        except (RasterError, AccessError) as error:
-            failures.append(error)
-            refused.append(SceneJudgement(scene, 0.0, False, f"{options.source}: {error}"))
-        report("judging scenes", number, len(found.scenes))
-    if failures and not views:
-        raise failures[0]
-    mapped_from = before[0].scene_ids if before else ()
     at, clear = event.occurred_at, options.minimum_clear
+    views: dict[str, SceneView] = {}
+    failures: dict[str, RasterError | AccessError] = {}
+
+    def look(scene: Scene) -> SceneView | None:
+        try:
+            views[scene.id] = judge(scene, aoi)
+        except (RasterError, AccessError) as error:
+            failures[scene.id] = error
+        return views.get(scene.id)
+
+    since_then = [scene for scene in found.scenes if not is_before(scene, at)]
+    for number, scene in enumerate(since_then, start=1):
+        look(scene)
+        report("judging scenes", number, len(since_then))
+    shown_before = choose_before(found.scenes, look, at, clear)
+    if failures and not views:
+        raise next(iter(failures.values()))
+    unread = [
+        SceneJudgement(scene, None, False, f"{options.source}: {failures[scene.id]}")
+        for scene in found.scenes
+        if scene.id in failures
+    ]
+    passed_over = [scene for scene in found.scenes if scene.id not in views | failures]
+    mapped_from = before[0].scene_ids if before else ()
+    refused = (*found.refused, *unread)
     try:
-        judgements = choose_scenes(views, aoi, at, clear, mapped_from)
+        judgements = choose_scenes(list(views.values()), aoi, at, clear, mapped_from, passed_over)
     except NoImageryError as error:
         raise NoImageryError(str(error), (*error.judgements, *refused)) from error
-    return Imagery((*judgements, *refused), tuple(choose_before(views, at, clear)), found.incidents)
+    return Imagery((*judgements, *refused), tuple(shown_before), found.incidents)
 
 
 def method_of(card: Card) -> str:

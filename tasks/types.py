@@ -103,8 +103,9 @@ class AreaOfInterest:
 class Scene:
     """One acquisition: what it is, where it is, when it was taken and where its bands lie.
 
-    `hrefs` maps a band's common name (`red`, `green`, `blue`, `nir`, and `scl` for the scene
-    classification) to something rasterio opens. `footprint` is None where the source gives none.
+    `hrefs` maps a band's common name (`red`, `green`, `blue`, `nir`, and that of a cloud mask in
+    `tasks.imagery.masks`) to something rasterio opens. Heights of the sun and angles off nadir are
+    None where the source does not tell.
     """
 
     id: str
@@ -120,14 +121,19 @@ class Scene:
     cloud_cover: float | None = None
     checksum: str = ""
     licence: str = ""
+    sun_elevation_deg: float | None = None
+    off_nadir_deg: float | None = None
 
 
 @dataclass(frozen=True)
 class SceneJudgement:
-    """What a scene shows of the AOI, and whether it is used; `reason` is a sentence either way."""
+    """What a scene shows of the AOI, and whether it is used; `reason` is a sentence either way.
+
+    `clear_fraction` is None where nobody looked at its pixels.
+    """
 
     scene: Scene
-    clear_fraction: float
+    clear_fraction: float | None
     used: bool
     reason: str
 
@@ -158,6 +164,9 @@ class Doubt:
         "provisional-aoi",
         "region-seen-in-training",
         "old-scene",
+        "cloud-not-looked-for",
+        "low-sun",
+        "oblique-view",
         "undated-scene",
         "gsd-outside-training",
         "dem-partial",

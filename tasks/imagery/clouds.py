@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import shapely
@@ -11,22 +12,11 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from shapely.geometry import MultiPolygon
 
+from tasks.imagery.masks import HIDES, Seen, mask_of, read_mask, shows_ground
 from tasks.imagery.rasters import area_on, grid_wkt, inside, on_grid
 from tasks.types import AreaOfInterest, Scene
 
-# Classes of the Sentinel-2 scene classification (ESA, Sen2Cor 2.11 SUM, table 3). Vegetation, bare
-# ground, water and unclassified show the ground; a dark or shadowed slope (2, 3) does not show
-# whether it slid.
-CLEAR_CLASSES = frozenset({4, 5, 6, 7})
-SNOW_CLASS = 11
-SHADE = "dark or shadow"
-CLASS_GROUPS = {
-    "cloud": (8, 9, 10),
-    SHADE: (2, 3),
-    "snow": (SNOW_CLASS,),
-    "no data": (0, 1),
-}
-MAX_JUDGING_PX = 2_000
+MAX_JUDGING_PX = 1_000
 MIN_JUDGING_M = 10.0
 
 
@@ -34,77 +24,64 @@ MIN_JUDGING_M = 10.0
 class SceneView:
     """What one scene shows of an area, on the area's judging grid.
 
-    `clear` and `covered` are (rows, cols): ground seen clear, and ground of which the scene has
-    data or cloud; both False outside the area. `area` is the area itself on that grid. `hidden` is
-    the share of the covered ground by cause. `by_mask` is False where the scene has no cloud mask,
-    so that any pixel with data counts as clear.
+    `clear`, (rows, cols), is ground seen clear, False outside the area. `covered_fraction` is the
+    share of the area of which the scene has data, or sees what hides it; `clear_fraction` the share
+    it shows clear. `hidden` is the share of what it covers that is hidden, by cause. `by_mask` is
+    False where the scene has no mask, so that any pixel with data counts as clear.
     """
 
     scene: Scene
-    area: NDArray[np.bool_]
-    covered: NDArray[np.bool_]
     clear: NDArray[np.bool_]
+    clear_fraction: float
+    covered_fraction: float
     hidden: dict[str, float]
     by_mask: bool
 
     @property
-    def clear_fraction(self) -> float:
-        """Share of the area that the scene shows clear, 0-1."""
-        return float(self.clear.sum() / self.area.sum())
-
-    @property
     def clear_of_covered(self) -> float:
         """Share of what the scene covers of the area that it shows clear, 0-1; 0 if nothing."""
-        covered = int(self.covered.sum())
-        return float(self.clear.sum() / covered) if covered else 0.0
+        return self.clear_fraction / self.covered_fraction if self.covered_fraction else 0.0
 
 
 def judge(scene: Scene, aoi: AreaOfInterest, snow_is_clear: bool = False) -> SceneView:
-    """Judge a scene by its scene classification inside an area, or by its data if it has none.
+    """Judge a scene by its mask inside an area, or by its data if it has none.
 
     Args:
-        scene: the scene; its `scl` band decides, or its red band's valid pixels.
+        scene: the scene; its mask (`tasks.imagery.masks`) decides, or its red band's valid pixels.
         aoi: the area to look at.
         snow_is_clear: count snow as clear ground.
 
     Returns:
         The view on `judging_grid(aoi)`, so that views of several scenes lie on each other. On an
-        area longer than 20 km the pixels are a regular sample.
+        area longer than 10 km the pixels are a regular sample.
 
     Raises:
-        RasterError: the mask's file is missing, truncated or without CRS.
+        RasterError: the mask's file is missing, truncated, without CRS or another kind of mask.
         TransientError: the server that holds it timed out or answered 429 or 5xx.
     """
-    grid = judging_grid(aoi)
-    area = _inside_or_touched(aoi.geometry, grid)
-    by_mask = "scl" in scene.bands
-    with on_grid(scene, "scl" if by_mask else "red", grid, Resampling.nearest) as band:
-        values, valid = band.read()
-    if not by_mask:
-        seen = valid & area
-        return SceneView(scene, area, seen, seen, {}, by_mask)
-    classes = np.where(valid & area, values, 0)
-    covered = classes > 0
-    clear = clear_mask(classes, snow_is_clear)
-    total = max(int(covered.sum()), 1)
+    grid, area = _ground(aoi)
+    mask = mask_of(scene)
+    with on_grid(scene, mask or "red", grid, Resampling.nearest) as band:
+        if mask:
+            seen = np.where(area, read_mask(band), np.uint8(Seen.NO_DATA))
+        else:
+            seen = np.where(area & band.read()[1], np.uint8(Seen.GROUND), np.uint8(Seen.NO_DATA))
+    clear = shows_ground(seen, snow_is_clear)
+    pixels, covered = int(area.sum()), int((seen != Seen.NO_DATA).sum())
     hidden = {
-        cause: float((np.isin(classes, members) & covered & ~clear).sum() / total)
-        for cause, members in CLASS_GROUPS.items()
+        cause: float(((seen == code) & ~clear).sum() / max(covered, 1))
+        for code, cause in HIDES.items()
     }
-    return SceneView(scene, area, covered, clear, hidden, by_mask)
-
-
-def clear_mask(classes: NDArray[np.generic], snow_is_clear: bool = False) -> NDArray[np.bool_]:
-    """Where a scene classification shows the ground, same shape."""
-    wanted = CLEAR_CLASSES | {SNOW_CLASS} if snow_is_clear else CLEAR_CLASSES
-    return np.isin(classes, list(wanted))
+    return SceneView(
+        scene, clear, float(clear.sum() / pixels), covered / pixels, hidden, mask is not None
+    )
 
 
 def judging_grid(aoi: AreaOfInterest) -> GeoBox:
     """The grid on which every scene of an area is judged.
 
     Lambert azimuthal equal-area round the area's middle, so that shares of pixels are shares of
-    ground anywhere on earth; 10 m, or coarser where the area is longer than 2,000 pixels of that.
+    ground anywhere on earth; 10 m, or coarser where the area is longer than 1,000 pixels of that.
     """
     longitude, latitude = middle(aoi.geometry)
     crs = f"+proj=laea +lon_0={longitude:.6f} +lat_0={latitude:.6f} +datum=WGS84 +units=m"
@@ -121,8 +98,16 @@ def middle(area: MultiPolygon) -> tuple[float, float]:
     return float(np.degrees(np.arctan2(y, x))), float(latitude)
 
 
-def _inside_or_touched(area: MultiPolygon, grid: GeoBox) -> NDArray[np.bool_]:
-    """Pixels whose centre lies in the area; every touched pixel where it holds no centre."""
-    shape_on_grid = area_on(area, grid_wkt(grid))
-    by_centre = inside(shape_on_grid, grid)
-    return by_centre if by_centre.any() else inside(shape_on_grid, grid, all_touched=True)
+@lru_cache(maxsize=2)
+def _ground(aoi: AreaOfInterest) -> tuple[GeoBox, NDArray[np.bool_]]:
+    """The judging grid, and its pixels whose centre lies in the area, or that it touches if none.
+
+    Kept, since all scenes of an area are judged one after the other.
+    """
+    grid = judging_grid(aoi)
+    shape_on_grid = area_on(aoi.geometry, grid_wkt(grid))
+    area = inside(shape_on_grid, grid)
+    if not area.any():
+        area = inside(shape_on_grid, grid, all_touched=True)
+    area.flags.writeable = False
+    return grid, area

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -20,19 +21,22 @@ from tasks.errors import CatalogError, RasterError
 from tasks.events.aoi import continuous_longitudes, split_at_antimeridian
 from tasks.imagery.protocol import Found, Span
 from tasks.imagery.rasters import band_href, file_sha256, ground_sample_m, open_raster
+from tasks.imagery.viewing import off_nadir_deg, sun_elevation_deg
 from tasks.types import AreaOfInterest, Scene
 
 SUFFIXES = (".tif", ".tiff")
 NEEDED = ("red", "green", "blue")
-WANTED = (*NEEDED, "nir", "scl")
+# Masks that are one band of an image; a UDM2 is a file of its own.
+MASKS_INSIDE = ("scl", "qa_pixel", "fmask")
+WANTED = (*NEEDED, "nir", *MASKS_INSIDE)
 # What band descriptions say, lower case, for each wanted band.
 DESCRIPTIONS = {
     "red": ("red", "b04", "b4"),
     "green": ("green", "b03", "b3"),
     "blue": ("blue", "b02", "b2"),
     "nir": ("nir", "b08", "b8", "near infrared", "near-infrared"),
-    "scl": ("scl",),
-}
+} | {mask: (mask,) for mask in MASKS_INSIDE}
+UDM2 = "_udm2"
 COLOURS = {
     ColorInterp.red: "red",
     ColorInterp.green: "green",
@@ -89,13 +93,14 @@ def read_folder(path: Path) -> list[Scene]:
     at the top or under `properties`), an ACQUISITION tag, the file's name, or TIFFTAG_DATETIME, in
     this order, and is UTC where no zone is given; otherwise it is None. Bands are known by their
     descriptions, else by their colour interpretation, else by PlanetScope's AnalyticMS order where
-    the name says AnalyticMS; three 8-bit bands that say nothing are red, green, blue.
+    the name says AnalyticMS; three 8-bit bands that say nothing are red, green, blue. A file named
+    `…_udm2….tif` is the cloud mask of the image whose name begins alike.
 
     Args:
         path: a GeoTIFF or a folder; files in folders below it are not looked at.
 
     Returns:
-        One scene a file, in order of file name.
+        One scene an image, in order of file name.
 
     Raises:
         CatalogError: the path does not exist or the folder holds no GeoTIFF.
@@ -108,12 +113,32 @@ def read_folder(path: Path) -> list[Scene]:
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
     else:
         raise CatalogError(f"{path} does not exist; give a GeoTIFF, a folder or a STAC catalog")
-    if not files:
-        raise CatalogError(f"{path} holds no GeoTIFF (.tif); give a folder of images")
-    return [_scene(file.resolve()) for file in files]
+    images = [file for file in files if path.is_file() or UDM2 not in file.stem.lower()]
+    if not images:
+        raise CatalogError(f"{path} holds no GeoTIFF (.tif) of colours; give a folder of images")
+    return [_scene(file.resolve()) for file in images]
+
+
+def _mask_of(path: Path) -> Path | None:
+    """The UDM2 file that lies beside an image, if there is one."""
+    beside = [file for file in path.parent.iterdir() if file.suffix.lower() in SUFFIXES]
+    for file in sorted(beside):
+        scene, is_mask, _ = file.stem.lower().partition(UDM2)
+        if is_mask and file != path and path.stem.lower().startswith(f"{scene}_"):
+            return file
+    return None
+
+
+def _checksum(path: Path, mask: Path | None) -> str:
+    """SHA-256 of an image, or of those of the image and its mask."""
+    digest = file_sha256(path)
+    if mask is None:
+        return digest
+    return hashlib.sha256(f"{digest} {file_sha256(mask)}".encode()).hexdigest()
 
 
 def _scene(path: Path) -> Scene:
+    mask, properties = _mask_of(path), _fields(path)
     with open_raster(str(path), f"scene {path.stem}") as dataset:
         bands = _bands(dataset, path)
         return Scene(
@@ -123,15 +148,25 @@ def _scene(path: Path) -> Scene:
             item_id=path.name,
             acquired_at=_acquired_at(dataset, path),
             gsd_m=ground_sample_m(dataset),
-            bands=tuple(bands),
+            bands=(*bands, "udm2") if mask else tuple(bands),
             crs=dataset.crs.to_string(),
             footprint=_outline(dataset),
             hrefs={
                 name: band_href(str(path), bands=(number, *_alpha(dataset)))
                 for name, number in bands.items()
-            },
-            checksum=file_sha256(path),
+            }
+            | ({"udm2": str(mask)} if mask else {}),
+            checksum=_checksum(path, mask),
+            sun_elevation_deg=sun_elevation_deg(properties),
+            off_nadir_deg=off_nadir_deg(properties),
         )
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    """What a sidecar says, at the top or under `properties`."""
+    sidecar = _sidecar(path)
+    nested = sidecar.get("properties")
+    return sidecar | (nested if isinstance(nested, dict) else {})
 
 
 def _alpha(dataset: DatasetReader) -> tuple[int, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,12 +20,13 @@ from shapely.geometry import MultiPolygon, shape
 from tasks.errors import CatalogError, RasterError
 from tasks.events.aoi import continuous_longitudes, split_at_antimeridian
 from tasks.imagery.hosts import climbs, host_of, is_allowed, is_remote
+from tasks.imagery.masks import MASKS
 from tasks.imagery.profiles import CollectionProfile
 from tasks.imagery.rasters import band_href, file_sha256, ground_sample_m, open_raster
+from tasks.imagery.viewing import known_number, off_nadir_deg, sun_elevation_deg
 from tasks.types import Scene, SceneJudgement
 
 NEEDED = ("red", "green", "blue")
-MASKS = ("scl", "qa_pixel", "udm2", "fmask")
 WANTED = (*NEEDED, "nir", *MASKS)
 # Common names and asset keys that mean a wanted band; Landsat's nir08 is the band nearest to nir.
 BAND_NAMES = {
@@ -35,9 +35,10 @@ BAND_NAMES = {
     "blue": ("blue", "B02", "B02_10m", "nbart_blue"),
     "nir": ("nir", "B08", "B08_10m", "nir08", "nbart_nir"),
     "scl": ("scl", "SCL", "SCL_20m"),
-    "qa_pixel": ("qa_pixel", "QA_PIXEL", "QA_PIXEL.TIF", "pixel_qa"),
+    "qa_pixel": ("qa_pixel", "QA_PIXEL", "QA_PIXEL.TIF"),
     "udm2": ("udm2", "ortho_udm2"),
     "fmask": ("fmask", "Fmask"),
+    "oa_fmask": ("oa_fmask",),
 }
 # Pictures made for people: stretched to 8 bits, used only where no measured bands are given.
 PICTURE_ROLES = frozenset({"visual", "overview", "thumbnail"})
@@ -154,9 +155,11 @@ def item_scene(item: dict[str, Any], reading: Reading) -> Scene:
         crs=_crs(item, red, hrefs["red"]),
         footprint=item_footprint(item),
         hrefs=hrefs,
-        cloud_cover=_number(item["properties"].get("eo:cloud_cover"), 0, 100),
+        cloud_cover=known_number(item["properties"].get("eo:cloud_cover"), 0, 100),
         checksum=_checksum(item, assets),
         licence=_licence(item),
+        sun_elevation_deg=sun_elevation_deg(item["properties"]),
+        off_nadir_deg=off_nadir_deg(item["properties"]),
     )
 
 
@@ -171,7 +174,7 @@ def refused_scene(item: dict[str, Any], reading: Reading, reason: str) -> SceneJ
     with suppress(CatalogError, KeyError):
         footprint = item_footprint(item)
     with suppress(KeyError, TypeError):
-        gsd = _number(item["properties"]["gsd"], 0)
+        gsd = known_number(item["properties"]["gsd"], 0)
     scene = Scene(
         id=f"{item_collection(item)}/{item.get('id')}",
         provider=_provider(reading),
@@ -184,7 +187,7 @@ def refused_scene(item: dict[str, Any], reading: Reading, reason: str) -> SceneJ
         footprint=footprint,
         hrefs={},
     )
-    return SceneJudgement(scene, 0.0, False, f"{reading.source}: {reason}")
+    return SceneJudgement(scene, None, False, f"{reading.source}: {reason}")
 
 
 def is_optical(item: dict[str, Any], reading: Reading) -> bool:
@@ -229,7 +232,12 @@ def _chosen_bands(item: dict[str, Any], reading: Reading) -> dict[str, _Candidat
     for band, candidate in () if candidates else _candidates(item["assets"]):
         if band not in candidates or candidate.rank < candidates[band].rank:
             candidates[band] = candidate
-    return {band: candidates[band] for band in WANTED if band in candidates}
+    known = {band: candidates[band] for band in WANTED if band in candidates}
+    if profile.mask in known:
+        return {
+            band: one for band, one in known.items() if band not in MASKS or band == profile.mask
+        }
+    return known
 
 
 def _candidates(assets: dict[str, dict[str, Any]]) -> Iterator[tuple[str, _Candidate]]:
@@ -240,7 +248,8 @@ def _candidates(assets: dict[str, dict[str, Any]]) -> Iterator[tuple[str, _Candi
         bands = _bands(asset)
         for number, described in enumerate(bands or [{}], start=1):
             names = {described.get(name) for name in ("eo:common_name", "common_name", "name")}
-            if len(bands) <= 1:
+            # A mask of several bands is one mask.
+            if len(bands) <= 1 or any(key in BAND_NAMES[mask] for mask in MASKS):
                 names.add(key)
             for wanted, aliases in BAND_NAMES.items():
                 place = min((aliases.index(name) for name in names if name in aliases), default=-1)
@@ -259,6 +268,9 @@ def _asset_href(item: dict[str, Any], band: str, candidate: _Candidate, reading:
     asset = item["assets"][candidate.key]
     where = f"item {item['id']}: assets.{candidate.key}.href"
     _check_href(item["self_href"], asset["href"], reading, where)
+    if band == "udm2":
+        # All of its bands are read, and a 0 in one of them is an answer.
+        return _absolute(item, asset)
     described = dict(enumerate(_bands(asset), start=1)).get(candidate.number, {})
     raster = (asset.get("raster:bands") or [{}] * candidate.number)[candidate.number - 1]
     measured = {**asset, **described}
@@ -351,18 +363,12 @@ def _gsd_m(
     """
     transform = _first("proj:transform", asset, item["properties"]) or (0,)
     # Below this it is degrees.
-    step = _number(transform[0], 0.1)
+    step = known_number(transform[0], 0.1)
     declared = _first("gsd", asset) or step or _first("gsd", item["properties"]) or profile.gsd_m
     if declared:
         return float(declared)
     with open_raster(href, f"item {item['id']}, which declares no gsd") as dataset:
         return ground_sample_m(dataset)
-
-
-def _number(value: Any, low: float, high: float = math.inf) -> float | None:
-    """A number in [low, high]; None for what is none, such as Landsat's -1 for unknown cloud."""
-    known = isinstance(value, int | float) and low <= value <= high
-    return float(value) if known else None
 
 
 def _first(name: str, *places: dict[str, Any]) -> Any:

@@ -26,7 +26,8 @@ from shapely.geometry.base import BaseGeometry
 
 from tasks.errors import NoImageryError, RasterError
 from tasks.events.aoi import as_multipolygon, continuous_longitudes, split_at_antimeridian
-from tasks.imagery.clouds import clear_mask, middle
+from tasks.imagery.clouds import middle
+from tasks.imagery.masks import mask_of, read_mask, shows_ground
 from tasks.imagery.rasters import BandOnGrid, area_on, grid_wkt, inside, on_grid, open_band
 from tasks.publish.products import room_for, written_aside
 from tasks.types import AreaOfInterest, Mosaic, Scene
@@ -52,7 +53,7 @@ class _SceneOnGrid:
     """The bands of one scene opened on the mosaic's grid."""
 
     bands: tuple[BandOnGrid, ...]
-    scl: BandOnGrid | None
+    mask: BandOnGrid | None
 
 
 @dataclass(frozen=True)
@@ -183,10 +184,10 @@ def _opened(scene: Scene, names: Sequence[str], grid: GeoBox) -> Iterator[_Scene
             stack.enter_context(on_grid(scene, name, grid, _resampling(scene, name, grid)))
             for name in names
         )
-        scl = None
-        if "scl" in scene.bands:
-            scl = stack.enter_context(on_grid(scene, "scl", grid, Resampling.nearest))
-        yield _SceneOnGrid(bands, scl)
+        mask = None
+        if name := mask_of(scene):
+            mask = stack.enter_context(on_grid(scene, name, grid, Resampling.nearest))
+        yield _SceneOnGrid(bands, mask)
 
 
 def _resampling(scene: Scene, name: str, grid: GeoBox) -> Resampling:
@@ -303,9 +304,8 @@ def _read_clear(
     """One scene's block, (bands, rows, cols), and which of the pending pixels it shows clear."""
     clear = pending.copy()
     block = np.zeros((len(scene.bands), *pending.shape), numbers.dtype)
-    if scene.scl is not None:
-        classes, valid = scene.scl.read(window)
-        clear &= valid & clear_mask(classes, snow_is_clear)
+    if scene.mask is not None:
+        clear &= shows_ground(read_mask(scene.mask, window), snow_is_clear)
     if not clear.any():
         return block, clear
     for number, band in enumerate(scene.bands):

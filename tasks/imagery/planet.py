@@ -31,6 +31,7 @@ from tasks.imagery.planet_api import (
 )
 from tasks.imagery.protocol import Found, Span
 from tasks.imagery.rasters import band_href, open_raster
+from tasks.imagery.viewing import off_nadir_deg, sun_elevation_deg
 from tasks.types import AreaOfInterest, Scene, SceneJudgement
 
 LICENCE = "Planet Labs PBC, by your contract with Planet"
@@ -111,7 +112,7 @@ class PlanetSource:
                 continue
             if lacking := missing_permissions(item, BUNDLE):
                 reason = f"Planet: item {scene.item_id}: the key permits no {', '.join(lacking)}."
-                refused.append(SceneJudgement(scene, 0.0, False, reason))
+                refused.append(SceneJudgement(scene, None, False, reason))
             elif scene.footprint.intersects(aoi.geometry):
                 scenes.append(scene)
         scenes.sort(key=lambda scene: (scene.acquired_at or span.end, scene.id))
@@ -137,7 +138,7 @@ class PlanetSource:
             if isinstance(outcome, TransientError):
                 late.append(outcome)
             reason = f"Planet: item {scene.item_id}: {outcome}"
-            refused.append(SceneJudgement(scene, 0.0, False, reason))
+            refused.append(SceneJudgement(scene, None, False, reason))
             api.incidents.append(reason)
         if late and not ready:
             raise late[0]
@@ -254,7 +255,7 @@ def worth_their_price(
         chosen.append(best)
         left.remove(best)
     reason = "Planet: not ordered, since the scenes ordered are expected to show what it shows."
-    return chosen, [SceneJudgement(scene, 0.0, False, reason) for scene in left]
+    return chosen, [SceneJudgement(scene, None, False, reason) for scene in left]
 
 
 def _sample(area: MultiPolygon) -> NDArray[np.float64]:
@@ -285,6 +286,8 @@ def _scene(item: dict[str, Any]) -> Scene:
         hrefs={},
         cloud_cover=float(hidden),
         licence=LICENCE,
+        sun_elevation_deg=sun_elevation_deg(properties),
+        off_nadir_deg=off_nadir_deg(properties),
     )
 
 

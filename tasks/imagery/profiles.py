@@ -13,7 +13,7 @@ from tasks.errors import AccessError, CatalogError
 from tasks.imagery.hosts import host_of
 
 SHIPPED = Path(__file__).with_name("profiles.toml")
-MaskKind = Literal["scl", "qa_pixel", "udm2", "fmask"]
+MaskKind = Literal["scl", "qa_pixel", "udm2", "fmask", "oa_fmask"]
 
 
 class CollectionProfile(BaseModel):

@@ -198,6 +198,16 @@ class BandOnGrid:
             values, alpha = self._view.read((1, self._view.count), window=window)
         return values, (alpha > 0) & np.isfinite(values)
 
+    def read_all(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """All bands of the file, (bands, rows, cols), and where it covers the window, (rows, cols).
+
+        Raises: see `read`.
+        """
+        where = f"scene {self.scene.id}, band {self.band}"
+        with read_errors(where, source_path(self.scene.hrefs[self.band])):
+            *layers, alpha = self._view.read(window=window)
+        return np.stack(layers), alpha > 0
+
 
 @contextmanager
 def on_grid(scene: Scene, band: str, grid: GeoBox, resampling: Resampling) -> Iterator[BandOnGrid]:

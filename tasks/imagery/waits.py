@@ -41,11 +41,14 @@ class Terms:
 
 @dataclass(frozen=True)
 class LookedAt:
-    """A scene as the last look judged it: share of the area it shows clear, and why (not) used."""
+    """A scene as the last look judged it, and why it was used or not.
+
+    `clear_share` is that of the area it shows clear, None where nobody looked at its pixels.
+    """
 
     scene_id: str
     acquired_at: str | None
-    clear_share: float
+    clear_share: float | None
     used: bool
     reason: str
 
@@ -151,7 +154,7 @@ def _looked_at(judgements: Sequence[SceneJudgement]) -> tuple[LookedAt, ...]:
         LookedAt(
             one.scene.id,
             one.scene.acquired_at.isoformat() if one.scene.acquired_at else None,
-            round(one.clear_fraction, 4),
+            None if one.clear_fraction is None else round(one.clear_fraction, 4),
             one.used,
             one.reason,
         )

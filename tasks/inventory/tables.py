@@ -270,7 +270,9 @@ run_scene = Table(
     Column("scene_key", ForeignKey("scarp.scene.id"), primary_key=True, comment="The scene."),
     Column("used", Boolean, nullable=False, comment="Whether the run used it."),
     Column(
-        "clear_fraction", Double, nullable=False, comment="Part of the AOI it shows clear, 0-1."
+        "clear_fraction",
+        Double,
+        comment="Part of the AOI it shows clear, 0-1; NULL where nobody looked at its pixels.",
     ),
     Column("reason", Text, nullable=False, comment="Why it was used or refused."),
     between("clear_fraction", 0, 1),

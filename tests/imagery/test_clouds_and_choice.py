@@ -8,10 +8,10 @@ from shapely.affinity import translate
 from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import NoImageryError, RasterError
-from tasks.imagery.clouds import clear_mask, judge, judging_grid
+from tasks.imagery.clouds import judge, judging_grid
 from tasks.imagery.folder import read_folder
 from tasks.imagery.protocol import Span
-from tasks.imagery.select import choose_before, choose_scenes, imagery_doubts
+from tasks.imagery.select import choose_before, choose_scenes, imagery_doubts, worth
 from tasks.imagery.stac import StacSource
 from tasks.types import AreaOfInterest, Mosaic
 
@@ -34,19 +34,16 @@ def by_day(views, day):
 
 def sight(view, part, days=0):
     """The view of a scene that sees clear only a part of the columns, taken some days later."""
-    columns = np.zeros_like(view.area)
-    width = view.area.shape[1]
+    columns = np.zeros_like(view.clear)
+    width = view.clear.shape[1]
     columns[:, int(part[0] * width) : int(part[1] * width)] = True
     taken = view.scene.acquired_at + timedelta(days=days)
     scene = replace(view.scene, id=f"{part}+{days}", acquired_at=taken)
-    seen = view.area & columns
-    return replace(view, scene=scene, covered=seen, clear=seen, hidden={})
-
-
-def test_cloud_shadow_snow_and_missing_data_hide_the_ground():
-    classes = np.arange(12, dtype=np.uint8)
-    assert np.flatnonzero(clear_mask(classes)).tolist() == [4, 5, 6, 7]
-    assert np.flatnonzero(clear_mask(classes, snow_is_clear=True)).tolist() == [4, 5, 6, 7, 11]
+    seen = view.clear & columns
+    share = view.clear_fraction * seen.sum() / view.clear.sum()
+    return replace(
+        view, scene=scene, clear=seen, clear_fraction=share, covered_fraction=share, hidden={}
+    )
 
 
 def test_the_clear_share_is_that_of_the_pixels(views):
@@ -86,7 +83,7 @@ def test_the_first_clear_scene_after_the_event_is_used_and_every_other_has_its_r
         "Only 0 % of what it covers of the area is clear, 60 % is needed (cloud 100 %)."
     )
     assert reasons["05-23"] == "Taken 7 days after the event, it shows 99.98 % of the area clear."
-    assert reasons["06-17"] == "Earlier scenes already show what it shows of the area."
+    assert reasons["06-17"] == "The scenes used already show what it shows of the area."
 
 
 def test_the_order_in_which_scenes_come_does_not_matter(views, aoi, event):
@@ -115,13 +112,53 @@ def test_no_scene_at_all_is_no_imagery(aoi, event):
 
 def test_later_scenes_fill_what_earlier_ones_did_not_see(views, aoi, event):
     view = by_day(views, "2023-05-23")
-    west, east, all_of_it = (
-        sight(view, (0, 0.5)), sight(view, (0.5, 1), 1), sight(view, (0, 1), 2),
-    )  # fmt: skip
+    west, east = sight(view, (0, 0.75)), sight(view, (0.5, 1), 1)
+    judgements = choose_scenes([east, west], aoi, event.occurred_at)
+    assert [j.scene.id for j in judgements] == [west.scene.id, east.scene.id]
+    assert [round(j.clear_fraction, 2) for j in judgements] == [0.75, 0.5]
+    assert judgements[1].reason == "Taken 8 days after the event, it adds 25 % of the area."
+
+
+def test_the_fewest_scenes_are_taken_and_those_mapped_from_stay(views, aoi, event):
+    view = by_day(views, "2023-05-23")
+    west, east, all_of_it = sight(view, (0, 0.5)), sight(view, (0.5, 1), 1), sight(view, (0, 1), 2)
     judgements = choose_scenes([all_of_it, west, east], aoi, event.occurred_at)
-    assert [j.used for j in judgements] == [True, True, False]
-    assert [round(j.clear_fraction, 2) for j in judgements] == [0.5, 0.5, 1]
-    assert judgements[1].reason == "Taken 8 days after the event, it adds 50 % of the area."
+    assert [j.scene.id for j in judgements if j.used] == [all_of_it.scene.id]
+    before = [east.scene.id, west.scene.id]
+    again = choose_scenes([all_of_it, west, east], aoi, event.occurred_at, mapped_from=before)
+    assert [j.scene.id for j in again if j.used] == before
+
+
+def test_the_cover_is_the_greedy_one_by_plain_counting(views, aoi, event):
+    random, base = np.random.default_rng(7), by_day(views, "2023-05-23")
+    pieces = [
+        sight(base, sorted(random.uniform(0, 1, 2)), int(day)) for day in random.integers(0, 40, 40)
+    ]
+    used = [j.scene.id for j in choose_scenes(pieces, aoi, event.occurred_at) if j.used]
+    seen, expected, left = np.zeros_like(base.clear), [], list(pieces)
+    while left:
+        left = [v for v in left if (v.clear & ~seen).sum() >= 0.01 * v.clear.sum() > 0]
+        if not left:
+            break
+        best = max(
+            left, key=lambda v: (v.clear & ~seen).sum() * worth(v.scene, event.occurred_at, 10)
+        )
+        expected.append(best.scene.id)
+        seen |= best.clear
+    assert used == expected and 2 <= len(used) < 20
+
+
+def test_fine_fresh_upright_and_well_lit_scenes_are_worth_more(views, event):
+    scene = replace(by_day(views, "2023-05-23").scene, acquired_at=event.occurred_at)
+    assert worth(scene, event.occurred_at, 10) == pytest.approx(1)
+    coarse = replace(scene, gsd_m=30)
+    assert worth(coarse, event.occurred_at, 10) == pytest.approx(1 / 3)
+    oblique = replace(scene, off_nadir_deg=60)
+    assert worth(oblique, event.occurred_at, 10) == pytest.approx(0.5)
+    dark = replace(scene, sun_elevation_deg=14.4775)
+    assert worth(dark, event.occurred_at, 10) == pytest.approx(0.5, abs=1e-4)
+    late = replace(scene, acquired_at=event.occurred_at + timedelta(days=60))
+    assert worth(late, event.occurred_at, 10) == pytest.approx(0.5)
 
 
 def test_a_lower_demand_uses_a_cloudier_scene(views, aoi, event):
@@ -163,29 +200,61 @@ def test_a_truncated_mask_names_its_scene(aoi, catalog):
 
 def test_doubts_tell_of_partial_undated_and_late_scenes(views, aoi, event, tmp_path):
     view = by_day(views, "2023-05-23")
-    undated = replace(view, scene=replace(view.scene, id="undated", acquired_at=None))
-    late = replace(sight(view, (0, 0.5), 200), covered=view.area)
+    undated = sight(view, (0.5, 1))
+    undated = replace(undated, scene=replace(undated.scene, id="undated", acquired_at=None))
+    late = sight(view, (0, 0.5), 200)
     judgements = choose_scenes([undated, late], aoi, event.occurred_at, min_clear=0.4)
     west, south, east, north = aoi.geometry.bounds
     half = MultiPolygon([aoi.geometry & box(west, south, (west + east) / 2, north)])
     mosaic = Mosaic(tmp_path, tmp_path, (), half)
     doubts = imagery_doubts(judgements, mosaic, aoi, event.occurred_at)
-    assert [doubt.code for doubt in doubts] == ["partial-coverage", "old-scene", "undated-scene"]
+    assert [doubt.code for doubt in doubts] == ["partial-coverage", "undated-scene", "old-scene"]
     assert doubts[0].text.startswith("50 % of the area")
 
 
+def looker(views):
+    """Looks at views that are already there, and remembers at which."""
+    by_id, looked = {view.scene.id: view for view in views}, []
+
+    def look(scene):
+        looked.append(scene.id)
+        return by_id[scene.id]
+
+    return look, looked
+
+
 def test_the_ground_before_is_shown_by_the_latest_clear_scenes_before_the_event(views, event):
-    assert [f"{scene.acquired_at:%m-%d}" for scene in choose_before(views, event.occurred_at)] == [
-        "04-28"
-    ]
+    look, looked = looker(views)
+    chosen = choose_before([view.scene for view in views], look, event.occurred_at)
+    assert [f"{scene.acquired_at:%m-%d}" for scene in chosen] == ["04-28"]
+    assert [scene_id[-8:] for scene_id in looked] == ["20230513", "20230428"]
     clear = by_day(views, "2023-04-28")
     west, east, all_ = (
         sight(clear, (0, 0.5)),
         sight(clear, (0.5, 1), -20),
-        sight(clear, (0, 1), -40),
+        sight(clear, (0, 1), -24),
     )
-    chosen = choose_before([east, all_, west], event.occurred_at)
+    look, _ = looker([east, all_, west])
+    chosen = choose_before([v.scene for v in (east, all_, west)], look, event.occurred_at)
     assert chosen == [west.scene, east.scene]
+
+
+def test_the_same_season_goes_before_the_latest(views, event):
+    clear = by_day(views, "2023-04-28")
+    winter, last_year = sight(clear, (0, 1), -60), sight(clear, (0, 1), -355)
+    look, _ = looker([winter, last_year])
+    chosen = choose_before([winter.scene, last_year.scene], look, event.occurred_at)
+    assert chosen == [last_year.scene]
+
+
+def test_scenes_from_before_that_nobody_looked_at_have_no_share(views, aoi, event):
+    after = [view for view in views if view.scene.acquired_at >= event.occurred_at]
+    winter = by_day(views, "2023-02-12").scene
+    judgement = choose_scenes(after, aoi, event.occurred_at, passed_over=[winter])[-1]
+    assert (judgement.scene, judgement.used, judgement.clear_fraction) == (winter, False, None)
+    assert judgement.reason == (
+        "It was taken 93 days before the event; its pixels were not looked at."
+    )
 
 
 def test_the_ground_before_needs_a_date_and_near_infrared(views, event):
@@ -193,5 +262,6 @@ def test_the_ground_before_needs_a_date_and_near_infrared(views, event):
     undated = replace(clear, scene=replace(clear.scene, acquired_at=None))
     colour = replace(clear, scene=replace(clear.scene, bands=("red", "green", "blue")))
     after = by_day(views, "2023-05-23")
-    assert choose_before([undated, colour, after], event.occurred_at) == []
-    assert choose_before([], event.occurred_at) == []
+    look, looked = looker([undated, colour, after])
+    scenes = [view.scene for view in (undated, colour, after)]
+    assert choose_before(scenes, look, event.occurred_at) == looked == []
