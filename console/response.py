@@ -83,6 +83,9 @@ def respond(
     now: Annotated[
         str | None, typer.Option(help="Simulated time, with its zone: 2023-05-19T00:00Z.")
     ] = None,
+    normalise: Annotated[
+        str, typer.Option(help="Match the image's histogram to: none, training or before.")
+    ] = "none",
     window_px: Annotated[int, typer.Option(help="Side of the network's window.")] = 512,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the products.")] = None,
     as_json: AsJson = False,
@@ -115,6 +118,7 @@ def respond(
         coverage=coverage,
         wait_days=wait_days,
         look_hours=look_hours,
+        normalise=normalise,
         window_px=window_px,
         out=out,
     )

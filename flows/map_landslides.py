@@ -17,7 +17,7 @@ from flows.ending import end_promptly
 from flows.options import ResponseOptions
 from flows.progress import report
 from flows.runs import failure_recorded, recorded_run
-from flows.scores import SCORE, Rasters, make_rasters, score_chain
+from flows.scores import SCORE, Rasters, check_normalise, make_rasters, score_chain
 from flows.sources import source_of
 from flows.steps import step
 from flows.waiting import draft_doubt, terms_of, wait_for_any, wait_for_more
@@ -27,8 +27,8 @@ from models.datasets import REGIONS
 from models.weights import load
 from tasks.errors import AccessError, NoImageryError, RasterError
 from tasks.events.registry import find_aoi, find_event
+from tasks.imagery.before import prepare_before, shift_doubt
 from tasks.imagery.clouds import SceneView, judge
-from tasks.imagery.mosaic import prepare_mosaic
 from tasks.imagery.protocol import Span
 from tasks.imagery.rasters import file_sha256
 from tasks.imagery.select import (
@@ -135,6 +135,7 @@ def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -
     asked = Provenance(event.id, {"source": options.source}, options.model_dump(mode="json"))
     with failure_recorded(world.engine, asked, NAME):
         network, card = load(options.weights)
+        check_normalise(options, card)
         screens = parse_screens(options.screens, options.dem)
         if options.dem:
             check_dem(options.dem, aoi.geometry)
@@ -149,7 +150,8 @@ def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -
                 return wait
             raise
         used = [judgement.scene for judgement in imagery.judgements if judgement.used]
-        chain = score_chain(event.id, aoi, used, card, options, before)
+        reference = imagery.before if options.normalise == "before" else ()
+        chain = score_chain(event.id, aoi, used, card, options, before, reference)
         provenance = mapping_provenance(chain[-1].provenance, imagery, screens, options)
     with world.engine.connect() as connection:
         stored = find_inventory(connection, event.id, provenance.digest)
@@ -159,10 +161,11 @@ def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -
         mapped = (event, aoi, imagery.judgements, card, provenance, rasters)
         seen = geodesic_area_m2(rasters.mosaic.observed) / geodesic_area_m2(aoi.geometry)
         if stored is None:
-            ready = step(screens_with_images, hours=6)(
-                screens, imagery.before, aoi, rasters.score.parent
+            ready, doubts = step(screens_with_images, hours=6)(
+                screens, imagery.before, aoi, rasters.mosaic.path
             )
-            doubts = [Doubt("source-trouble", incident) for incident in imagery.incidents]
+            doubts = list(dict.fromkeys([*rasters.doubts, *doubts]))
+            doubts += [Doubt("source-trouble", incident) for incident in imagery.incidents]
             if waits := terms.ask_for_more(seen, now):
                 doubts.append(draft_doubt(aoi, rasters.mosaic.observed, terms))
             stored = step(outline, hours=6)(
@@ -265,15 +268,17 @@ def outlining(options: ResponseOptions) -> Outlining:
 
 
 def screens_with_images(
-    screens: list[Screen], before: tuple[Scene, ...], aoi: AreaOfInterest, folder: Path
-) -> list[Screen]:
+    screens: list[Screen], before: tuple[Scene, ...], aoi: AreaOfInterest, after: Path
+) -> tuple[list[Screen], list[Doubt]]:
     """Give the screen that looks at the ground before the event its image, if there is one."""
     if not before or not any(isinstance(one, BareBeforeScreen) for one in screens):
-        return screens
-    image = prepare_mosaic(before, aoi, folder / "before").path
+        return screens, []
+    ground = prepare_before(before, aoi, after, after.parent / "before")
+    doubt = shift_doubt(ground)
     return [
-        replace(one, image=image) if isinstance(one, BareBeforeScreen) else one for one in screens
-    ]
+        replace(one, image=ground.path) if isinstance(one, BareBeforeScreen) else one
+        for one in screens
+    ], [doubt] if doubt else []
 
 
 def outline(

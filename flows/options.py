@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -13,6 +14,8 @@ from tasks.susceptibility.classes import Breaks, parse_breaks
 from tasks.susceptibility.holding import DISTRICTS, Holding, parse_holding
 from tasks.susceptibility.learners import find_learner
 from tasks.susceptibility.schemes import Scheme, find_scheme
+
+Normalise = Literal["none", "training", "before"]
 
 
 class SusceptibilityOptions(BaseModel):
@@ -114,6 +117,11 @@ class ResponseOptions(BaseModel):
     )
     screens: tuple[str, ...] = Field(
         (), description="what may set an outline aside, such as slope=5; asked in this order"
+    )
+    normalise: Normalise = Field(
+        "none",
+        description="match the image's histogram to: none, training (of the weights) or before "
+        "(the scenes from before the event)",
     )
     window_px: int = Field(512, ge=32, description="side of the square the network reads at once")
     seed: int = Field(0, ge=0, description="seed of sampling and of the forest")

@@ -22,10 +22,14 @@ class Normalisation:
 
     `scene-standard`: (x - mean) / std per band with the statistics of the scene's valid pixels,
     clipped. Scene-relative, so that 8-bit pictures and reflectances of any sensor look alike.
+
+    `quantiles`, (bands, levels), are those of the training pixels so normalised, before clipping,
+    at even steps from the least to the most; empty where they were not kept.
     """
 
     kind: Literal["scene-standard"] = "scene-standard"
     clip: float = 5.0
+    quantiles: tuple[tuple[float, ...], ...] = ()
 
     def apply(
         self, pixels: NDArray[Any], mean: NDArray[Any], std: NDArray[Any]
@@ -102,7 +106,7 @@ def read_card(weights: Path) -> Card:
                 "bands": tuple(raw["bands"]),
                 "regions": tuple(raw["regions"]),
                 "gsd_range_m": tuple(raw["gsd_range_m"]),
-                "normalisation": Normalisation(**raw["normalisation"]),
+                "normalisation": _normalisation(**raw["normalisation"]),
             }
         )
     except FileNotFoundError as error:
@@ -111,3 +115,7 @@ def read_card(weights: Path) -> Card:
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: is not a card of weights ({error!r})") from error
+
+
+def _normalisation(quantiles: Any = (), **rest: Any) -> Normalisation:
+    return Normalisation(**rest, quantiles=tuple(tuple(map(float, row)) for row in quantiles))

@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -323,6 +323,16 @@ def _blur(x: Tensor) -> Tensor:
     return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), weight, groups=x.shape[1])
 
 
+def training_quantiles(
+    pixels: NDArray[np.uint8], levels: int = 33
+) -> tuple[tuple[float, ...], ...]:
+    """Quantiles of each band of standardised tiles (n, h, w, bands), at even steps of 0-1."""
+    x = _standardise(torch.from_numpy(pixels).permute(0, 3, 1, 2).float()).numpy()
+    steps = np.linspace(0, 1, levels)
+    bands = [np.quantile(x[:, band], steps) for band in range(x.shape[1])]
+    return tuple(tuple(round(float(value), 4) for value in band) for band in bands)
+
+
 def _brightness(tiles: Tiles) -> NDArray[Any]:
     return np.asarray(tiles.pixels.mean(3, dtype=np.float32))
 
@@ -360,7 +370,10 @@ def fit(
     train(network, learnt, recipe, out / f"{name}.checkpoint")
     magnify, threshold = tune(network, held)
     results = compare(network, magnify, threshold, learnt, test)
-    card = save(network, _card(name, network, recipe, history, results, magnify), out)
+    card = _card(name, network, recipe, history, results, magnify)
+    quantiles = training_quantiles(learnt.pixels)
+    card = replace(card, normalisation=replace(NORMALISATION, quantiles=quantiles))
+    card = save(network, card, out)
     _log.info("%s\n%s", card.digest, json.dumps(results, indent=2))
     return card
 

@@ -167,6 +167,8 @@ class Doubt:
         "cloud-not-looked-for",
         "low-sun",
         "oblique-view",
+        "images-displaced",
+        "not-normalised",
         "undated-scene",
         "gsd-outside-training",
         "dem-partial",

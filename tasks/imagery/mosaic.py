@@ -75,7 +75,12 @@ class _Numbers:
 
 
 def prepare_mosaic(
-    scenes: Sequence[Scene], aoi: AreaOfInterest, folder: Path, snow_is_clear: bool = False
+    scenes: Sequence[Scene],
+    aoi: AreaOfInterest,
+    folder: Path,
+    snow_is_clear: bool = False,
+    grid: GeoBox | None = None,
+    moved_px: tuple[float, float] = (0.0, 0.0),
 ) -> Mosaic:
     """Put the chosen scenes on one grid; each pixel comes from the first that shows it clear.
 
@@ -92,6 +97,8 @@ def prepare_mosaic(
         aoi: the area; nothing outside it is observed.
         folder: where `mosaic.tif` and `scene_index.tif` are written or replaced.
         snow_is_clear: count snow as clear ground.
+        grid: put it on this grid instead.
+        moved_px: move the ground of the scenes this far to the east and south, in pixels.
 
     Returns:
         The mosaic: tiled GeoTIFF in uint8, uint16, int16 or float32, bands red, green, blue (and
@@ -107,12 +114,14 @@ def prepare_mosaic(
     """
     if not 0 < len(scenes) <= MAX_SCENES:
         raise NoImageryError(f"{len(scenes)} scenes to make a mosaic of; choose 1 to {MAX_SCENES}")
-    grid = event_grid(scenes, aoi)
+    grid = grid or event_grid(scenes, aoi)
+    east, south = moved_px
+    read_at = GeoBox(grid.shape, grid.affine * rasterio.Affine.translation(-east, -south), grid.crs)
     names = [*COLOURS, "nir"] if all("nir" in scene.bands for scene in scenes) else list(COLOURS)
     path, index_path = folder / "mosaic.tif", folder / "scene_index.tif"
     with written_aside(path) as aside, written_aside(index_path) as index_aside, room_for(path):
         with ExitStack() as stack:
-            opened = [stack.enter_context(_opened(scene, names, grid)) for scene in scenes]
+            opened = [stack.enter_context(_opened(scene, names, read_at)) for scene in scenes]
             numbers = _common_numbers(opened)
             image = stack.enter_context(_new_image(aside, grid, names, numbers.dtype))
             index = stack.enter_context(_new_index(index_aside, grid))
