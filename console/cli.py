@@ -11,6 +11,7 @@ from console import (
     doctor,
     drill,
     events,
+    evidence,
     impact,
     inventory,
     machines,
@@ -43,6 +44,7 @@ app.command()(watch.watch)
 app.add_typer(events.app, name="events")
 app.command()(impact.impact)
 app.command()(response.respond)
+app.command()(evidence.evidence)
 app.command(name="map")(mapping.map_image)
 app.add_typer(inventory.app, name="inventory")
 app.command()(mapping.evaluate)

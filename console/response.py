@@ -83,6 +83,12 @@ def respond(
     now: Annotated[
         str | None, typer.Option(help="Simulated time, with its zone: 2023-05-19T00:00Z.")
     ] = None,
+    radar: Annotated[
+        str | None,
+        typer.Option(
+            help="Sentinel-1 to look at for evidence of change when it is waited for in vain."
+        ),
+    ] = None,
     normalise: Annotated[
         str, typer.Option(help="Match the image's histogram to: none, training or before.")
     ] = "none",
@@ -118,6 +124,7 @@ def respond(
         coverage=coverage,
         wait_days=wait_days,
         look_hours=look_hours,
+        radar=radar,
         normalise=normalise,
         window_px=window_px,
         out=out,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -14,6 +15,7 @@ from shapely import box, union_all
 
 from flows.artifacts import leave_inventory, progress_in_ui
 from flows.ending import end_promptly
+from flows.evidence import look_by_radar
 from flows.options import ResponseOptions
 from flows.progress import report
 from flows.runs import failure_recorded, recorded_run
@@ -25,7 +27,7 @@ from flows.world import World, open_world
 from models.cards import Card
 from models.datasets import REGIONS
 from models.weights import load
-from tasks.errors import AccessError, NoImageryError, RasterError
+from tasks.errors import AccessError, CatalogError, NoImageryError, RasterError
 from tasks.events.registry import find_aoi, find_event
 from tasks.imagery.before import prepare_before, shift_doubt
 from tasks.imagery.clouds import SceneView, judge
@@ -71,6 +73,8 @@ from tasks.types import (
     SceneJudgement,
     geodesic_area_m2,
 )
+
+log = logging.getLogger(__name__)
 
 NAME = "map-landslides"
 # Far enough for the whole of the event's season a year before.
@@ -148,6 +152,7 @@ def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -
         except NoImageryError as error:
             if wait := wait_for_any(world, event, terms, error, now):
                 return wait
+            look_by_radar_at_last(event.id, options, now)
             raise
         used = [judgement.scene for judgement in imagery.judgements if judgement.used]
         reference = imagery.before if options.normalise == "before" else ()
@@ -172,6 +177,8 @@ def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -
                 world, run_id, *mapped, ready, doubts, options, not waits
             )
     wait = wait_for_more(world, event, terms, seen, imagery.judgements, now)
+    if wait is None and seen < terms.wanted_share:
+        look_by_radar_at_last(event.id, options, now)
     if stored.status == "draft" and wait is None:
         with world.engine.begin() as connection:
             stored = publish_draft(connection, stored)
@@ -230,6 +237,16 @@ def look_for_scenes(
     except NoImageryError as error:
         raise NoImageryError(str(error), (*error.judgements, *refused)) from error
     return Imagery((*judgements, *refused), tuple(shown_before), found.incidents)
+
+
+def look_by_radar_at_last(event_id: str, options: ResponseOptions, now: datetime) -> None:
+    """Once clear imagery was waited for in vain, see what radar has; without it the rest stands."""
+    if options.radar is None:
+        return
+    try:
+        look_by_radar(event_id, options.radar, now, options.profiles, options.allow_hosts)
+    except (NoImageryError, CatalogError, RasterError, AccessError) as error:
+        log.warning("no evidence from radar: %s", error)
 
 
 def method_of(card: Card) -> str:

@@ -118,6 +118,11 @@ class ResponseOptions(BaseModel):
     screens: tuple[str, ...] = Field(
         (), description="what may set an outline aside, such as slope=5; asked in this order"
     )
+    radar: str | None = Field(
+        None,
+        description="STAC catalog or profile of Sentinel-1 backscatter, looked at when clear "
+        "imagery is waited for in vain",
+    )
     normalise: Normalise = Field(
         "none",
         description="match the image's histogram to: none, training (of the weights) or before "

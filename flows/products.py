@@ -11,6 +11,7 @@ import geopandas as gpd
 from sqlalchemy import Connection
 
 from flows.assess_susceptibility import Assessed
+from flows.evidence import newest_evidence
 from flows.map_landslides import Mapped
 from flows.progress import report
 from flows.susceptibility_products import write_susceptibility
@@ -75,6 +76,16 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
         )
     report("writing products", 1, 3)
     _draw(mapped, landslides, folder)
+    evidence = newest_evidence(open_world(), mapped.event.id)
+    if evidence:
+        shutil.copyfile(evidence.path, folder / "evidence.tif")
+        figures.change_figure(
+            folder / "evidence.png",
+            evidence.path,
+            evidence.changed,
+            evidence.looked,
+            mapped.aoi.geometry,
+        )
     susceptibility = (
         write_susceptibility(
             stored,
@@ -108,6 +119,8 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
             making=making,
             weights_card=asdict(card),
             credits=_credits(mapped),
+            evidence=evidence,
+            evidence_figure=folder / "evidence.png" if evidence else None,
             map_figure=folder / "map.png",
             size_figure=folder / "size_distribution.png" if len(landslides) else None,
         ),

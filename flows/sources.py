@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from prefect.blocks.system import Secret
 
@@ -26,19 +27,42 @@ def source_of(world: World, event_id: str, options: ResponseOptions) -> Source:
     Raises:
         ScarpError: see `tasks.imagery.sources.open_source` and `read_profiles`.
     """
-    settings = Settings()
-    own = world.home / PROFILES
-    profiles = read_profiles(options.profiles or (own if own.is_file() else None))
-    cache = Cache(world.home / "imagery", int(settings.imagery_cache_gb * 1e9))
-    ledger = Ledger(world.engine, settings.imagery_quota_km2)
-    access = Access(
-        profiles,
+    access = access_to(
+        world,
+        event_id,
+        options.source,
+        options.profiles,
         options.allow_hosts,
         options.collections,
-        _environment(profiles.get(options.source)),
-        Keeping(cache, ledger, world.home / "work" / event_id / "imagery"),
     )
     return open_source(options.source, access)
+
+
+def access_to(
+    world: World,
+    event_id: str,
+    source: str,
+    profiles: Path | None,
+    allow_hosts: tuple[str, ...],
+    collections: tuple[str, ...] = (),
+) -> Access:
+    """What it takes to read a source.
+
+    Raises:
+        CatalogError: the file of profiles cannot be used.
+    """
+    settings = Settings()
+    own = world.home / PROFILES
+    known = read_profiles(profiles or (own if own.is_file() else None))
+    cache = Cache(world.home / "imagery", int(settings.imagery_cache_gb * 1e9))
+    ledger = Ledger(world.engine, settings.imagery_quota_km2)
+    return Access(
+        known,
+        allow_hosts,
+        collections,
+        _environment(known.get(source)),
+        Keeping(cache, ledger, world.home / "work" / event_id / "imagery"),
+    )
 
 
 def _environment(profile: Profile | None) -> Mapping[str, str]:

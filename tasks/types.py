@@ -105,7 +105,7 @@ class Scene:
 
     `hrefs` maps a band's common name (`red`, `green`, `blue`, `nir`, and that of a cloud mask in
     `tasks.imagery.masks`) to something rasterio opens. Heights of the sun and angles off nadir are
-    None where the source does not tell.
+    None where the source does not tell. `orbit` is that of radar, such as `ascending 117`.
     """
 
     id: str
@@ -123,6 +123,7 @@ class Scene:
     licence: str = ""
     sun_elevation_deg: float | None = None
     off_nadir_deg: float | None = None
+    orbit: str = ""
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ KEYS = {
     "v_screened": "landslide_id",
     "v_susceptibility": "susceptibility_id",
     "v_waiting": "event_id",
+    "v_change_evidence": "evidence_id",
     "v_reviews": "review_id",
     "v_decisions": "decision_id",
     "v_prior_maps": "prior_map_id",

@@ -1,9 +1,9 @@
 """Rebuild this example from the Sen12Landslides patch: `python build.py [FOLDER]`.
 
 The patch is one NetCDF file whose arrays lie (time, x, y), while its coordinates say (time, y, x):
-every array is transposed. The result is a static STAC catalog with one item a date, the patch's
-DEM, the reference landslides, the area of interest and the event. The same source makes the same
-bytes. Credits and licences are in CREDITS.md.
+every array is transposed. The result is a static STAC catalog with one item a date, another of the
+radar passes nearest to the event, the patch's DEM, the reference landslides, the area of interest
+and the event. The same source makes the same bytes. Credits and licences are in CREDITS.md.
 """
 
 from __future__ import annotations
@@ -32,9 +32,12 @@ from shapely.geometry import box, mapping, shape
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[2] / "shared" / "data" / "emilia_romagna2023"
 PATCH = "italy_s2_4120.nc"
+RADAR = {"ascending": "italy_s1asc_4120.nc", "descending": "italy_s1dsc_4120.nc"}
+PASSES = 3  # of each orbit, before the event and after it
 
 ASSETS = {"blue": "B02", "green": "B03", "red": "B04", "nir": "B08", "scl": "SCL"}
 REFLECTANCE = {"raster:scale": 0.0001, "raster:offset": 0.0}
+NO_BACKSCATTER = -32768
 CLOUD_CLASSES = (8, 9, 10)  # of the SCL: medium and high probability, cirrus
 EVENT = {
     "id": "emilia-romagna-2023",
@@ -72,21 +75,33 @@ class Patch:
         return west, south, east, north
 
 
-def read_patch(path: Path) -> Patch:
-    """Read the NetCDF patch and turn its (time, x, y) arrays to (time, y, x)."""
+def read_variable(path: Path, name: str) -> NDArray[Any]:
+    """One variable of a NetCDF patch, its (time, x, y) array turned to (time, y, x)."""
+    with rasterio.open(f"netcdf:{path}:{name}") as source:
+        stack: NDArray[Any] = source.read()
+    return stack.transpose(0, 2, 1)
 
-    def variable(name: str) -> NDArray[Any]:
-        with rasterio.open(f"netcdf:{path}:{name}") as source:
-            stack: NDArray[Any] = source.read()
-        return stack.transpose(0, 2, 1)
 
-    with rasterio.open(f"netcdf:{path}:B04") as source:
-        tags, crs, transform = source.tags(), source.crs.to_string(), source.transform
+def read_dates(path: Path, name: str) -> tuple[date, ...]:
+    """The days of a NetCDF patch."""
+    with rasterio.open(f"netcdf:{path}:{name}") as source:
+        tags = source.tags()
     first = datetime.strptime(tags["time#units"], "days since %Y-%m-%d").date()
     days = tags["NETCDF_DIM_time_VALUES"].strip("{}").split(",")
+    return tuple(first + timedelta(days=int(day)) for day in days)
+
+
+def read_patch(path: Path) -> Patch:
+    """Read the patch of Sentinel-2."""
+
+    def variable(name: str) -> NDArray[Any]:
+        return read_variable(path, name)
+
+    with rasterio.open(f"netcdf:{path}:B04") as source:
+        crs, transform = source.crs.to_string(), source.transform
     reflectance = {common: key for common, key in ASSETS.items() if common != "scl"}
     return Patch(
-        dates=tuple(first + timedelta(days=int(day)) for day in days),
+        dates=read_dates(path, "B04"),
         crs=crs,
         transform=transform,
         bands={name: variable(key).astype(np.uint16) for name, key in reflectance.items()},
@@ -96,14 +111,22 @@ def read_patch(path: Path) -> Patch:
     )
 
 
-def write_cog(path: Path, array: NDArray[Any], patch: Patch, description: str) -> None:
-    """Write one (rows, cols) array as a Cloud-Optimised GeoTIFF of one block."""
+def write_cog(
+    path: Path, array: NDArray[Any], patch: Patch, description: str, **options: Any
+) -> None:
+    """Write one (rows, cols) array as a Cloud-Optimised GeoTIFF of one block.
+
+    `options` may hold nodata, and the scale of the stored numbers.
+    """
     rows, cols = array.shape
     profile = {"driver": "GTiff", "height": rows, "width": cols, "count": 1, "dtype": array.dtype}
+    scale = options.pop("scale", None)
     with MemoryFile() as memory:
-        with memory.open(**profile, crs=patch.crs, transform=patch.transform) as raster:
+        with memory.open(**profile, **options, crs=patch.crs, transform=patch.transform) as raster:
             raster.write(array, 1)
             raster.set_band_description(1, description)
+            if scale:
+                raster.scales = (scale,)
         with memory.open() as raster:
             copy_raster(
                 raster, path, driver="COG", BLOCKSIZE=128, COMPRESS="DEFLATE", LEVEL=9,
@@ -144,8 +167,27 @@ def write_item(folder: Path, patch: Patch, index: int) -> str:
         array = patch.scl[index] if common == "scl" else patch.bands[common][index]
         write_cog(home / f"{key}.tif", array, patch, key)
         assets[key] = asset(home / f"{key}.tif", common, key)
+    properties = {
+        "constellation": "sentinel-2",
+        "instruments": ["msi"],
+        "gsd": 10,
+        "eo:cloud_cover": round(float(np.isin(patch.scl[index], CLOUD_CLASSES).mean()) * 100, 2),
+    }
+    write_json(home / f"{identifier}.json", item_of(identifier, patch, day, properties, assets))
+    return f"./scenes/{day}/{identifier}.json"
+
+
+def item_of(
+    identifier: str,
+    patch: Patch,
+    day: date,
+    properties: dict[str, Any],
+    assets: dict[str, Any],
+    credits: str = "../../CREDITS.md",
+) -> dict[str, Any]:
+    """A STAC item of one day."""
     footprint = footprint_wgs84(patch)
-    item = {
+    return {
         "type": "Feature",
         "stac_version": "1.1.0",
         "id": identifier,
@@ -155,12 +197,7 @@ def write_item(folder: Path, patch: Patch, index: int) -> str:
             "datetime": None,
             "start_datetime": f"{day}T00:00:00Z",
             "end_datetime": f"{day}T23:59:59Z",
-            "constellation": "sentinel-2",
-            "instruments": ["msi"],
-            "gsd": 10,
-            "eo:cloud_cover": round(
-                float(np.isin(patch.scl[index], CLOUD_CLASSES).mean()) * 100, 2
-            ),
+            **properties,
             "proj:code": patch.crs,
             "proj:shape": list(patch.dem.shape),
             "proj:transform": list(patch.transform)[:6],
@@ -169,25 +206,65 @@ def write_item(folder: Path, patch: Patch, index: int) -> str:
         "links": [
             {"rel": "root", "href": "../../catalog.json", "type": "application/json"},
             {"rel": "parent", "href": "../../catalog.json", "type": "application/json"},
-            {"rel": "license", "href": "../../CREDITS.md", "title": CREDIT},
+            {"rel": "license", "href": credits, "title": CREDIT},
         ],
         "assets": assets,
     }
+
+
+def write_radar(folder: Path, source: Path, patch: Patch) -> None:
+    """Write a catalog of the radar passes just before and after the event, dB in hundredths."""
+    event_day = datetime.fromisoformat(EVENT["occurred_at"]).date()
+    items = []
+    for direction, name in RADAR.items():
+        dates = read_dates(source / name, "VV")
+        backscatter = {key: read_variable(source / name, key) for key in ("VV", "VH")}
+        after = next(index for index, day in enumerate(dates) if day >= event_day)
+        for index in range(after - PASSES, after + PASSES):
+            layers = {key: stack[index] for key, stack in backscatter.items()}
+            items.append(write_pass(folder / "radar", patch, direction, dates[index], layers))
+    write_catalog(folder / "radar", items, "Sentinel-1 backscatter", "s1asc_4120 and s1dsc_4120")
+
+
+def write_pass(
+    folder: Path, patch: Patch, direction: str, day: date, layers: dict[str, NDArray[Any]]
+) -> str:
+    """Write the rasters and the item of one radar pass; return its path beside the catalog."""
+    identifier = f"S1_{direction[:3].upper()}_4120_{day:%Y%m%d}"
+    home = folder / "scenes" / identifier
+    home.mkdir(parents=True)
+    assets = {}
+    for key, values in layers.items():
+        # 0 dB exactly is what the patch holds where there is no backscatter.
+        known = np.isfinite(values) & (values != 0)
+        stored = np.where(known, np.round(values * 100), NO_BACKSCATTER).astype(np.int16)
+        path = home / f"{key}.tif"
+        write_cog(path, stored, patch, key, nodata=NO_BACKSCATTER, scale=0.01)
+        content = path.read_bytes()
+        assets[key.lower()] = {
+            "href": f"./{path.name}",
+            "type": "image/tiff; application=geotiff; profile=cloud-optimized",
+            "roles": ["data"],
+            "file:size": len(content),
+            "file:checksum": f"1220{hashlib.sha256(content).hexdigest()}",
+        }
+    properties = {"constellation": "sentinel-1", "sat:orbit_state": direction}
+    item = item_of(identifier, patch, day, properties, assets, "../../../CREDITS.md")
     write_json(home / f"{identifier}.json", item)
-    return f"./scenes/{day}/{identifier}.json"
+    return f"./scenes/{identifier}/{identifier}.json"
 
 
-def write_catalog(folder: Path, items: list[str]) -> None:
+def write_catalog(folder: Path, items: list[str], what: str, patches: str) -> None:
     """Write the catalog that links every item."""
     links = [{"rel": "root", "href": "./catalog.json", "type": "application/json"}]
     links += [{"rel": "item", "href": href, "type": "application/geo+json"} for href in items]
     catalog = {
         "type": "Catalog",
         "stac_version": "1.1.0",
-        "id": "emilia-romagna-2023",
-        "title": "Sentinel-2 L2A before and after the rainstorm of May 2023, Emilia-Romagna",
+        "id": EVENT["id"],
+        "title": f"{what} before and after the rainstorm of May 2023, Emilia-Romagna",
         "description": "Contains modified Copernicus Sentinel data 2022-2023, taken from "
-        "Sen12Landslides (Hoehn et al. 2025, CC BY 4.0), patch italy_s2_4120.",
+        f"Sen12Landslides (Hoehn et al. 2025, CC BY 4.0), {patches}.",
         "links": links,
     }
     write_json(folder / "catalog.json", catalog)
@@ -228,7 +305,9 @@ def build(source: Path, target: Path) -> None:
     patch = read_patch(source / PATCH)
     with tempfile.TemporaryDirectory(dir=target, prefix=".build-") as scratch:
         folder = Path(scratch)
-        write_catalog(folder, [write_item(folder, patch, i) for i in range(len(patch.dates))])
+        items = [write_item(folder, patch, i) for i in range(len(patch.dates))]
+        write_catalog(folder, items, "Sentinel-2 L2A", "patch italy_s2_4120")
+        write_radar(folder, source, patch)
         write_cog(folder / "dem.tif", patch.dem, patch, "elevation")
         write_landslides(folder, patch)
         write_event(folder, patch)

@@ -146,7 +146,7 @@ def item_scene(item: dict[str, Any], reading: Reading) -> Scene:
     collection = item_collection(item)
     return Scene(
         id=f"{collection}/{item['id']}",
-        provider=_provider(reading),
+        provider=provider(reading),
         collection=collection,
         item_id=item["id"],
         acquired_at=item_times(item)[0],
@@ -156,8 +156,8 @@ def item_scene(item: dict[str, Any], reading: Reading) -> Scene:
         footprint=item_footprint(item),
         hrefs=hrefs,
         cloud_cover=known_number(item["properties"].get("eo:cloud_cover"), 0, 100),
-        checksum=_checksum(item, assets),
-        licence=_licence(item),
+        checksum=assets_checksum(item, assets),
+        licence=licence(item),
         sun_elevation_deg=sun_elevation_deg(item["properties"]),
         off_nadir_deg=off_nadir_deg(item["properties"]),
     )
@@ -177,7 +177,7 @@ def refused_scene(item: dict[str, Any], reading: Reading, reason: str) -> SceneJ
         gsd = known_number(item["properties"]["gsd"], 0)
     scene = Scene(
         id=f"{item_collection(item)}/{item.get('id')}",
-        provider=_provider(reading),
+        provider=provider(reading),
         collection=item_collection(item),
         item_id=str(item.get("id")),
         acquired_at=taken,
@@ -190,13 +190,19 @@ def refused_scene(item: dict[str, Any], reading: Reading, reason: str) -> SceneJ
     return SceneJudgement(scene, None, False, f"{reading.source}: {reason}")
 
 
-def is_optical(item: dict[str, Any], reading: Reading) -> bool:
+def optical_scene(item: dict[str, Any], reading: Reading) -> Scene | None:
+    """The record of an item (see `item_scene`), or None where it is another kind of data."""
+    return item_scene(item, reading) if _is_optical(item, reading) else None
+
+
+def _is_optical(item: dict[str, Any], reading: Reading) -> bool:
     """Whether any asset of an item could be a red, green or blue band."""
     asked = set(reading.profile(item).bands) & set(NEEDED)
     return bool(asked or set(NEEDED) & set(_chosen_bands(item, reading)))
 
 
-def _provider(reading: Reading) -> str:
+def provider(reading: Reading) -> str:
+    """Who offers the items of a source."""
     return host_of(reading.source) or "local catalog"
 
 
@@ -205,7 +211,7 @@ def item_collection(item: dict[str, Any]) -> str:
     return str(item.get("collection") or item["catalog"])
 
 
-def _licence(item: dict[str, Any]) -> str:
+def licence(item: dict[str, Any]) -> str:
     """The credit its licence link is titled with, else the licence's name; empty if neither."""
     for link in item.get("links", []):
         if link.get("rel") == "license" and link.get("title"):
@@ -266,11 +272,10 @@ def _bands(asset: dict[str, Any]) -> list[dict[str, Any]]:
 def _asset_href(item: dict[str, Any], band: str, candidate: _Candidate, reading: Reading) -> str:
     """An absolute href that carries the band's number, scale, offset and nodata."""
     asset = item["assets"][candidate.key]
-    where = f"item {item['id']}: assets.{candidate.key}.href"
-    _check_href(item["self_href"], asset["href"], reading, where)
+    path = asset_path(item, candidate.key, reading)
     if band == "udm2":
         # All of its bands are read, and a 0 in one of them is an answer.
-        return _absolute(item, asset)
+        return path
     described = dict(enumerate(_bands(asset), start=1)).get(candidate.number, {})
     raster = (asset.get("raster:bands") or [{}] * candidate.number)[candidate.number - 1]
     measured = {**asset, **described}
@@ -279,7 +284,7 @@ def _asset_href(item: dict[str, Any], band: str, candidate: _Candidate, reading:
         scale, offset = _scale_offset(item, measured, raster, reading.profile(item))
     nodata = _first("nodata", described, asset, raster)
     return band_href(
-        _absolute(item, asset),
+        path,
         bands=(candidate.number,) if candidate.of > 1 else (),
         scale=scale,
         offset=offset,
@@ -311,16 +316,22 @@ def _scale_offset(
     return float(scale if scale is not None else 1.0), float(offset or 0.0)
 
 
-def _absolute(item: dict[str, Any], asset: dict[str, Any]) -> str:
-    """The absolute path or URL of an asset."""
-    return resolved_href(item["self_href"], asset["href"])
+def asset_path(item: dict[str, Any], key: str, reading: Reading) -> str:
+    """The absolute path or URL of an asset.
+
+    Raises:
+        CatalogError: the catalog may not name such a file.
+    """
+    href = item["assets"][key]["href"]
+    _check_href(item["self_href"], href, reading, f"item {item['id']}: assets.{key}.href")
+    return resolved_href(item["self_href"], href)
 
 
-def _checksum(item: dict[str, Any], assets: dict[str, dict[str, Any]]) -> str:
+def assets_checksum(item: dict[str, Any], assets: dict[str, dict[str, Any]]) -> str:
     """One digest over the bands' checksums, declared or of the local file; empty if unknown."""
     digests = {}
     for band, asset in assets.items():
-        path = _absolute(item, asset)
+        path = resolved_href(item["self_href"], asset["href"])
         digest = asset.get("file:checksum")
         if not is_remote(path):
             _check_local(item, band, Path(path), asset.get("file:size"))

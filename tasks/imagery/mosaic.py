@@ -131,15 +131,15 @@ def prepare_mosaic(
     return Mosaic(path, index_path, tuple(scenes), observed)
 
 
-def event_grid(scenes: Sequence[Scene], aoi: AreaOfInterest) -> GeoBox:
-    """The grid of an event's mosaic (see `prepare_mosaic`), north up.
+def event_grid(scenes: Sequence[Scene], aoi: AreaOfInterest, band: str = "red") -> GeoBox:
+    """The grid of an event's mosaic (see `prepare_mosaic`), north up, by a band of its scenes.
 
     Raises:
         NoImageryError: no scene meets the area.
         RasterError: a scene's file is missing, no raster or without CRS.
     """
     finest = min(scenes, key=lambda scene: scene.gsd_m)
-    with open_band(finest, "red") as dataset:
+    with open_band(finest, band) as dataset:
         transform, crs = dataset.transform, CRS(dataset.crs.to_wkt())
     shared = len({scene.crs for scene in scenes}) == 1
     own = shared and _is_ground_metres(crs) and transform.b == transform.d == 0
@@ -147,7 +147,7 @@ def event_grid(scenes: Sequence[Scene], aoi: AreaOfInterest) -> GeoBox:
         crs = CRS.utm(*middle(aoi.geometry))
         transform = rasterio.Affine(finest.gsd_m, 0, 0, 0, -finest.gsd_m, 0)
     wanted = box(*area_on(aoi.geometry, crs.to_wkt()).bounds)
-    covered = shapely.union_all([_bounds_on(scene, crs) for scene in scenes])
+    covered = shapely.union_all([_bounds_on(scene, band, crs) for scene in scenes])
     part = shapely.intersection(wanted, box(*covered.bounds))
     if part.area == 0:
         raise NoImageryError(
@@ -161,8 +161,8 @@ def _is_ground_metres(crs: CRS) -> bool:
     return crs.projected and crs.units[0] == "metre" and crs.epsg not in NOT_GROUND_METRES
 
 
-def _bounds_on(scene: Scene, crs: CRS) -> BaseGeometry:
-    with open_band(scene, "red") as dataset:
+def _bounds_on(scene: Scene, band: str, crs: CRS) -> BaseGeometry:
+    with open_band(scene, band) as dataset:
         return box(*transform_bounds(dataset.crs, crs.to_wkt(), *dataset.bounds))
 
 

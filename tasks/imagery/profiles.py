@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.errors import AccessError, CatalogError
-from tasks.imagery.hosts import host_of
+from tasks.imagery.hosts import host_of, read_with
 
 SHIPPED = Path(__file__).with_name("profiles.toml")
 MaskKind = Literal["scl", "qa_pixel", "udm2", "fmask", "oa_fmask"]
@@ -39,6 +39,7 @@ class Profile(BaseModel):
     needs: tuple[str, ...] = ()
     gdal: dict[str, str] = Field(default_factory=dict)
     collections: dict[str, CollectionProfile] = Field(default_factory=dict)
+    radar: dict[str, CollectionProfile] = Field(default_factory=dict)
 
     @property
     def allowed_hosts(self) -> tuple[str, ...]:
@@ -60,6 +61,14 @@ class Profile(BaseModel):
             option: environment.get(value[1:], "") if value.startswith("$") else value
             for option, value in self.gdal.items()
         }
+
+    def read_files(self, name: str, environment: Mapping[str, str]) -> None:
+        """From now on read this catalog's files with its options.
+
+        Raises:
+            AccessError: a variable it needs is not set.
+        """
+        read_with(self.hosts, self.gdal_options(name, environment))
 
 
 def read_profiles(path: Path | None = None) -> dict[str, Profile]:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from tasks.errors import CatalogError, NoImageryError
 from tasks.imagery.cache import Cache, Download
 from tasks.imagery.folder import SUFFIXES, FolderSource
-from tasks.imagery.hosts import host_of, is_remote, read_with
+from tasks.imagery.hosts import host_of, is_remote
 from tasks.imagery.orders import Ledger, Patience
 from tasks.imagery.profiles import CollectionProfile, Profile, read_profiles
 from tasks.imagery.protocol import Found, Source, Span
@@ -69,7 +69,7 @@ def open_source(source: str, access: Access) -> Source:
         CatalogError: it does not exist.
         RasterError, StorageError, TransientError: the GeoTIFF cannot be fetched.
     """
-    name, profile = _profile(source, access.profiles)
+    name, profile = profile_of(source, access.profiles)
     if profile:
         return _profiled(name, profile, access)
     if is_remote(source) and is_one_image(source):
@@ -120,7 +120,7 @@ def obtain(source: Source, aoi: AreaOfInterest, span: Span) -> Found:
     return Found(ready.scenes, refused, (*found.incidents, *ready.incidents))
 
 
-def _profile(source: str, profiles: Mapping[str, Profile]) -> tuple[str, Profile | None]:
+def profile_of(source: str, profiles: Mapping[str, Profile]) -> tuple[str, Profile | None]:
     """The profile of that name or address, if there is one."""
     for name, profile in profiles.items():
         if source == name or source.rstrip("/") == profile.url.rstrip("/"):
@@ -130,7 +130,7 @@ def _profile(source: str, profiles: Mapping[str, Profile]) -> tuple[str, Profile
 
 def _profiled(name: str, profile: Profile, access: Access) -> Source:
     hosts = (*profile.allowed_hosts, *access.hosts)
-    read_with(profile.hosts, profile.gdal_options(name, access.environment))
+    profile.read_files(name, access.environment)
     if profile.kind == "planet":
         # Half a second that nobody else should wait for.
         from tasks.imagery.planet import PlanetSource

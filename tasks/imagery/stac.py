@@ -24,11 +24,10 @@ from tasks.imagery.hosts import host_of, is_allowed, is_remote, without_query
 from tasks.imagery.items import (
     Reading,
     check_fields,
-    is_optical,
     item_collection,
     item_footprint,
-    item_scene,
     item_times,
+    optical_scene,
     refused_scene,
     resolved_href,
 )
@@ -56,11 +55,13 @@ class StacSource:
         href: URL of the API or catalog, or path of a static `catalog.json`.
         hosts: hosts beside its own on which its files may lie; `*` stands for any part of a name.
         collections: those to look in, with what their items leave unsaid; all if empty.
+        read: makes the record of an item; None where it is another kind of data.
     """
 
     href: str
     hosts: tuple[str, ...] = ()
     collections: dict[str, CollectionProfile] = field(default_factory=dict)
+    read: Callable[[dict[str, Any], Reading], Scene | None] = optical_scene
     paid: bool = False
 
     def search(self, aoi: AreaOfInterest, span: Span) -> Found:
@@ -85,7 +86,7 @@ class StacSource:
         """
         href = self.href if is_remote(self.href) else str(Path(self.href).resolve())
         reading = Reading(href, (host_of(href), *self.hosts), self.collections)
-        gathered = _Gathered(reading, aoi, span)
+        gathered = _Gathered(reading, aoi, span, self.read)
         try:
             for item in _items(href, gathered):
                 gathered.take(item)
@@ -108,6 +109,7 @@ class _Gathered:
     reading: Reading
     aoi: AreaOfInterest
     span: Span
+    read: Callable[[dict[str, Any], Reading], Scene | None]
     latest: dict[tuple[str, str], tuple[datetime, Scene | SceneJudgement | None]] = field(
         default_factory=dict
     )
@@ -129,11 +131,11 @@ class _Gathered:
             check_fields(item)
             if not self._is_met_by(item):
                 return None
-            if not is_optical(item, self.reading):
-                log.info("item %s left out: it has no red, green and blue band", item["id"])
+            scene = self.read(item, self.reading)
+            if scene is None:
+                log.info("item %s left out: it is another kind of data", item["id"])
                 self.other.append(f"{item['id']} (assets {', '.join(item['assets'])})")
-                return None
-            return item_scene(item, self.reading)
+            return scene
         except (CatalogError, RasterError) as error:
             self.errors.append(error)
             return refused_scene(item, self.reading, str(error))
@@ -166,7 +168,7 @@ class _Gathered:
         refused = [record for record in records if isinstance(record, SceneJudgement)]
         if refused and not scenes:
             raise type(self.errors[0])(f"{source}: {self.errors[0]}")
-        if self.other and not scenes:
+        if self.other and not scenes and self.read is optical_scene:
             raise CatalogError(
                 f"{source}: item {self.other[0]} holds no red, green and blue band; "
                 "name an optical collection"

@@ -1,8 +1,21 @@
-"""The tables of imagery that was ordered, and of imagery that is waited for."""
+"""The tables of imagery ordered, of imagery waited for, and of what radar saw meanwhile."""
 
 from typing import Any, Literal
 
-from sqlalchemy import ARRAY, CheckConstraint, Column, DateTime, Double, Index, Table, Text, func
+from sqlalchemy import (
+    ARRAY,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from tasks.inventory.tables import between, event_id, geometry, gist, metadata, now, one_of, valid
@@ -96,4 +109,34 @@ imagery_wait = Table(
     CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", name="ended_at"),
     CheckConstraint("(ended_at IS NULL) = (next_look_at IS NOT NULL)", name="next_look_at"),
     comment="Events of which too little was seen clear: what is waited for, and until when.",
+)
+
+change_evidence = Table(
+    "change_evidence",
+    metadata,
+    Column("id", Uuid, primary_key=True, comment="Identity of the evidence."),
+    event_id(),
+    Column("run_id", ForeignKey("scarp.run.id"), nullable=False, comment="Run that made it."),
+    Column("digest", Text, nullable=False, comment="SHA-256 of what it was made from."),
+    Column("method", Text, nullable=False, comment="How the change was found."),
+    Column("threshold", Double, nullable=False, comment="-log10 probability from which it counts."),
+    Column(
+        "comparisons",
+        JSONB,
+        nullable=False,
+        comment="Passes compared: list of {orbit, polarisations, before, after}, days.",
+    ),
+    Column("path", Text, nullable=False, comment="COG of the log-ratios in dB and the change."),
+    Column("looked", geometry("MULTIPOLYGON"), nullable=False, comment="Ground radar saw."),
+    Column("geom", geometry("MULTIPOLYGON"), comment="Ground that changed; NULL where none did."),
+    Column("looked_km2", Double, nullable=False, comment="Geodesic area radar saw in km²."),
+    Column("changed_km2", Double, nullable=False, comment="Geodesic area that changed in km²."),
+    now("created_at", "When it was stored."),
+    UniqueConstraint("event_id", "digest", name="change_evidence_digest_key"),
+    between("looked_km2", 0),
+    between("changed_km2", 0),
+    valid("looked"),
+    valid("geom"),
+    gist("change_evidence", "geom"),
+    comment="Change of radar backscatter across an event: evidence, never part of an inventory.",
 )

@@ -196,6 +196,50 @@ def importance_figure(path: Path, importance: Mapping[str, Interval]) -> Path:
     return save_figure(figure, path)
 
 
+def change_figure(
+    path: Path,
+    change: Path,
+    changed: MultiPolygon,
+    looked: MultiPolygon,
+    aoi: MultiPolygon,
+    credit: str = "",
+) -> Path:
+    """Draw how unlikely the change of radar backscatter is on ground that did not change.
+
+    Args:
+        path: PNG to make or replace.
+        change: raster whose last band is -log10 of that probability, NaN where radar saw nothing.
+        changed: what counts as changed, EPSG:4326.
+        looked: what radar saw, EPSG:4326; the rest of the area is hatched.
+        aoi: area of interest in EPSG:4326.
+        credit: a line under the map.
+
+    Returns:
+        `path`.
+
+    Raises:
+        RasterError: `change` cannot be read.
+        StorageError: `path` cannot be written.
+    """
+    with _opened(change) as source:
+        shape_px = _thumbnail(source)
+        levels = source.read(source.count, out_shape=shape_px, resampling=Resampling.average)
+        crs, extent = CRS.from_user_input(source.crs), _extent(source)
+    figure, axes = _map_page(extent, crs)
+    shown = np.ma.masked_invalid(levels)
+    axes.imshow(shown, extent=extent, cmap="Purples", vmin=0, vmax=6, interpolation="nearest")
+    _hatch(axes, aoi, looked, crs)
+    _outline(axes, aoi, crs, INK, 1.0)
+    if not changed.is_empty:
+        _outline(axes, changed, crs, ORANGE, 1.2)
+    keys = [
+        Patch(facecolor="none", edgecolor=ORANGE, label="changed: evidence, not landslides"),
+        Patch(facecolor="none", edgecolor=INK, label="area of interest"),
+    ]
+    _furnish(figure, axes, extent, keys, aoi, looked, credit)
+    return save_figure(figure, path)
+
+
 def size_figure(
     path: Path, areas_m2: ArrayLike, minimum_m2: float = 0.0, sizes: Sizes | None = None
 ) -> Path:

@@ -13,6 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tasks.errors import StorageError
+from tasks.imagery.evidence import Evidence
 from tasks.publish.figures import SLIVERS, class_names
 from tasks.publish.products import written_aside
 from tasks.susceptibility.classes import ClassRow
@@ -93,6 +94,8 @@ class Report:
         making: provenance of each product.
         weights_card: what is known about the weights, name to value.
         credits: attribution sentences.
+        evidence: what radar saw change, or None.
+        evidence_figure: PNG.
         map_figure: PNG.
         size_figure: PNG.
     """
@@ -113,6 +116,8 @@ class Report:
     making: Sequence[Making] = ()
     weights_card: Mapping[str, Any] = field(default_factory=dict)
     credits: Sequence[str] = ()
+    evidence: Evidence | None = None
+    evidence_figure: Path | None = None
     map_figure: Path | None = None
     size_figure: Path | None = None
 

@@ -25,6 +25,8 @@ ASSETS = {
     "susceptibility_uncertainty.tif": (_COG, "Spread of the susceptibility models, 0-1", "data"),
     "susceptibility_applicability.tif": (_COG, "Where susceptibility applies", "data"),
     "susceptibility.json": (pystac.MediaType.JSON, "Every number about susceptibility", "metadata"),
+    "evidence.tif": (_COG, "Change of radar backscatter: evidence, not landslides", "data"),
+    "evidence.png": (_PNG, "Change of radar backscatter: evidence, not landslides", "overview"),
     "report.html": (pystac.MediaType.HTML, "Report", "metadata"),
     "map.png": (_PNG, "Map of the landslides", "overview"),
     "size_distribution.png": (_PNG, "Sizes of the landslides", "overview"),
