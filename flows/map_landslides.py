@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -30,16 +31,10 @@ from models.weights import load
 from tasks.errors import AccessError, CatalogError, NoImageryError, RasterError
 from tasks.events.registry import find_aoi, find_event
 from tasks.imagery.before import prepare_before, shift_doubt
-from tasks.imagery.clouds import SceneView, judge
+from tasks.imagery.looking import SEARCH_BEFORE, look_at
 from tasks.imagery.protocol import Span
 from tasks.imagery.rasters import file_sha256
-from tasks.imagery.select import (
-    SAME_SEASON,
-    choose_before,
-    choose_scenes,
-    imagery_doubts,
-    is_before,
-)
+from tasks.imagery.select import imagery_doubts
 from tasks.imagery.sources import obtain
 from tasks.imagery.waits import Wait
 from tasks.inventory.carry import carry_over, plan_carry_over
@@ -77,8 +72,6 @@ from tasks.types import (
 log = logging.getLogger(__name__)
 
 NAME = "map-landslides"
-# Far enough for the whole of the event's season a year before.
-SEARCH_BEFORE = timedelta(days=365) + SAME_SEASON
 
 
 @dataclass(frozen=True)
@@ -206,37 +199,18 @@ def look_for_scenes(
     source = source_of(world, event.id, options)
     since = event.occurred_at - (timedelta() if source.paid else SEARCH_BEFORE)
     found = obtain(source, aoi, Span(since, until))
-    at, clear = event.occurred_at, options.minimum_clear
-    views: dict[str, SceneView] = {}
-    failures: dict[str, RasterError | AccessError] = {}
-
-    def look(scene: Scene) -> SceneView | None:
-        try:
-            views[scene.id] = judge(scene, aoi)
-        except (RasterError, AccessError) as error:
-            failures[scene.id] = error
-        return views.get(scene.id)
-
-    since_then = [scene for scene in found.scenes if not is_before(scene, at)]
-    for number, scene in enumerate(since_then, start=1):
-        look(scene)
-        report("judging scenes", number, len(since_then))
-    shown_before = choose_before(found.scenes, look, at, clear)
-    if failures and not views:
-        raise next(iter(failures.values()))
-    unread = [
-        SceneJudgement(scene, None, False, f"{options.source}: {failures[scene.id]}")
-        for scene in found.scenes
-        if scene.id in failures
-    ]
-    passed_over = [scene for scene in found.scenes if scene.id not in views | failures]
-    mapped_from = before[0].scene_ids if before else ()
-    refused = (*found.refused, *unread)
     try:
-        judgements = choose_scenes(list(views.values()), aoi, at, clear, mapped_from, passed_over)
+        looked = look_at(
+            found.scenes,
+            aoi,
+            event.occurred_at,
+            options.minimum_clear,
+            before[0].scene_ids if before else (),
+            partial(report, "judging scenes"),
+        )
     except NoImageryError as error:
-        raise NoImageryError(str(error), (*error.judgements, *refused)) from error
-    return Imagery((*judgements, *refused), tuple(shown_before), found.incidents)
+        raise NoImageryError(str(error), (*error.judgements, *found.refused)) from error
+    return Imagery((*looked.judgements, *found.refused), looked.before, found.incidents)
 
 
 def look_by_radar_at_last(event_id: str, options: ResponseOptions, now: datetime) -> None:

@@ -70,6 +70,7 @@ def test_the_report_shows_evidence_as_such(registered):
     response = respond(EVENT, ResponseOptions(source=str(EXAMPLE / "catalog.json")))
     page = response.report.read_text()
     assert "Evidence of change, not landslides." in page
+    assert (response.folder / "evidence.png").exists()
     with rasterio.open(response.folder / "evidence.tif") as raster:
         assert raster.descriptions[-1] == "change"
     with registered.engine.connect() as connection:
