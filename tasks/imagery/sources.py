@@ -15,7 +15,7 @@ from tasks.imagery.hosts import host_of, is_remote
 from tasks.imagery.orders import Ledger, Patience
 from tasks.imagery.profiles import CollectionProfile, Profile, read_profiles
 from tasks.imagery.protocol import Found, Source, Span
-from tasks.imagery.stac import StacSource
+from tasks.imagery.stac import StacSource, holds_items
 from tasks.types import AreaOfInterest
 
 
@@ -60,8 +60,8 @@ def open_source(source: str, access: Access) -> Source:
 
     Args:
         source: name of a profile; URL of a STAC API or catalog, or of one GeoTIFF, which is
-            fetched; path of a `catalog.json`, of a folder that holds one, of a folder of GeoTIFFs,
-            or of one GeoTIFF.
+            fetched; path of a `catalog.json`, of a folder that holds one or that holds STAC items,
+            of one item, of a folder of GeoTIFFs, or of one GeoTIFF.
         access: what it may need to be read.
 
     Raises:
@@ -76,10 +76,12 @@ def open_source(source: str, access: Access) -> Source:
         return FolderSource(_fetched(source, access))
     path = Path(source)
     catalog = path if path.suffix == ".json" else path / "catalog.json"
-    if is_remote(source) or catalog.is_file():
+    items = path.is_dir() and not catalog.is_file() and holds_items(path)
+    if is_remote(source) or catalog.is_file() or items:
         known = () if is_remote(source) else _known_hosts(access.profiles)
+        local = str(path if items else catalog)
         return StacSource(
-            source if is_remote(source) else str(catalog),
+            source if is_remote(source) else local,
             (*known, *access.hosts),
             {name: CollectionProfile() for name in access.collections},
         )

@@ -52,7 +52,8 @@ class StacSource:
     """A STAC API or static catalog.
 
     Attributes:
-        href: URL of the API or catalog, or path of a static `catalog.json`.
+        href: URL of the API or catalog, or path of a static `catalog.json`, of an item, or of a
+            folder of items.
         hosts: hosts beside its own on which its files may lie; `*` stands for any part of a name.
         collections: those to look in, with what their items leave unsaid; all if empty.
         read: makes the record of an item; None where it is another kind of data.
@@ -253,12 +254,45 @@ def _server_error(href: str, error: APIError) -> ScarpError:
 def _items(href: str, gathered: _Gathered) -> Iterator[dict[str, Any]]:
     """Every item the source offers, as JSON with `self_href` and `catalog` added."""
     reader = _Reader(gathered.reading)
+    if not is_remote(href) and Path(href).is_dir():
+        yield from _folder_items(Path(href), reader, gathered)
+        return
     root = reader.read_json(href)
+    if _is_item(root):
+        yield {**root, "self_href": href, "catalog": Path(href).parent.name}
+        return
     _check_type(root, href)
     if any(link.get("rel") == "search" for link in root["links"]):
         yield from _api_items(href, reader, gathered)
     else:
         yield from _static_items(href, root, reader, gathered)
+
+
+def _is_item(content: Any) -> bool:
+    return isinstance(content, dict) and {"stac_version", "assets"} <= content.keys()
+
+
+def holds_items(folder: Path) -> bool:
+    """Whether any JSON file of a folder is a STAC item; sidecars of images are not."""
+    for path in sorted(folder.glob("*.json")):
+        try:
+            if _is_item(json.loads(path.read_text(encoding="utf-8"))):
+                return True
+        except (OSError, ValueError):
+            continue
+    return False
+
+
+def _folder_items(folder: Path, reader: _Reader, gathered: _Gathered) -> Iterator[dict[str, Any]]:
+    """Every STAC item of a folder without a catalog; a file that is damaged is refused."""
+    for path in sorted(folder.glob("*.json")):
+        try:
+            content = reader.read_json(str(path))
+        except CatalogError as error:
+            gathered.refuse_link(str(path), str(error))
+            continue
+        if _is_item(content):
+            yield {**content, "self_href": str(path), "catalog": folder.name}
 
 
 def _check_type(content: dict[str, Any], href: str) -> None:

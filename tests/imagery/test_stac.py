@@ -16,13 +16,14 @@ from tasks.errors import AccessError, BadInputError, CatalogError, RasterError, 
 from tasks.imagery.items import (
     Reading,
     check_fields,
-    is_optical,
     item_footprint,
     item_scene,
+    optical_scene,
 )
 from tasks.imagery.profiles import CollectionProfile
 from tasks.imagery.protocol import Found, Span
 from tasks.imagery.rasters import open_band
+from tasks.imagery.sources import Access, open_source
 from tasks.imagery.stac import StacSource
 from tasks.types import AreaOfInterest, geodesic_area_m2
 
@@ -472,7 +473,7 @@ def test_every_real_item_is_understood_or_known_not_to_be_optical(item):
     check_fields(item)
     assert geodesic_area_m2(item_footprint(item)) < 2e11
     if item["id"] in OTHER_KINDS:
-        assert not is_optical(item, reading)
+        assert optical_scene(item, reading) is None
         return
     scene = item_scene(item, reading)
     assert {"red", "green", "blue", "nir"} <= set(scene.bands)
@@ -492,3 +493,22 @@ def _with_absolute_self(path: Path):
 def served(item, request: Request):
     self_href = f"{request.base_url}{item['folder']}/{item['name']}"
     return item | {"links": [{"rel": "self", "href": self_href}]}
+
+
+def test_a_folder_of_items_needs_no_catalog_and_a_damaged_one_is_refused(tmp_path, aoi):
+    for path in EXAMPLE.glob("scenes/2023-0[56]-*/*.json"):
+        item = json.loads(path.read_text())
+        for asset in item["assets"].values():
+            asset["href"] = str((path.parent / asset["href"]).resolve())
+        (tmp_path / path.name).write_text(json.dumps(item))
+    (tmp_path / "broken.json").write_text('{"type": "Feature", "stac_v')
+    (tmp_path / "notes.json").write_text('{"acquired": "2023-05-23"}')
+    span = Span(datetime(2023, 5, 1, tzinfo=UTC), datetime(2023, 6, 30, tzinfo=UTC))
+    found = open_source(str(tmp_path), Access()).search(aoi, span)
+    assert [scene.item_id[-8:] for scene in found.scenes] == [
+        "20230513", "20230518", "20230523", "20230617", "20230627",
+    ]  # fmt: skip
+    (refused,) = found.refused
+    assert "broken.json is not whole JSON" in refused.reason
+    one = open_source(str(tmp_path / "S2_L2A_4120_20230523.json"), Access()).search(aoi, span)
+    assert [scene.item_id for scene in one.scenes] == ["S2_L2A_4120_20230523"]
