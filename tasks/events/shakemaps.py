@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from tasks.errors import EventError, FeedError, TransientError
 from tasks.events.fetch import download, may_follow
-from tasks.events.reports import ShakeMapVersion, newest_shakemap
+from tasks.events.reports import EventReport, ShakeMapVersion, newest_shakemap, standing_shakemaps
 from tasks.events.tables import shakemap
 
 # What can be read, the whole grid first: `raster.zip` rounds, `grid.xml.zip` is rarely there.
@@ -42,6 +42,51 @@ def known_shakemaps(connection: Connection, event_id: str) -> list[KnownShakeMap
     """Every version known of an event's ShakeMaps, in the order they were sent."""
     mine = select(shakemap).where(shakemap.c.event_id == event_id).order_by(shakemap.c.updated_at)
     return [_read(row) for row in connection.execute(mine)]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What an event's page makes of the ShakeMaps known before.
+
+    Attributes:
+        offered: every version the page offers, and a withdrawal of each that it lists no more.
+        gone: what stood before, and whose contributor the page lists no more.
+        back: what was gone, and is listed again.
+    """
+
+    offered: tuple[ShakeMapVersion, ...]
+    gone: tuple[ShakeMapVersion, ...] = ()
+    back: tuple[ShakeMapVersion, ...] = ()
+
+
+def read_listing(report: EventReport, known: Sequence[KnownShakeMap], old: bool) -> Listing:
+    """Compare the ShakeMaps of a report with those known before.
+
+    Args:
+        report: only one that lists products can withdraw by silence.
+        known: the event's ShakeMaps.
+        old: the report was sent before what is known: it neither takes nor brings anything back.
+    """
+    versions = [one.version for one in known]
+    if old:
+        withdrawn = {one.identity for one in versions if one.withdrawn}
+        return Listing(tuple(one for one in report.shakemaps if one.identity not in withdrawn))
+    listed = {one.contributor for one in report.shakemaps}
+    stood = standing_shakemaps(versions)
+    unlisted = [one for one in stood if one.contributor not in listed]
+    gone = tuple(unlisted) if report.lists_products else ()
+    silent = {one.contributor for one in gone}
+    notices = [
+        replace(one, status="DELETE", contents={}) for one in versions if one.contributor in silent
+    ]
+    before = {one.contributor for one in stood}
+    names = {one.identity for one in versions}
+    back = tuple(
+        one
+        for one in standing_shakemaps([*versions, *report.shakemaps])
+        if one.identity in names and one.contributor not in before
+    )
+    return Listing((*report.shakemaps, *notices), gone, back)
 
 
 def choose_shakemap(
@@ -111,11 +156,13 @@ def store_shakemaps(
         used: the version chosen, with its grid or its problem.
     """
     everyone = {one.identity: KnownShakeMap(one, grid_url(one)) for one in offered}
+    withdrawn = {one.identity: one.withdrawn for one in offered}
     if used:
         everyone[used.version.identity] = used
     for one in everyone.values():
         version = one.version
-        fresh = {"event_id": event_id, "withdrawn": version.withdrawn}
+        said = withdrawn.get(version.identity, version.withdrawn)
+        fresh = {"event_id": event_id, "withdrawn": said}
         if used and version.identity == used.version.identity:
             path = str(one.path) if one.path else None
             fresh |= {"path": path, "sha256": one.sha256, "problem": one.problem, "url": one.url}
