@@ -152,8 +152,12 @@ def show_event(event_id: str, as_json: AsJson = False) -> None:
         screen.print(table("ShakeMaps", [vars(one) for one in dossier.shakemaps]))
     for line in wait_lines(dossier.wait):
         screen.print(line, highlight=False, markup=False)
+    if dossier.history:
+        screen.print("History", style="bold")
     for change in dossier.history:
         _say_line(change.changed_at, change.change, change.reason)
+    if dossier.decisions:
+        screen.print("Decisions, by the watcher's clock", style="bold")
     for made in dossier.decisions:
         _say_line(made.decided_at, f"{made.decision} {made.source_version}", made.reason)
 

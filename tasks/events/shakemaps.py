@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Row, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -128,8 +129,8 @@ def fetch_grid(
     if not may_follow(chosen.url, feed_url, hosts):
         return replace(
             chosen,
-            problem=f"ShakeMap {name} could not be fetched: {chosen.url} lies neither on the "
-            "feed's own host nor on one of the rules' [feed] hosts",
+            problem=f"ShakeMap {name} could not be fetched: {urlsplit(chosen.url).netloc} is "
+            "neither the feed's own host nor one of the rules' [feed] hosts",
         )
     # What a feed calls itself must not lead out of the folder.
     path = folder / re.sub("[^A-Za-z0-9.-]", "_", f"{name}_{Path(chosen.url).name}")
