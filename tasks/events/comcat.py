@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from tasks.errors import EventError, FeedError
-from tasks.events.fetch import fetch
+from tasks.events.fetch import fetch, unpacked
 from tasks.events.reports import (
     Alert,
     EventReport,
@@ -69,7 +69,7 @@ def look(url: str, state: WatchState, now: datetime) -> tuple[list[EventReport],
     fetched = fetch(url, state, now)
     if fetched.content is None:
         return [], fetched.state
-    answer = _parsed(url, fetched.content)
+    answer = _parsed(url, unpacked(fetched.content, url))
     generated = _mapping(answer.get("metadata")).get("generated")
     feed_time = _time(generated) if generated is not None else None
     reports = [read_feature(feature) for feature in _features(url, answer)]
