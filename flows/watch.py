@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from sqlalchemy import Connection
 
@@ -22,7 +23,6 @@ from tasks.events.decide import decide, find_known, find_named, find_news, needs
 from tasks.events.decisions import store_decision
 from tasks.events.fetch import may_follow
 from tasks.events.ground import Ground, find_ground
-from tasks.events.refine import refined_aoi
 from tasks.events.registry import RegisteredEvent, find_registered
 from tasks.events.reports import (
     Decision,
@@ -41,7 +41,7 @@ from tasks.events.shakemaps import (
 )
 from tasks.events.unwanted import ignore_unwanted
 from tasks.events.watching import keep_page, load_state, mark_pages, pages, save_state
-from tasks.types import Event
+from tasks.types import AreaOfInterest, Event
 
 log = logging.getLogger(__name__)
 
@@ -326,11 +326,18 @@ def _expecting(watch: Watch, found: Ground, event: Event, version: str) -> Groun
     try:
         expected = expect_landslides(watch.world, event, found.aoi, found.shaking, drawn_from)
         prior = expected.impact.path if expected else None
-        aoi = refined_aoi(found.aoi, prior, share) if prior else found.aoi
+        aoi = _refined(found.aoi, prior, share) if prior else found.aoi
     except ScarpError as error:
         why = f"what to expect is not known: {error}"
         return replace(found, remark="; ".join(filter(None, (found.remark, why))))
     return replace(found, aoi=aoi, expected=expected)
+
+
+def _refined(aoi: AreaOfInterest, prior: Path, share: float) -> AreaOfInterest:
+    # Rasters and their libraries cost a second to import.
+    from tasks.events.refine import refined_aoi
+
+    return refined_aoi(aoi, prior, share)
 
 
 def _may_be_fetched(watch: Watch, chosen: KnownShakeMap | None) -> bool:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pyproj import Geod
 from sqlalchemy import Connection, select
 
-from tasks.events.crosswalk import grown, names_one, same_event
+from tasks.events.crosswalk import furthest_apart, grown, names_one, same_event
 from tasks.events.decisions import (
     decided_versions,
     list_decisions,
@@ -59,7 +59,6 @@ from tasks.types import AreaOfInterest, Event
 # Whose word about an earthquake stands against whose: the operator's is a first sketch.
 _STANDING = {"usgs": 3, "gdacs": 2, "rain": 2}
 _TAKEN_BACK = "the source took it back: "
-SAME_QUAKE_WITHIN = timedelta(minutes=6)
 # As long as the longest rain any threshold asks about.
 _SAME_STORM_WITHIN = timedelta(hours=1000)
 _OPEN = ("registered", "responding", "published")
@@ -162,7 +161,7 @@ def find_known(connection: Connection, report: EventReport) -> str | None:
     if by_id or report.event is None:
         return by_id
     rain = report.event.kind == "rainfall"
-    within = _SAME_STORM_WITHIN if rain else SAME_QUAKE_WITHIN
+    within = _SAME_STORM_WITHIN if rain else furthest_apart(report)
     near = around(connection, report.event.occurred_at, within)
     return same_event(report, near)
 
