@@ -343,16 +343,27 @@ def _say_planned(registration: Registration, plan: Plan, as_json: bool) -> None:
     if as_json:
         print_json(record)
         return
-    rows = [
-        {"": name.replace("_", " "), "would be": value}
-        for name, value in record.items()
-        if value not in (None, "") and name not in ("event", "aoi", "scenes")
-    ]
-    rows.insert(1, {"": "area of interest", "would be": registration.aoi.how})
+    where, imagery = registration.aoi, "not counted; name a source with --source"
+    if plan.scenes is not None:
+        imagery = f"{len(plan.scenes)} scenes, {_megabytes(plan.size_bytes)} to read"
+    expected = "not known; ShakeMaps and magnitudes tell of earthquakes only"
+    if plan.expected_km2 is not None:
+        expected = f"{plan.expected_km2:,.3g} km² ({plan.expected_how})"
+    facts = {
+        "event": f"would be {registration.change}",
+        "area of interest": f"{where.area_km2:,.1f} km² ({where.how})",
+        "expected landslides": expected,
+        "imagery": imagery,
+    }
+    rows = [{"": name, "what it would do": value} for name, value in facts.items()]
     screen.print(table(f"{registration.event.title} (nothing was stored)", rows))
     for cost in plan.scenes or ():
-        size = "unknown size" if cost.size_bytes is None else f"{cost.size_bytes / 1e6:,.1f} MB"
+        size = "unknown size" if cost.size_bytes is None else _megabytes(cost.size_bytes)
         screen.print(f"{cost.scene}: {cost.acquired_at}, {size}", highlight=False, markup=False)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.2f} MB"
 
 
 def _say_line(moment: datetime, what: str, why: str) -> None:

@@ -90,7 +90,8 @@ def is_deleted(error: FeedError) -> bool:
 
 def deleted_report(event_id: str, error: FeedError, when: datetime) -> EventReport:
     """What it says of an event that its page is gone."""
-    report = _useless(event_id, when, f"{event_id}: ComCat deleted it: {error}")
+    problem = f"{event_id}: ComCat deleted it, its page answers HTTP {error.status}"
+    report = _useless(event_id, when, problem)
     return replace(report, status="deleted")
 
 

@@ -432,8 +432,10 @@ def _about_ground(known: RegisteredEvent, ground: Ground | None, aoi: AreaOfInte
     if ground is None:
         return ""
     chosen = ground.shakemap
+    drawn = chosen and not chosen.in_use and ground.shaking and aoi == ground.aoi
     said = (
         f"area: {aoi.how}" if aoi.how != known.aoi.how else "",
+        f"the area is drawn from ShakeMap {chosen.version.identity}" if chosen and drawn else "",
         f"ShakeMap {chosen.version.identity} is pinned" if chosen and chosen.pinned else "",
         ground.remark,
     )
