@@ -51,8 +51,8 @@ class Listing:
 
     Attributes:
         offered: every version the page offers, and a withdrawal of each that it lists no more.
-        gone: what stood before, and whose contributor the page lists no more.
-        back: what was gone, and is listed again.
+        gone: what stood before, and of whose contributor nothing stands any more.
+        back: what was gone, and stands again.
     """
 
     offered: tuple[ShakeMapVersion, ...]
@@ -73,21 +73,24 @@ def read_listing(report: EventReport, known: Sequence[KnownShakeMap], old: bool)
         withdrawn = {one.identity for one in versions if one.withdrawn}
         return Listing(tuple(one for one in report.shakemaps if one.identity not in withdrawn))
     listed = {one.contributor for one in report.shakemaps}
-    stood = standing_shakemaps(versions)
-    unlisted = [one for one in stood if one.contributor not in listed]
-    gone = tuple(unlisted) if report.lists_products else ()
-    silent = {one.contributor for one in gone}
-    notices = [
-        replace(one, status="DELETE", contents={}) for one in versions if one.contributor in silent
-    ]
-    before = {one.contributor for one in stood}
+    silent = [one for one in versions if report.lists_products and one.contributor not in listed]
+    notices = [replace(one, status="DELETE", contents={}) for one in silent]
+    offered = (*report.shakemaps, *notices)
+    before, after = standing_shakemaps(versions), standing_shakemaps([*versions, *offered])
     names = {one.identity for one in versions}
-    back = tuple(
-        one
-        for one in standing_shakemaps([*versions, *report.shakemaps])
-        if one.identity in names and one.contributor not in before
+    return Listing(
+        offered,
+        gone=_of_others(before, after),
+        back=tuple(one for one in _of_others(after, before) if one.identity in names),
     )
-    return Listing((*report.shakemaps, *notices), gone, back)
+
+
+def _of_others(
+    some: Sequence[ShakeMapVersion], others: Sequence[ShakeMapVersion]
+) -> tuple[ShakeMapVersion, ...]:
+    """Those of some whose contributor has none among the others."""
+    theirs = {one.contributor for one in others}
+    return tuple(one for one in some if one.contributor not in theirs)
 
 
 def choose_shakemap(

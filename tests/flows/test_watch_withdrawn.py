@@ -60,6 +60,16 @@ def test_a_page_without_the_product_but_with_others_withdraws_it_too(world, feed
     assert made.decision == "updated" and "no longer offers" in made.reason
 
 
+def test_a_shakemap_whose_status_becomes_delete_is_withdrawn(world, feed, grids):
+    ours, theirs = shakemap(feed, 1), by("atlas", shakemap(feed, 2))
+    look(world, feed, page(2, ours, theirs))
+    [made] = look(world, feed, page(5, ours, theirs | {"status": "DELETE"}))
+    assert made.decision == "updated" and "atlas no longer offers" in made.reason
+    assert in_use(world) == [f"us:ci38457511:{ms(NOW) + 60_000}"]
+    [made] = look(world, feed, page(6, ours | {"status": "delete"}))
+    assert made.decision == "updated" and known(world).aoi.how.startswith("provisional")
+
+
 def test_the_shakemap_of_another_contributor_takes_the_place_of_one_withdrawn(world, feed, grids):
     ours, theirs = shakemap(feed, 1), by("atlas", shakemap(feed, 2))
     look(world, feed, page(2, ours, theirs))
