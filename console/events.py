@@ -273,15 +273,16 @@ def _lasting(span: timedelta) -> str:
 
 def _wishes(source: str | None, dem: Path | None) -> dict[str, Any] | None:
     """How `scarp up` is to respond, with paths that hold wherever its workers stand."""
-    from pydantic import ValidationError
-
-    from flows.options import ResponseOptions
     from tasks.errors import BadInputError
 
     if source is None:
         if dem is not None:
             raise BadInputError(f"--dem {dem} says how to respond; give --source with it")
         return None
+    from pydantic import ValidationError
+
+    from flows.options import ResponseOptions
+
     where = str(Path(source).resolve()) if Path(source).exists() else source
     chosen = {"source": where} | ({"dem": dem.resolve()} if dem else {})
     try:
