@@ -253,8 +253,9 @@ def _judge_known(case: _Case, known: RegisteredEvent, event: Event) -> Decision:
         last = history(case.connection, known.event.id)[-1]
         if not last.reason.startswith(_TAKEN_BACK):
             return _keep(case, "ignored", "an operator cancelled it; `scarp events release` undoes")
-        if not case.news.fresh:
-            return _keep(case, "unchanged", f"it stays cancelled: {last.reason}")
+        if not case.news.fresh or _outranked(case.report, known):
+            stays: Outcome = "ignored" if case.news.fresh else "unchanged"
+            return _keep(case, stays, f"it stays cancelled: {last.reason}")
         move(case.connection, known.event.id, "released", "the source stands by it again")
         return _update(case, known, event, "registered")
     if _outranked(case.report, known):
@@ -352,7 +353,9 @@ def _add_ids(case: _Case, known: RegisteredEvent, event: Event) -> Decision:
 def _store(case: _Case, event: Event, aoi: AreaOfInterest, reason: str) -> None:
     """Write the event, its ShakeMaps and its priority."""
     ids = (case.report.id, *case.report.alternate_ids)
-    before = case.known.reported_at if case.known else None
+    known = case.known
+    # The clocks of two sources say nothing of each other.
+    before = known.reported_at if known and known.event.source == case.report.source else None
     register(
         case.connection,
         replace(event, id=case.event_id, alternate_ids=(*event.alternate_ids, *ids)),

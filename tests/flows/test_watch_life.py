@@ -271,3 +271,31 @@ def test_gdacs_and_comcat_speak_of_one_earthquake(world, feed):
     assert known(world, "us7zzzz").event.source == "usgs"
     mine = {one.decision for one in looked.decisions if one.event_id == strong.id}
     assert mine == {"unchanged"}
+
+
+def test_words_of_comcat_count_by_its_own_times_whenever_gdacs_wrote(world, feed):
+    alert = {
+        "eventtype": "EQ",
+        "eventid": 1474477,
+        "episodeid": 1631455,
+        "alertlevel": "Red",
+        "fromdate": f"{NOW - timedelta(hours=1):%Y-%m-%dT%H:%M:%S}",
+        "datemodified": f"{NOW + timedelta(hours=2):%Y-%m-%dT%H:%M:%S}",
+        "severitydata": {"severity": 7.1, "severitytext": "", "severityunit": "M"},
+    }
+    point = {"type": "Point", "coordinates": [-117.6, 35.77]}
+    gdacs = {"type": "Feature", "geometry": point, "properties": alert}
+    url = feed.put("/gdacs.json", {"type": "FeatureCollection", "features": [gdacs]})
+    now = NOW + timedelta(hours=3)
+    assert decisions(look_once(Watch(world, "gdacs", url, RULES), now).decisions) == ["registered"]
+    for told in (entry(), entry(mag=7.2, updated=ms(NOW)), entry(mag=7.3, updated=ms(NOW) + 5)):
+        [made] = look(world, feed, told, now=now)
+        assert (made.event_id, made.decision) == ("EQ1474477", "updated")
+    assert known(world).event.magnitude == 7.3
+    [made] = look(world, feed, entry(status="deleted", updated=ms(NOW) + 9), now=now)
+    assert made.decision == "cancelled"
+    alert["datemodified"] = f"{now:%Y-%m-%dT%H:%M:%S}"
+    feed.put("/gdacs.json", {"type": "FeatureCollection", "features": [gdacs]})
+    [made] = look_once(Watch(world, "gdacs", url, RULES), now).decisions
+    assert made.decision == "ignored" and "it stays cancelled" in made.reason
+    assert known(world).state == "cancelled"
