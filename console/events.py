@@ -152,8 +152,12 @@ def show_event(event_id: str, as_json: AsJson = False) -> None:
         screen.print(table("ShakeMaps", [vars(one) for one in dossier.shakemaps]))
     for line in wait_lines(dossier.wait):
         screen.print(line, highlight=False, markup=False)
+    if dossier.history:
+        screen.print("History", style="bold")
     for change in dossier.history:
         _say_line(change.changed_at, change.change, change.reason)
+    if dossier.decisions:
+        screen.print("Decisions, by the watcher's clock", style="bold")
     for made in dossier.decisions:
         _say_line(made.decided_at, f"{made.decision} {made.source_version}", made.reason)
 
@@ -269,15 +273,16 @@ def _lasting(span: timedelta) -> str:
 
 def _wishes(source: str | None, dem: Path | None) -> dict[str, Any] | None:
     """How `scarp up` is to respond, with paths that hold wherever its workers stand."""
-    from pydantic import ValidationError
-
-    from flows.options import ResponseOptions
     from tasks.errors import BadInputError
 
     if source is None:
         if dem is not None:
             raise BadInputError(f"--dem {dem} says how to respond; give --source with it")
         return None
+    from pydantic import ValidationError
+
+    from flows.options import ResponseOptions
+
     where = str(Path(source).resolve()) if Path(source).exists() else source
     chosen = {"source": where} | ({"dem": dem.resolve()} if dem else {})
     try:
@@ -339,16 +344,27 @@ def _say_planned(registration: Registration, plan: Plan, as_json: bool) -> None:
     if as_json:
         print_json(record)
         return
-    rows = [
-        {"": name.replace("_", " "), "would be": value}
-        for name, value in record.items()
-        if value not in (None, "") and name not in ("event", "aoi", "scenes")
-    ]
-    rows.insert(1, {"": "area of interest", "would be": registration.aoi.how})
+    where, imagery = registration.aoi, "not counted; name a source with --source"
+    if plan.scenes is not None:
+        imagery = f"{len(plan.scenes)} scenes, {_megabytes(plan.size_bytes)} to read"
+    expected = "not known; ShakeMaps and magnitudes tell of earthquakes only"
+    if plan.expected_km2 is not None:
+        expected = f"{plan.expected_km2:,.3g} km² ({plan.expected_how})"
+    facts = {
+        "event": f"would be {registration.change}",
+        "area of interest": f"{where.area_km2:,.1f} km² ({where.how})",
+        "expected landslides": expected,
+        "imagery": imagery,
+    }
+    rows = [{"": name, "what it would do": value} for name, value in facts.items()]
     screen.print(table(f"{registration.event.title} (nothing was stored)", rows))
     for cost in plan.scenes or ():
-        size = "unknown size" if cost.size_bytes is None else f"{cost.size_bytes / 1e6:,.1f} MB"
+        size = "unknown size" if cost.size_bytes is None else _megabytes(cost.size_bytes)
         screen.print(f"{cost.scene}: {cost.acquired_at}, {size}", highlight=False, markup=False)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.2f} MB"
 
 
 def _say_line(moment: datetime, what: str, why: str) -> None:

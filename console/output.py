@@ -23,6 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from tasks.types import Screening
@@ -45,11 +46,11 @@ def print_json(record: Any) -> None:
 
 def table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     """A table with one column a key of the first row; None is shown as a dash."""
-    drawn = Table(title=title, title_justify="left", title_style="bold")
+    drawn = Table(title=Text(title), title_justify="left", title_style="bold")
     for heading in rows[0] if rows else ():
         drawn.add_column(heading.replace("_", " "), overflow="fold")
     for row in rows:
-        drawn.add_row(*("–" if value is None else str(value) for value in row.values()))
+        drawn.add_row(*(Text("–" if value is None else str(value)) for value in row.values()))
     return drawn
 
 

@@ -54,7 +54,7 @@ def watch(
         for looked in keep_looking(watched):
             _tell(watched, looked, as_json)
         return
-    looked = look_once(watched, clock)
+    looked = look_once(watched, clock, replay=now is not None)
     if as_json:
         print_json(looked.decisions)
     else:

@@ -6,23 +6,23 @@ import hashlib
 import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from sqlalchemy import Connection
 
 from flows.prior import expect_landslides
 from flows.world import World
-from tasks.errors import BadInputError, FeedError, ScarpError, TransientError
+from tasks.errors import BadInputError, EventError, FeedError, ScarpError, TransientError
 from tasks.events import comcat, gdacs
-from tasks.events.decide import decide, find_known, find_named, needs_ground, new_versions
+from tasks.events.decide import decide, find_known, find_named, find_news, needs_ground
 from tasks.events.decisions import store_decision
 from tasks.events.fetch import may_follow
 from tasks.events.ground import Ground, find_ground
-from tasks.events.refine import refined_aoi
 from tasks.events.registry import RegisteredEvent, find_registered
 from tasks.events.reports import (
     Decision,
@@ -40,8 +40,8 @@ from tasks.events.shakemaps import (
     known_shakemaps,
 )
 from tasks.events.unwanted import ignore_unwanted
-from tasks.events.watching import keep_page, load_state, pages, save_state
-from tasks.types import Event
+from tasks.events.watching import keep_page, load_state, mark_pages, pages, save_state
+from tasks.types import AreaOfInterest, Event
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Looked:
     failure: ScarpError | None = None
 
 
-def look_once(watch: Watch, now: datetime) -> Looked:
+def look_once(watch: Watch, now: datetime, replay: bool = False) -> Looked:
     """Read a feed once and deal with every entry, what the rules want in a transaction of its own.
 
     What was read is remembered only when all of it has been dealt with: a look that is killed is
@@ -79,27 +79,26 @@ def look_once(watch: Watch, now: datetime) -> Looked:
     Args:
         watch: the feed and the rules.
         now: the watcher's clock, by which ages and waits are reckoned.
+        replay: the clock is simulated, and the server's is not.
     """
     digest = watch.rules.digest
     with watch.world.engine.connect() as connection:
-        state = load_state(connection, watch.url, digest)
+        state = _to_ask_by(load_state(connection, watch.url, digest), now, replay)
     try:
-        reports, seen = _watcher(watch)(watch.url, state, now)
+        reports, seen = _read(watch, state, now)
     except (FeedError, TransientError) as error:
         said = hashlib.sha256(f"{watch.url} {error}".encode()).hexdigest()[:12]
         version = f"look:{said}:{state.etag}"
         return Looked(tuple(_about_feed(watch, version, str(error), now)), error)
-    decisions = []
-    whole = True
     with watch.world.engine.begin() as connection:
-        ignored = ignore_unwanted(connection, reports, watch.rules, now)
-    for number, report in enumerate(reports):
-        if number in ignored:
-            decisions.append(ignored[number])
-            continue
-        decision, done = _deal_with(watch, report, now)
-        decisions.append(decision)
+        made = ignore_unwanted(connection, reports, watch.rules, now)
+    rest = [(number, report) for number, report in enumerate(reports) if number not in made]
+    told = ((number, *_told_more(watch, report, now)) for number, report in rest)
+    whole = True
+    for number, decision, done in _deal_with_all(watch, told, now):
+        made[number] = decision
         whole &= done
+    decisions = [made[number] for number in sorted(made)]
     decisions += _look_again(watch, {one.event_id for one in decisions}, now)
     decisions += _if_stale(watch, seen, now)
     with watch.world.engine.begin() as connection:
@@ -147,9 +146,66 @@ def deal_with(
     return made
 
 
-def _deal_with(watch: Watch, report: EventReport, now: datetime) -> tuple[Decision, bool]:
+def _to_ask_by(state: WatchState, now: datetime, replay: bool) -> WatchState:
+    """The state with what may be asked by; a clock that went back has seen nothing yet.
+
+    Where the clock is simulated, a server's time of change says nothing of what was seen.
+    """
+    if state.looked_at is not None and now < state.looked_at:
+        return replace(state, etag="", last_modified="")
+    return replace(state, last_modified="") if replay else state
+
+
+def _read(
+    watch: Watch, state: WatchState, now: datetime
+) -> tuple[Sequence[EventReport], WatchState]:
+    """What the feed says; one event's page that is gone says that the event is deleted."""
+    try:
+        return _watcher(watch)(watch.url, state, now)
+    except FeedError as error:
+        page = comcat.page_of(state)
+        if page is None or not comcat.is_deleted(error):
+            raise
+        event_id, told_at = page
+        word_of = max(told_at, _last_word(watch, event_id, told_at))
+        unasked = replace(state, etag="", last_modified="", looked_at=now)
+        return [comcat.deleted_report(event_id, error, word_of)], unasked
+
+
+def _deal_with_all(
+    watch: Watch, told: Iterable[tuple[int, EventReport, bool]], now: datetime
+) -> Iterator[tuple[int, Decision, bool]]:
+    """Deal with numbered reports, whatever is deleted last: it may live on by another of its ids.
+
+    Yields:
+        The number, what was decided, and whether the report need not be read again.
+    """
+    living: dict[str, str] = {}
+    deleted = []
+    for number, report, read in told:
+        if report.status == "deleted":
+            deleted.append((number, report, read))
+            continue
+        decision, done = _deal_with(watch, report, now)
+        if report.event is not None:
+            living[decision.event_id] = report.id
+        yield number, decision, done and read
+    for number, report, read in deleted:
+        decision, done = _deal_with(watch, _unless_living(watch, report, living), now)
+        yield number, decision, done and read
+
+
+def _unless_living(watch: Watch, report: EventReport, living: Mapping[str, str]) -> EventReport:
+    """A deletion, unless the same look tells of the event under another of its ids."""
+    with watch.world.engine.connect() as connection:
+        other = living.get(find_named(connection, report) or "", report.id)
+    if other == report.id:
+        return report
+    return replace(report, status="", problem=f"{report.problem}, but it lives on as {other}")
+
+
+def _deal_with(watch: Watch, told: EventReport, now: datetime) -> tuple[Decision, bool]:
     """As `deal_with`, whatever the entry is like; and whether it need not be read again."""
-    told, whole = _told_more(watch, report, now)
     try:
         made = deal_with(watch, told, now)
     except BadInputError as error:
@@ -158,7 +214,7 @@ def _deal_with(watch: Watch, report: EventReport, now: datetime) -> tuple[Decisi
         made = deal_with(watch, odd, now)
     # What lies ahead of the clock is decided when the clock has passed it.
     settled = told.event is None or told.event.occurred_at <= now
-    return made, whole and settled and (made.decision == "ignored" or _fetched(watch, made))
+    return made, settled and (made.decision == "ignored" or _fetched(watch, made))
 
 
 def _watcher(watch: Watch) -> Look:
@@ -186,11 +242,44 @@ def _told_more(watch: Watch, report: EventReport, now: datetime) -> tuple[EventR
     if not needs_ground(report, known is not None, watch.rules, now):
         return report, True
     try:
-        pages, _ = comcat.look(report.detail_url, WatchState(report.detail_url), now)
+        page = _read_page(report.detail_url, report.id, report.reported_at, now)
     except (FeedError, TransientError) as error:
         log.warning("%s", error)
         return (_as_known(report, known) if known else report), False
-    return replace(pages[0], detail_url=report.detail_url), True
+    return replace(page, alternate_ids=page.alternate_ids or report.alternate_ids), True
+
+
+def _read_page(url: str, event_id: str, word_of: datetime, now: datetime) -> EventReport:
+    """What an event's own page says; one that is gone says that the event is deleted.
+
+    Args:
+        url: the page.
+        event_id: the event's id.
+        word_of: when the source last spoke of the event, as which its deletion counts.
+        now: the watcher's clock.
+
+    Raises:
+        FeedError: it is not the page of one event.
+        TransientError: it cannot be reached.
+    """
+    try:
+        reports, _ = comcat.look(url, WatchState(url), now)
+    except FeedError as error:
+        if not comcat.is_deleted(error):
+            raise
+        reports = [comcat.deleted_report(event_id, error, word_of)]
+    if len(reports) != 1:
+        raise FeedError(f"{url} tells of {len(reports)} events; the page of {event_id} is wanted")
+    return replace(reports[0], detail_url=url)
+
+
+def _last_word(watch: Watch, event_id: str, otherwise: datetime) -> datetime:
+    """When its source last spoke of a registered event; of another, or if unknown, as given."""
+    with watch.world.engine.connect() as connection:
+        try:
+            return find_registered(connection, event_id).reported_at or otherwise
+        except EventError:
+            return otherwise
 
 
 def _is_known(report: EventReport, known: RegisteredEvent) -> bool:
@@ -216,9 +305,10 @@ def _ground(watch: Watch, report: EventReport, now: datetime, forced: bool) -> G
             return None
         known = find_registered(connection, name) if name else None
         shakemaps = known_shakemaps(connection, name) if name else []
-        news, _ = new_versions(connection, report, known, watch.rules)
-    chosen = choose_shakemap(shakemaps, report.shakemaps)
-    if known and not (news or forced or _may_be_fetched(watch, chosen)):
+        news = find_news(connection, report, known, watch.rules)
+    chosen = choose_shakemap(shakemaps, news.listing.offered)
+    told = news.fresh or news.relisted
+    if known and not (told or forced or _may_be_fetched(watch, chosen)):
         return None
     if chosen:
         folder = watch.world.home / "shakemaps" / (name or event.id)
@@ -236,11 +326,18 @@ def _expecting(watch: Watch, found: Ground, event: Event, version: str) -> Groun
     try:
         expected = expect_landslides(watch.world, event, found.aoi, found.shaking, drawn_from)
         prior = expected.impact.path if expected else None
-        aoi = refined_aoi(found.aoi, prior, share) if prior else found.aoi
+        aoi = _refined(found.aoi, prior, share) if prior else found.aoi
     except ScarpError as error:
         why = f"what to expect is not known: {error}"
         return replace(found, remark="; ".join(filter(None, (found.remark, why))))
     return replace(found, aoi=aoi, expected=expected)
+
+
+def _refined(aoi: AreaOfInterest, prior: Path, share: float) -> AreaOfInterest:
+    # Rasters and their libraries cost a second to import.
+    from tasks.events.refine import refined_aoi
+
+    return refined_aoi(aoi, prior, share)
 
 
 def _may_be_fetched(watch: Watch, chosen: KnownShakeMap | None) -> bool:
@@ -267,27 +364,22 @@ def _look_again(watch: Watch, done: set[str], now: datetime) -> Iterator[Decisio
                 find_registered(connection, page.event_id).event, watch.rules, page.looked_at, now
             )
         ]
+    looked = []
+    told: list[tuple[int, EventReport, bool]] = []
     for page in due:
+        word_of = _last_word(watch, page.event_id, now)
         try:
-            reports, _ = comcat.look(page.url, WatchState(page.url), now)
-        except TransientError as error:
+            report = _read_page(page.url, page.event_id, word_of, now)
+        except (FeedError, TransientError) as error:
             log.warning("%s", error)
+            looked += [page.url] if isinstance(error, FeedError) else []
             continue
-        except FeedError as error:
-            reports = [_gone(page.event_id, error, now)] if error.status in (409, 410) else []
-        for report in reports:
-            yield _deal_with(watch, replace(report, detail_url=page.url), now)[0]
-        with watch.world.engine.begin() as connection:
-            keep_page(connection, page.url, watch.source, page.event_id, now)
-
-
-def _gone(event_id: str, error: FeedError, now: datetime) -> EventReport:
-    """ComCat answers 409 for the page of an event that it has deleted."""
-    version = source_version("", event_id, now)
-    problem = f"{event_id}: {error}"
-    return EventReport(
-        None, "usgs", version, now, (), "deleted", problem=problem, event_id=event_id
-    )
+        looked.append(page.url)
+        told.append((len(told), report, True))
+    for _, decision, _ in _deal_with_all(watch, told, now):
+        yield decision
+    with watch.world.engine.begin() as connection:
+        mark_pages(connection, looked, now)
 
 
 def _if_stale(watch: Watch, state: WatchState, now: datetime) -> Sequence[Decision]:

@@ -6,13 +6,11 @@ import math
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import geopandas
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS, Geod
 from shapely.affinity import translate
 from shapely.errors import GEOSException
@@ -22,6 +20,10 @@ from shapely.validation import explain_validity
 
 from tasks.errors import AreaError
 from tasks.types import AreaOfInterest, Event, geodesic_area_m2
+
+# Geopandas, with pandas and pyogrio, takes seconds to import, and most areas are made without it.
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame, GeoSeries
 
 _GEOD = Geod(ellps="WGS84")
 _MIN_AREA_M2 = 1.0
@@ -112,7 +114,7 @@ def geodesic_buffer(area: MultiPolygon, distance_m: float) -> MultiPolygon:
     for part in area.geoms:
         middle = part.centroid
         local = CRS.from_proj4(f"+proj=aeqd +lat_0={middle.y} +lon_0={middle.x} +datum=WGS84")
-        there = geopandas.GeoSeries([shapely.segmentize(part, _SEGMENT_DEG)], crs="EPSG:4326")
+        there = _series(shapely.segmentize(part, _SEGMENT_DEG), "EPSG:4326")
         grown = there.to_crs(local).buffer(distance_m).to_crs("EPSG:4326").iloc[0]
         unwrapped = shapely.transform(
             grown, lambda xy, x=middle.x: np.c_[x + (xy[:, 0] - x + 180) % 360 - 180, xy[:, 1]]
@@ -161,8 +163,12 @@ def _unwrapped(polygon: Polygon) -> Polygon:
     return shapely.transform(polygon, lambda xy: xy + (xy[:, :1] < 0) * (360, 0))
 
 
-def _read_features(path: Path, layer: str | None) -> geopandas.GeoDataFrame:
+def _read_features(path: Path, layer: str | None) -> GeoDataFrame:
     """Read the features of one layer, refusing a file without polygons, layer or CRS."""
+    import geopandas
+    import pyogrio
+    from pyogrio.errors import DataLayerError, DataSourceError
+
     if not path.is_file():
         raise AreaError(f"{path} is not a file; give a GeoJSON or GeoPackage with a polygon")
     try:
@@ -204,11 +210,18 @@ def _checked_polygon(geometry: BaseGeometry | None, where: str) -> BaseGeometry:
     return geometry
 
 
+def _series(geometry: BaseGeometry, crs: object) -> GeoSeries:
+    """One geometry, to be reprojected."""
+    from geopandas import GeoSeries
+
+    return GeoSeries([geometry], crs=crs)
+
+
 def _to_wgs84(polygon: BaseGeometry, crs: object, projected: bool) -> BaseGeometry:
     """Reproject to EPSG:4326; straight lines of a projected CRS stay straight on the ground."""
     if projected:
         polygon = shapely.segmentize(polygon, _SEGMENT_M)
-    moved = geopandas.GeoSeries([polygon], crs=crs).to_crs("EPSG:4326").iloc[0]
+    moved = _series(polygon, crs).to_crs("EPSG:4326").iloc[0]
     return continuous_longitudes(moved) if projected else moved
 
 

@@ -15,8 +15,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
+
 from tasks.errors import EventError, FeedError
-from tasks.events.fetch import fetch
+from tasks.events.fetch import fetch, unpacked
 from tasks.events.reports import (
     Alert,
     EventReport,
@@ -31,6 +33,8 @@ from tasks.events.request import event_from_fields
 log = logging.getLogger(__name__)
 
 SOURCE: Source = "usgs"
+# `phase-data` is an origin with the arrivals it was made from.
+_PLACES = ("origin", "phase-data")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ALTERNATE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _STATUSES: dict[object, Status] = {
@@ -65,11 +69,30 @@ def look(url: str, state: WatchState, now: datetime) -> tuple[list[EventReport],
     fetched = fetch(url, state, now)
     if fetched.content is None:
         return [], fetched.state
-    answer = _parsed(url, fetched.content)
+    answer = _parsed(url, unpacked(fetched.content, url))
     generated = _mapping(answer.get("metadata")).get("generated")
     feed_time = _time(generated) if generated is not None else None
     reports = [read_feature(feature) for feature in _features(url, answer)]
-    return reports, replace(fetched.state, feed_time=feed_time)
+    memory = _remembered(reports[0]) if answer.get("type") == "Feature" else {}
+    return reports, replace(fetched.state, feed_time=feed_time, memory=memory)
+
+
+def page_of(state: WatchState) -> tuple[str, datetime] | None:
+    """The event whose page a URL was at the last look, and when it was updated; None if none."""
+    event_id, updated = state.memory.get("page_of"), _time(state.memory.get("updated"))
+    return (str(event_id), updated) if event_id and updated else None
+
+
+def is_deleted(error: FeedError) -> bool:
+    """Whether an event's page could not be read since ComCat has deleted the event (409, 410)."""
+    return error.status in (httpx.codes.CONFLICT, httpx.codes.GONE)
+
+
+def deleted_report(event_id: str, error: FeedError, when: datetime) -> EventReport:
+    """What it says of an event that its page is gone."""
+    problem = f"{event_id}: ComCat deleted it, its page answers HTTP {error.status}"
+    report = _useless(event_id, when, problem)
+    return replace(report, status="deleted")
 
 
 def read_feature(feature: object) -> EventReport:
@@ -88,18 +111,27 @@ def read_feature(feature: object) -> EventReport:
     report = replace(
         report,
         alternate_ids=tuple(name for name in _ids(properties) if name != event_id),
-        status=_STATUSES.get(properties.get("status"), ""),
+        status=_STATUSES.get(str(properties.get("status")).lower(), ""),
         alert=_ALERTS.get(properties.get("alert")),
         detail_url=_text(properties.get("detail"), 2000),
     )
     if report.status == "deleted":
         return replace(report, problem=f"{event_id}: ComCat deleted it")
+    if _all_withdrawn(_mapping(properties.get("products"))):
+        problem = f"{event_id}: every origin of it has been withdrawn"
+        return replace(report, status="deleted", problem=problem)
     kind = properties.get("type")
     if kind not in ("earthquake", None):
         return replace(
             report, status="deleted", problem=f"{event_id} is of type {kind!r}, not an earthquake"
         )
     return _described(report, feature, properties)
+
+
+def _remembered(report: EventReport) -> Mapping[str, object]:
+    """What to keep of an event's page, since one that is gone does not say whose it was."""
+    updated = (report.reported_at - _EPOCH) / timedelta(milliseconds=1)
+    return {"page_of": report.id, "updated": round(updated)}
 
 
 def _described(
@@ -116,7 +148,11 @@ def _described(
     except EventError as error:
         return replace(report, problem=str(error))
     return replace(
-        report, event=event, source_version=version, shakemaps=tuple(_shakemaps(products))
+        report,
+        event=event,
+        source_version=version,
+        shakemaps=tuple(_shakemaps(products)),
+        lists_products="shakemap" in products or any(products.values()),
     )
 
 
@@ -151,22 +187,39 @@ def _origin_version(products: Mapping[str, Any]) -> str:
 
     Of each contributor the last one counts, of those the one with the greatest `preferredWeight`.
     """
-    last: dict[tuple[str, str], tuple[datetime, Mapping[str, Any]]] = {}
-    for product in _products(products, "origin"):
-        updated = _time(product.get("updateTime"))
-        key = _text(product.get("source")), _text(product.get("code"))
-        if updated is not None and (key not in last or updated > last[key][0]):
-            last[key] = updated, product
     standing = [
         (float(weight) if isinstance(weight := product.get("preferredWeight"), int) else 0.0, at)
         + key
-        for key, (at, product) in last.items()
-        if str(product.get("status")).upper() != "DELETE"
+        for key, (at, product) in _last_words(products, "origin").items()
+        if not _withdrawn(product)
     ]
     if not standing:
         return ""
     _, updated, source, code = max(standing)
     return source_version(source, code, updated)
+
+
+def _all_withdrawn(products: Mapping[str, Any]) -> bool:
+    """Whether a page lists where the event was, and every contributor has taken that back."""
+    last = [product for kind in _PLACES for _, product in _last_words(products, kind).values()]
+    return bool(last) and all(map(_withdrawn, last))
+
+
+def _last_words(
+    products: Mapping[str, Any], kind: str
+) -> dict[tuple[str, str], tuple[datetime, Mapping[str, Any]]]:
+    """Of each contributor of a kind of product, by source and code, what it sent last and when."""
+    last: dict[tuple[str, str], tuple[datetime, Mapping[str, Any]]] = {}
+    for product in _products(products, kind):
+        updated = _time(product.get("updateTime"))
+        key = _text(product.get("source")), _text(product.get("code"))
+        if updated is not None and (key not in last or updated > last[key][0]):
+            last[key] = updated, product
+    return last
+
+
+def _withdrawn(product: Mapping[str, Any]) -> bool:
+    return str(product.get("status")).upper() == "DELETE"
 
 
 def _shakemaps(products: Mapping[str, Any]) -> Iterator[ShakeMapVersion]:

@@ -83,6 +83,12 @@ def same_event(report: EventReport, candidates: Iterable[Known]) -> str | None:
     return _same_earthquake(event, mine, [known.event for known in kin])
 
 
+def furthest_apart(report: EventReport) -> timedelta:
+    """How long before or after the earthquake of a report one can be that is the same."""
+    mine = {report.id, *report.alternate_ids, *(report.event.alternate_ids if report.event else ())}
+    return MOST_APART * (_GLIDE_WIDENS if any(map(_GLIDE.fullmatch, mine)) else 1)
+
+
 def names_one(name: str) -> bool:
     """Whether an id is of one earthquake only, as a GLIDE number need not be."""
     return not _GLIDE.fullmatch(name)

@@ -6,14 +6,20 @@ repeat and go backwards, but by the times at which a source sent things.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pyproj import Geod
 from sqlalchemy import Connection, select
 
-from tasks.events.crosswalk import grown, names_one, same_event
-from tasks.events.decisions import decided_versions, request_response, store_decision
+from tasks.events.crosswalk import furthest_apart, grown, names_one, same_event
+from tasks.events.decisions import (
+    decided_versions,
+    list_decisions,
+    request_response,
+    store_decision,
+)
 from tasks.events.ground import Ground, land_km2
 from tasks.events.priors import store_prior
 from tasks.events.registry import (
@@ -25,7 +31,13 @@ from tasks.events.registry import (
     set_priority,
     set_reported,
 )
-from tasks.events.reports import Decision, EventReport, Outcome
+from tasks.events.reports import (
+    Decision,
+    EventReport,
+    Outcome,
+    ShakeMapVersion,
+    source_version,
+)
 from tasks.events.rules import (
     Rules,
     judge_ground,
@@ -33,7 +45,13 @@ from tasks.events.rules import (
     judge_time,
     respond_at,
 )
-from tasks.events.shakemaps import known_shakemaps, mark_in_use, store_shakemaps
+from tasks.events.shakemaps import (
+    Listing,
+    known_shakemaps,
+    mark_in_use,
+    read_listing,
+    store_shakemaps,
+)
 from tasks.events.states import history, move
 from tasks.events.tables import event_alias
 from tasks.types import AreaOfInterest, Event
@@ -41,7 +59,6 @@ from tasks.types import AreaOfInterest, Event
 # Whose word about an earthquake stands against whose: the operator's is a first sketch.
 _STANDING = {"usgs": 3, "gdacs": 2, "rain": 2}
 _TAKEN_BACK = "the source took it back: "
-SAME_QUAKE_WITHIN = timedelta(minutes=6)
 # As long as the longest rain any threshold asks about.
 _SAME_STORM_WITHIN = timedelta(hours=1000)
 _OPEN = ("registered", "responding", "published")
@@ -49,12 +66,30 @@ _WGS84 = Geod(ellps="WGS84")
 
 
 @dataclass(frozen=True)
-class _Case:
-    """A report, the event it is about if that is known, and what of it is new.
+class News:
+    """What of a report is new.
 
-    `fresh` are the versions nobody has decided about yet, the ShakeMap's first; `late` those that
-    were sent before what is known already.
+    Attributes:
+        fresh: the versions nobody has decided about yet, the ShakeMap's first.
+        late: those among them that were sent before what is known already.
+        old: the whole report was sent before what is known.
+        listing: the ShakeMaps it offers, and those that its page has dropped or taken up again.
     """
+
+    fresh: tuple[str, ...]
+    late: tuple[str, ...]
+    old: bool
+    listing: Listing
+
+    @property
+    def relisted(self) -> tuple[ShakeMapVersion, ...]:
+        """The ShakeMaps that came or went with no version to tell of it."""
+        return (*self.listing.gone, *self.listing.back)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A report, the event it is about if that is known, and what of it is new."""
 
     connection: Connection
     report: EventReport
@@ -63,8 +98,7 @@ class _Case:
     now: datetime
     forced: bool
     known: RegisteredEvent | None
-    fresh: tuple[str, ...]
-    late: tuple[str, ...]
+    news: News
 
     @property
     def event_id(self) -> str:
@@ -72,8 +106,13 @@ class _Case:
 
     @property
     def version(self) -> str:
-        """What the decision is about: of several new versions the first."""
-        return (*self.fresh, *self.late, self.report.source_version)[0]
+        """What the decision is about: of several new versions the first.
+
+        A ShakeMap that went without a notice goes by when its page was updated without it.
+        """
+        when = self.report.reported_at
+        came = [source_version(*one.contributor, when) for one in self.news.relisted]
+        return (*self.news.fresh, *self.news.late, *came, self.report.source_version)[0]
 
 
 def decide(
@@ -104,7 +143,7 @@ def decide(
         made = _judge_new(case, report.event)
     else:
         made = _judge_known(case, case.known, report.event)
-    for version in {*case.fresh, *case.late} - {made.source_version}:
+    for version in {*case.news.fresh, *case.news.late} - {made.source_version}:
         together = f"dealt with together with {made.source_version}"
         also = replace(made, source_version=version, decision="unchanged", reason=together)
         store_decision(connection, also, rules.digest, reported_at=report.reported_at)
@@ -122,7 +161,7 @@ def find_known(connection: Connection, report: EventReport) -> str | None:
     if by_id or report.event is None:
         return by_id
     rain = report.event.kind == "rainfall"
-    within = _SAME_STORM_WITHIN if rain else SAME_QUAKE_WITHIN
+    within = _SAME_STORM_WITHIN if rain else furthest_apart(report)
     near = around(connection, report.event.occurred_at, within)
     return same_event(report, near)
 
@@ -133,31 +172,30 @@ def find_named(connection: Connection, report: EventReport) -> str | None:
     return connection.scalars(owner.order_by(event_alias.c.event_id).limit(1)).first()
 
 
-def new_versions(
+def find_news(
     connection: Connection, report: EventReport, known: RegisteredEvent | None, rules: Rules
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The versions in a report about which nothing was decided yet, the ShakeMap's first.
+) -> News:
+    """What of a report nothing was decided about yet.
 
     What other rules ignored, these may want; what is registered is not registered again by them.
-
-    Returns:
-        Those that are news, and those that were sent before what is known already.
     """
     names = report_ids(report) | ({known.event.id, *known.event.alternate_ids} if known else set())
     seen = decided_versions(connection, names, None if known else rules.digest)
     fresh: list[str] = []
     late: list[str] = []
+    others = known_shakemaps(connection, known.event.id) if known else []
+    seen |= {one.version.identity for one in others}
     if report.shakemaps:
         last = max(report.shakemaps, key=lambda one: one.updated_at)
-        others = known_shakemaps(connection, known.event.id) if known else []
         newer = any(one.version.updated_at > last.updated_at for one in others)
         if last.identity not in seen:
             (late if newer else fresh).append(last.identity)
+    before = known.reported_at if known and known.event.source == report.source else None
+    old = before is not None and report.reported_at < before
     if report.source_version not in seen:
-        before = known.reported_at if known and known.event.source == report.source else None
-        newer = before is not None and report.reported_at < before
-        (late if newer else fresh).append(report.source_version)
-    return tuple(fresh), tuple(late)
+        (late if old else fresh).append(report.source_version)
+    listing = read_listing(report, others, old=old or bool(late))
+    return News(tuple(fresh), tuple(late), old, listing)
 
 
 def needs_ground(report: EventReport, known: bool, rules: Rules, now: datetime) -> bool:
@@ -182,8 +220,8 @@ def _open_case(
         lock_moment(connection, report.event.occurred_at)
     names = report_ids(report) | ({twin} if (twin := find_known(connection, report)) else set())
     known = lock_known(connection, names) if names else None
-    fresh, late = new_versions(connection, report, known, rules)
-    return _Case(connection, report, ground, rules, now, forced, known, fresh, late)
+    news = find_news(connection, report, known, rules)
+    return _Case(connection, report, ground, rules, now, forced, known, news)
 
 
 def _judge_new(case: _Case, event: Event) -> Decision:
@@ -215,8 +253,9 @@ def _judge_known(case: _Case, known: RegisteredEvent, event: Event) -> Decision:
         last = history(case.connection, known.event.id)[-1]
         if not last.reason.startswith(_TAKEN_BACK):
             return _keep(case, "ignored", "an operator cancelled it; `scarp events release` undoes")
-        if not case.fresh:
-            return _keep(case, "unchanged", f"it stays cancelled: {last.reason}")
+        if not case.news.fresh or _outranked(case.report, known):
+            stays: Outcome = "ignored" if case.news.fresh else "unchanged"
+            return _keep(case, stays, f"it stays cancelled: {last.reason}")
         move(case.connection, known.event.id, "released", "the source stands by it again")
         return _update(case, known, event, "registered")
     if _outranked(case.report, known):
@@ -242,16 +281,20 @@ def _update(case: _Case, known: RegisteredEvent, event: Event, outcome: Outcome)
         ground and ground.shakemap and ground.shaking and not ground.shakemap.in_use
     )
     asked_for = case.forced and not (known.forced and _given(ground) in (None, known.aoi))
-    if not case.fresh and not newly_fetched and not asked_for:
-        if case.late:
+    if not (case.news.fresh or case.news.relisted or newly_fetched or asked_for):
+        if case.news.late:
             return _keep(case, "unchanged", "it was sent before what is known already")
         return _keep(case, "unchanged", "nothing new since the last look")
-    told = case.report.source_version in case.fresh
+    told = case.report.source_version in case.news.fresh
     after = event if told else before
     if after.magnitude is None:
         after = replace(after, magnitude=before.magnitude, magnitude_type=before.magnitude_type)
-    aoi = _area(known, ground)
-    parts = [_differences(before, after) if told else "", _about_ground(known, ground, aoi)]
+    aoi = _area(known, ground, case.news.listing.gone)
+    parts = [
+        _differences(before, after) if told else "",
+        *_about_listing(case.news.listing),
+        _about_ground(known, ground, aoi),
+    ]
     if asked_for:
         parts.insert(0, "an operator asked for it")
     reason = "; ".join(filter(None, parts)) or "sent again, with place and size as before"
@@ -262,7 +305,8 @@ def _update(case: _Case, known: RegisteredEvent, event: Event, outcome: Outcome)
     if known.state in ("held", "closed"):
         held: Outcome = "held" if known.state == "held" else "updated"
         return _keep(case, held, f"{reason}; it is {known.state}, no response is asked for")
-    return _keep(case, outcome, reason, respond=wanted.wanted or known.forced)
+    news = bool(case.news.fresh) or newly_fetched or asked_for or aoi != known.aoi
+    return _keep(case, outcome, reason, respond=news and (wanted.wanted or known.forced))
 
 
 def _take_back(case: _Case) -> Decision:
@@ -270,7 +314,7 @@ def _take_back(case: _Case) -> Decision:
     known, why = case.known, case.report.problem
     if known is None:
         return _keep(case, "ignored", why)
-    if not case.fresh or known.state == "cancelled":
+    if case.news.old or known.state == "cancelled" or _told_before(case, known, why):
         return _keep(case, "unchanged", f"it is {known.state} already, or known better since")
     if _outranked(case.report, known):
         return _keep(case, "ignored", f"{why}, but {known.event.source} stands by it")
@@ -281,6 +325,15 @@ def _take_back(case: _Case) -> Decision:
         return _keep(case, "held", f"{why}; an operator registered it: release or cancel it")
     move(case.connection, known.event.id, "cancelled", f"{_TAKEN_BACK}{why}")
     return _keep(case, "cancelled", why)
+
+
+def _told_before(case: _Case, known: RegisteredEvent, why: str) -> bool:
+    """Whether the same was said before: a deletion may come with no new time of update."""
+    names = (known.event.id, *known.event.alternate_ids, case.report.id)
+    return any(
+        one.source_version == case.report.source_version and one.reason.startswith(why)
+        for one in list_decisions(case.connection, names)
+    )
 
 
 def _add_ids(case: _Case, known: RegisteredEvent, event: Event) -> Decision:
@@ -300,7 +353,9 @@ def _add_ids(case: _Case, known: RegisteredEvent, event: Event) -> Decision:
 def _store(case: _Case, event: Event, aoi: AreaOfInterest, reason: str) -> None:
     """Write the event, its ShakeMaps and its priority."""
     ids = (case.report.id, *case.report.alternate_ids)
-    before = case.known.reported_at if case.known else None
+    known = case.known
+    # The clocks of two sources say nothing of each other.
+    before = known.reported_at if known and known.event.source == case.report.source else None
     register(
         case.connection,
         replace(event, id=case.event_id, alternate_ids=(*event.alternate_ids, *ids)),
@@ -311,7 +366,8 @@ def _store(case: _Case, event: Event, aoi: AreaOfInterest, reason: str) -> None:
     )
     ground = case.ground
     if ground:
-        store_shakemaps(case.connection, case.event_id, case.report.shakemaps, ground.shakemap)
+        offered = case.news.listing.offered
+        store_shakemaps(case.connection, case.event_id, offered, ground.shakemap)
     if ground and aoi == ground.aoi:
         drawn = ground.shakemap if ground.shaking else None
         mark_in_use(case.connection, case.event_id, drawn.version.identity if drawn else None)
@@ -325,12 +381,12 @@ def _keep(case: _Case, outcome: Outcome, reason: str, respond: bool = False) -> 
     ground = case.ground
     drawn = ground.shakemap if ground and ground.shaking else None
     version = case.version
-    if outcome == "updated" and not case.fresh and drawn:
+    if outcome == "updated" and not (case.news.fresh or case.news.relisted) and drawn:
         version = drawn.version.identity
     made = Decision(
         case.event_id, case.report.source, version, outcome, reason, case.now, _priority(case)
     )
-    if outcome == "unchanged" and not case.late:
+    if outcome == "unchanged" and not case.news.late:
         return made
     shakemap = drawn.version.identity if drawn else ""
     new = store_decision(
@@ -355,7 +411,9 @@ def _priority(case: _Case) -> float | None:
     return case.rules.limits(event).priority_weight * ground.expected.impact.expected_km2
 
 
-def _area(known: RegisteredEvent, ground: Ground | None) -> AreaOfInterest:
+def _area(
+    known: RegisteredEvent, ground: Ground | None, gone: Sequence[ShakeMapVersion]
+) -> AreaOfInterest:
     """The better of the area known and the one found now; an operator's own is never replaced."""
     if given := _given(ground):
         return given
@@ -363,7 +421,7 @@ def _area(known: RegisteredEvent, ground: Ground | None) -> AreaOfInterest:
         return known.aoi
     fetched = ground.shakemap is None or ground.shakemap.path is not None
     provisional_now = ground.shaking is None
-    if provisional_now and not fetched and known.aoi.how.startswith("ShakeMap"):
+    if provisional_now and not fetched and not gone and known.aoi.how.startswith("ShakeMap"):
         return known.aoi
     return ground.aoi
 
@@ -377,12 +435,21 @@ def _about_ground(known: RegisteredEvent, ground: Ground | None, aoi: AreaOfInte
     if ground is None:
         return ""
     chosen = ground.shakemap
+    drawn = chosen and not chosen.in_use and ground.shaking and aoi == ground.aoi
     said = (
         f"area: {aoi.how}" if aoi.how != known.aoi.how else "",
+        f"the area is drawn from ShakeMap {chosen.version.identity}" if chosen and drawn else "",
         f"ShakeMap {chosen.version.identity} is pinned" if chosen and chosen.pinned else "",
         ground.remark,
     )
     return "; ".join(filter(None, said))
+
+
+def _about_listing(listing: Listing) -> list[str]:
+    """What its page no longer says of an event's ShakeMaps, or says again."""
+    gone = [f"{one.source} no longer offers its ShakeMap {one.identity}" for one in listing.gone]
+    back = [f"{one.source} offers its ShakeMap {one.identity} again" for one in listing.back]
+    return gone + back
 
 
 def _differences(before: Event, after: Event) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
+import zlib
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -50,6 +53,24 @@ def fetch(url: str, state: WatchState, now: datetime) -> Fetched:
     if _is_remote(url):
         return _fetch_http(url, replace(state, url=url, looked_at=now))
     return Fetched(_read_file(url), replace(state, url=url, looked_at=now))
+
+
+def unpacked(content: bytes, where: str) -> bytes:
+    """The text of a feed that is kept gzipped; of any other, what it is.
+
+    Raises:
+        FeedError: it is cut short, or larger than a feed can be.
+    """
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    try:
+        with gzip.open(io.BytesIO(content)) as packed:
+            text = packed.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise FeedError(f"{where} is not whole gzip ({error}); look again") from error
+    if len(text) > MAX_BYTES:
+        raise FeedError(f"{where} holds more than {MAX_BYTES >> 20} MB; is it a feed?")
+    return text
 
 
 def may_follow(href: str, feed_url: str, allowed_hosts: Collection[str] = ()) -> bool:

@@ -20,7 +20,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from tasks.errors import EventError, FeedError
-from tasks.events.fetch import fetch
+from tasks.events.fetch import fetch, unpacked
 from tasks.events.reports import Alert, EventReport, WatchState
 from tasks.events.request import event_from_fields
 from tasks.types import Event
@@ -92,7 +92,7 @@ def look(url: str, state: WatchState, now: datetime) -> tuple[list[EventReport],
     fetched = fetch(url, state, now)
     if fetched.content is None:
         return [], fetched.state
-    reports, made_at = read_feed(fetched.content, url, now)
+    reports, made_at = read_feed(unpacked(fetched.content, url), url, now)
     return reports, replace(fetched.state, feed_time=made_at)
 
 

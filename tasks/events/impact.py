@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tasks.events.impact_layers import ImpactLayers
-from tasks.events.impact_maps import map_newmark, map_nowicki_jessee
 from tasks.events.shakemap import ShakeMap
 from tasks.events.shaken import keefer_upper_area_km2
 from tasks.types import AreaOfInterest, Event
@@ -84,7 +83,12 @@ def impact_of_shaking(
     prior: Path | None = None,
 ) -> Impact | None:
     """As `expected_impact`, from a ShakeMap alone; None where no ground is known."""
-    usgs, strength = (layers.nowicki_jessee, layers.newmark) if layers else (None, None)
+    if layers is None:
+        return None
+    # Maps, and the terrain under them, take seconds to import.
+    from tasks.events.impact_maps import map_newmark, map_nowicki_jessee
+
+    usgs, strength = layers.nowicki_jessee, layers.newmark
     if usgs:
         expected = map_nowicki_jessee(shakemap, usgs, prior)
         return Impact(

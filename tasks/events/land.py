@@ -12,11 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-import geopandas
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataSourceError
 from shapely.geometry import MultiPolygon, box
 from shapely.geometry.base import BaseGeometry
 
@@ -95,6 +93,9 @@ def _shoreline() -> _Shoreline:
 
 
 def _from_file(land: Path, area: MultiPolygon) -> BaseGeometry:
+    import geopandas
+    from pyogrio.errors import DataSourceError
+
     near = geopandas.GeoSeries([box(*area.bounds)], crs="EPSG:4326")
     try:
         frame = geopandas.read_file(land, bbox=near, columns=[], engine="pyogrio")

@@ -74,20 +74,25 @@ def choose(
         unpin_shakemap(connection, name)
     else:
         pin_shakemap(connection, name, identity)
-    chosen = choose_shakemap(known_shakemaps(connection, name), [])
+    shakemaps = known_shakemaps(connection, name)
+    chosen = choose_shakemap(shakemaps, [])
     record_change(connection, name, "pinned", f"ShakeMap {identity}: {reason}")
-    if chosen is None or known.aoi.how == "given":
+    left = chosen is None and any(one.in_use for one in shakemaps)
+    if known.aoi.how == "given" or not (chosen or left):
         return known
     ground = find_ground(known.event, None, chosen, limits)
-    if ground.aoi is None or (chosen.path is not None and ground.shaking is None):
+    fetched = chosen is not None and chosen.path is not None
+    if ground.aoi is None or (fetched and ground.shaking is None):
         raise EventError(f"ShakeMap {identity} cannot be used: {ground.problem or ground.remark}")
-    if ground.shaking is not None:
+    if ground.shaking is not None or left:
         register(
             connection,
             known.event,
             ground.aoi,
-            reason=f"drawn from the ShakeMap that was chosen: {identity}",
+            reason=f"drawn from the ShakeMap that was chosen: {identity}"
+            if chosen
+            else "no ShakeMap stands that it could be drawn from",
             reported_at=known.reported_at,
         )
-        mark_in_use(connection, name, chosen.version.identity)
+        mark_in_use(connection, name, chosen.version.identity if chosen else None)
     return find_registered(connection, name)

@@ -53,6 +53,11 @@ class ShakeMapVersion:
         return source_version(self.source, self.code, self.updated_at)
 
     @property
+    def contributor(self) -> tuple[str, str]:
+        """Who sent it, under which id: the last word of each contributor counts."""
+        return self.source, self.code
+
+    @property
     def withdrawn(self) -> bool:
         """Whether this is the notice that the contributor's ShakeMap is no more."""
         return self.status.upper() == "DELETE"
@@ -72,6 +77,8 @@ class EventReport:
         alert: the source's alert level, if it gives one.
         aoi: an area the source itself gives, such as where rain passed a threshold.
         shakemaps: every version the source offers, withdrawals among them, in any order.
+        lists_products: whether `shakemaps` is all that stands, as on an event's own page; a summary
+            says nothing of them.
         problem: a sentence on why the entry cannot be used; empty where it can.
         event_id: the id as far as it could be read; empty means `event.id`, or not known.
         detail_url: where the source tells more about this event; empty if nowhere.
@@ -89,6 +96,7 @@ class EventReport:
     problem: str = ""
     event_id: str = ""
     detail_url: str = ""
+    lists_products: bool = False
 
     @property
     def id(self) -> str:
@@ -140,14 +148,21 @@ def source_version(source: str, code: str, updated_at: datetime) -> str:
     return f"{source}:{code}:{round(since_1970.total_seconds() * 1000)}"
 
 
+def standing_shakemaps(versions: Sequence[ShakeMapVersion]) -> list[ShakeMapVersion]:
+    """Of each contributor the version updated last, unless that is a withdrawal.
+
+    Of two words about one version, the later in the sequence counts.
+    """
+    last: dict[tuple[str, str], ShakeMapVersion] = {}
+    for version in sorted(versions, key=lambda one: one.updated_at):
+        last[version.contributor] = version
+    return [version for version in last.values() if not version.withdrawn]
+
+
 def newest_shakemap(versions: Sequence[ShakeMapVersion]) -> ShakeMapVersion | None:
     """The ShakeMap to use: the one updated last whose contributor has not withdrawn it since.
 
     ComCat's own preference (`preferredWeight`) is not asked: it ranks contributors, and says
     nothing between two versions of one of them.
     """
-    last: dict[tuple[str, str], ShakeMapVersion] = {}
-    for version in sorted(versions, key=lambda one: one.updated_at):
-        last[version.source, version.code] = version
-    standing = [version for version in last.values() if not version.withdrawn]
-    return max(standing, key=lambda one: one.updated_at, default=None)
+    return max(standing_shakemaps(versions), key=lambda one: one.updated_at, default=None)

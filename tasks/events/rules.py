@@ -250,9 +250,13 @@ def respond_at(event: Event, rules: Rules, now: datetime) -> datetime:
 
 
 def re_look_due(event: Event, rules: Rules, looked_at: datetime | None, now: datetime) -> bool:
-    """Whether one of the scheduled ages has been reached since the last look."""
+    """Whether one of the scheduled ages has been reached since the last look.
+
+    A look that lies ahead of the clock was made by a clock that was wrong, and does not count.
+    """
+    last = looked_at if looked_at and looked_at <= now else None
     due = [event.occurred_at + age for age in rules.limits(event).re_looks]
-    return any((looked_at is None or looked_at < moment) and moment <= now for moment in due)
+    return any((last is None or last < moment) and moment <= now for moment in due)
 
 
 def _rank(alert: Alert | None) -> int:

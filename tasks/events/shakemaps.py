@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Row, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tasks.errors import EventError, FeedError, TransientError
 from tasks.events.fetch import download, may_follow
-from tasks.events.reports import ShakeMapVersion, newest_shakemap
+from tasks.events.reports import EventReport, ShakeMapVersion, newest_shakemap, standing_shakemaps
 from tasks.events.tables import shakemap
 
 # What can be read, the whole grid first: `raster.zip` rounds, `grid.xml.zip` is rarely there.
@@ -42,6 +43,54 @@ def known_shakemaps(connection: Connection, event_id: str) -> list[KnownShakeMap
     """Every version known of an event's ShakeMaps, in the order they were sent."""
     mine = select(shakemap).where(shakemap.c.event_id == event_id).order_by(shakemap.c.updated_at)
     return [_read(row) for row in connection.execute(mine)]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What an event's page makes of the ShakeMaps known before.
+
+    Attributes:
+        offered: every version the page offers, and a withdrawal of each that it lists no more.
+        gone: what stood before, and of whose contributor nothing stands any more.
+        back: what was gone, and stands again.
+    """
+
+    offered: tuple[ShakeMapVersion, ...]
+    gone: tuple[ShakeMapVersion, ...] = ()
+    back: tuple[ShakeMapVersion, ...] = ()
+
+
+def read_listing(report: EventReport, known: Sequence[KnownShakeMap], old: bool) -> Listing:
+    """Compare the ShakeMaps of a report with those known before.
+
+    Args:
+        report: only one that lists products can withdraw by silence.
+        known: the event's ShakeMaps.
+        old: the report was sent before what is known: it neither takes nor brings anything back.
+    """
+    versions = [one.version for one in known]
+    if old:
+        withdrawn = {one.identity for one in versions if one.withdrawn}
+        return Listing(tuple(one for one in report.shakemaps if one.identity not in withdrawn))
+    listed = {one.contributor for one in report.shakemaps}
+    silent = [one for one in versions if report.lists_products and one.contributor not in listed]
+    notices = [replace(one, status="DELETE", contents={}) for one in silent]
+    offered = (*report.shakemaps, *notices)
+    before, after = standing_shakemaps(versions), standing_shakemaps([*versions, *offered])
+    names = {one.identity for one in versions}
+    return Listing(
+        offered,
+        gone=_of_others(before, after),
+        back=tuple(one for one in _of_others(after, before) if one.identity in names),
+    )
+
+
+def _of_others(
+    some: Sequence[ShakeMapVersion], others: Sequence[ShakeMapVersion]
+) -> tuple[ShakeMapVersion, ...]:
+    """Those of some whose contributor has none among the others."""
+    theirs = {one.contributor for one in others}
+    return tuple(one for one in some if one.contributor not in theirs)
 
 
 def choose_shakemap(
@@ -83,8 +132,8 @@ def fetch_grid(
     if not may_follow(chosen.url, feed_url, hosts):
         return replace(
             chosen,
-            problem=f"ShakeMap {name} could not be fetched: {chosen.url} lies neither on the "
-            "feed's own host nor on one of the rules' [feed] hosts",
+            problem=f"ShakeMap {name} could not be fetched: {urlsplit(chosen.url).netloc} is "
+            "neither the feed's own host nor one of the rules' [feed] hosts",
         )
     # What a feed calls itself must not lead out of the folder.
     path = folder / re.sub("[^A-Za-z0-9.-]", "_", f"{name}_{Path(chosen.url).name}")
@@ -111,11 +160,13 @@ def store_shakemaps(
         used: the version chosen, with its grid or its problem.
     """
     everyone = {one.identity: KnownShakeMap(one, grid_url(one)) for one in offered}
+    withdrawn = {one.identity: one.withdrawn for one in offered}
     if used:
         everyone[used.version.identity] = used
     for one in everyone.values():
         version = one.version
-        fresh = {"event_id": event_id, "withdrawn": version.withdrawn}
+        said = withdrawn.get(version.identity, version.withdrawn)
+        fresh = {"event_id": event_id, "withdrawn": said}
         if used and version.identity == used.version.identity:
             path = str(one.path) if one.path else None
             fresh |= {"path": path, "sha256": one.sha256, "problem": one.problem, "url": one.url}

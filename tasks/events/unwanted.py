@@ -9,7 +9,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from tasks.events.decide import SAME_QUAKE_WITHIN, report_ids
+from tasks.events.crosswalk import furthest_apart
+from tasks.events.decide import report_ids
 from tasks.events.decisions import decided_by, store_decision
 from tasks.events.reports import Decision, EventReport
 from tasks.events.rules import Rules, judge_size, judge_time
@@ -64,9 +65,9 @@ def _why_not(report: EventReport, rules: Rules, now: datetime) -> str:
 def _any_about(moments: list[datetime], report: EventReport) -> bool:
     """Whether some known event happened when this one did, and might be it."""
     assert report.event is not None
-    when = report.event.occurred_at
-    first = bisect_left(moments, when - SAME_QUAKE_WITHIN)
-    return first < bisect_right(moments, when + SAME_QUAKE_WITHIN)
+    when, within = report.event.occurred_at, furthest_apart(report)
+    first = bisect_left(moments, when - within)
+    return first < bisect_right(moments, when + within)
 
 
 def _ignore(

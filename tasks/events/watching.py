@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tasks.events.reports import Source, WatchState
@@ -68,6 +69,12 @@ def keep_page(
         .values(url=url, **values, **rest)
         .on_conflict_do_update(index_elements=["url"], set_=values)
     )
+
+
+def mark_pages(connection: Connection, urls: Collection[str], looked_at: datetime) -> None:
+    """Remember that pages of events have been looked at."""
+    mine = watch_state.c.url.in_(set(urls))
+    connection.execute(update(watch_state).where(mine).values(looked_at=looked_at))
 
 
 def pages(connection: Connection, source: Source) -> list[Page]:

@@ -1,5 +1,6 @@
 """A true server says what a polite watcher asks of it."""
 
+import gzip
 import threading
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -7,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from tasks.errors import FeedError, TransientError
-from tasks.events.fetch import download, fetch, may_follow
+from tasks.events.fetch import download, fetch, may_follow, unpacked
 from tasks.events.reports import WatchState
 
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
@@ -100,6 +101,15 @@ def test_a_file_is_read_at_every_look(tmp_path):
         assert fetch(url, fetch(url, WatchState(""), NOW).state, NOW).content == b"{}"
     with pytest.raises(FeedError, match="No such file"):
         fetch(str(tmp_path / "other.json"), WatchState(""), NOW)
+
+
+def test_a_gzipped_feed_is_unpacked_and_one_cut_short_refused():
+    assert unpacked(b"{}", "feed") == b"{}"
+    packed = gzip.compress(b"{}" * 1000)
+    assert unpacked(packed, "feed") == b"{}" * 1000
+    for broken in (packed[:-9], packed[:12] + b"?" * 20):
+        with pytest.raises(FeedError, match="feed is not whole gzip"):
+            unpacked(broken, "feed")
 
 
 def test_a_download_that_fails_leaves_nothing(server, tmp_path):

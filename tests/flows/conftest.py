@@ -17,6 +17,7 @@ from tests.conftest import EXAMPLE
 if TYPE_CHECKING:
     from flows.options import ResponseOptions
     from flows.world import World
+    from tests.flows.feeds import Feed
 
 EVENT = "emilia-romagna-2023"
 
@@ -50,6 +51,15 @@ def registered(world) -> World:
 
     register_event(read_event(EXAMPLE / "event.json"), EXAMPLE / "aoi.geojson")
     return world
+
+
+@pytest.fixture
+def feed() -> Iterator[Feed]:
+    """A server of feeds."""
+    from tests.flows.feeds import serving
+
+    with serving() as feed:
+        yield feed
 
 
 @pytest.fixture

@@ -18,15 +18,20 @@ from tests.conftest import DATA
 COMCAT = DATA / "feeds" / "usgs_comcat"
 NOW = datetime(2019, 7, 6, 4, 0, tzinfo=UTC)
 SUMMARY = json.loads((COMCAT / "dataframes_association_02_fc.json").read_text())
+_TAGS = ("ETag", "If-None-Match")
 
 
 @dataclass
 class Feed:
-    """What a server answers: bodies by path, or a status; and what was asked of it."""
+    """What a server answers: bodies by path, or a status; and what was asked of it.
+
+    A path in `changed` has no ETag but that `Last-Modified`, as files of plain servers have.
+    """
 
     url: str
     bodies: dict[str, bytes] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
+    changed: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, int]] = field(default_factory=list)
 
     def put(self, path: str, body: Any) -> str:
@@ -44,11 +49,13 @@ def serving() -> Iterator[Feed]:
             body = feed.bodies.get(self.path)
             status = feed.statuses.get(self.path, 200 if body is not None else 404)
             etag = f'"{sha256(body or b"").hexdigest()[:16]}"'
-            if status == 200 and self.headers.get("If-None-Match") == etag:
+            changed = feed.changed.get(self.path)
+            tag, asked_by = ("Last-Modified", "If-Modified-Since") if changed else _TAGS
+            if status == 200 and self.headers.get(asked_by) == (changed or etag):
                 status, body = 304, b""
             feed.asked.append((self.path, status))
             self.send_response(status)
-            self.send_header("ETag", etag)
+            self.send_header(tag, changed or etag)
             self.send_header("Content-Length", str(len(body or b"")))
             self.end_headers()
             self.wfile.write(body or b"")

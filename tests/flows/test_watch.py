@@ -6,20 +6,12 @@ import json
 from collections import Counter
 from datetime import timedelta
 
-import pytest
-
 from flows.watch import Watch, look_once
 from tasks.events.rules import read_rules
 from tests.flows.conftest import rows
-from tests.flows.feeds import as_of, at, moments, recorded, serving
+from tests.flows.feeds import as_of, at, moments, recorded
 
 RULES = read_rules()
-
-
-@pytest.fixture
-def feed():
-    with serving() as feed:
-        yield feed
 
 
 def replay(world, feed, page, times, kinds=("origin", "shakemap"), rules=RULES):

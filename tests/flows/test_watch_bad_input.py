@@ -10,15 +10,9 @@ import pytest
 from flows.watch import Watch, look_once
 from tasks.events.rules import read_rules
 from tests.flows.conftest import rows
-from tests.flows.feeds import NOW, SUMMARY, entry, ms, serving
+from tests.flows.feeds import NOW, SUMMARY, entry, ms
 
 RULES = read_rules()
-
-
-@pytest.fixture
-def feed():
-    with serving() as feed:
-        yield feed
 
 
 def looked_at(world, feed, *entries, now=NOW, rules=RULES, generated=None):

@@ -5,56 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
-
 from flows.register import register_event, register_report
 from flows.watch import Watch, look_once
 from tasks.events import operator
 from tasks.events.comcat import read_feature
 from tasks.events.decisions import waiting_requests
-from tasks.events.registry import find_registered
-from tasks.events.rules import read_rules
 from tasks.events.states import history, move
 from tests.conftest import DATA
 from tests.flows.conftest import rows
-from tests.flows.feeds import NOW, entry, ms, serving
-
-RULES = read_rules()
-GRID = DATA / "usgs_groundfailure_loma_prieta" / "grid.xml"
-LOMA_PRIETA = {"geometry": (-121.88, 37.036, 17.2), "mag": 6.9}
-
-
-@pytest.fixture
-def feed():
-    with serving() as feed:
-        yield feed
-
-
-def look(world, feed, *entries, now=NOW, rules=RULES, path="/summary.geojson"):
-    url = feed.put(path, {"type": "FeatureCollection", "features": list(entries)})
-    return list(look_once(Watch(world, "usgs", url, rules), now).decisions)
-
-
-def shakemap(feed, minutes, status="UPDATE", version="1", grid=True):
-    """A ShakeMap as a page lists it, sent so many minutes after the clock's hour began."""
-    url = feed.url + f"/grid_{minutes}.xml"
-    return {
-        "source": "us",
-        "code": "ci38457511",
-        "updateTime": ms(NOW + timedelta(minutes=minutes)),
-        "status": status,
-        "properties": {"version": version},
-        "contents": {"download/grid.xml": {"url": url}} if grid else {},
-    }
-
-
-def decisions(made):
-    return [one.decision for one in made]
-
-
-def known(world, event_id="ci38457511"):
-    with world.engine.connect() as connection:
-        return find_registered(connection, event_id)
+from tests.flows.feeds import NOW, entry, ms
+from tests.flows.looks import GRID, LOMA_PRIETA, RULES, decisions, known, look, shakemap
 
 
 def test_a_shakemap_replaces_the_provisional_area_and_the_next_one_replaces_it(world, feed):
@@ -311,3 +271,31 @@ def test_gdacs_and_comcat_speak_of_one_earthquake(world, feed):
     assert known(world, "us7zzzz").event.source == "usgs"
     mine = {one.decision for one in looked.decisions if one.event_id == strong.id}
     assert mine == {"unchanged"}
+
+
+def test_words_of_comcat_count_by_its_own_times_whenever_gdacs_wrote(world, feed):
+    alert = {
+        "eventtype": "EQ",
+        "eventid": 1474477,
+        "episodeid": 1631455,
+        "alertlevel": "Red",
+        "fromdate": f"{NOW - timedelta(hours=1):%Y-%m-%dT%H:%M:%S}",
+        "datemodified": f"{NOW + timedelta(hours=2):%Y-%m-%dT%H:%M:%S}",
+        "severitydata": {"severity": 7.1, "severitytext": "", "severityunit": "M"},
+    }
+    point = {"type": "Point", "coordinates": [-117.6, 35.77]}
+    gdacs = {"type": "Feature", "geometry": point, "properties": alert}
+    url = feed.put("/gdacs.json", {"type": "FeatureCollection", "features": [gdacs]})
+    now = NOW + timedelta(hours=3)
+    assert decisions(look_once(Watch(world, "gdacs", url, RULES), now).decisions) == ["registered"]
+    for told in (entry(), entry(mag=7.2, updated=ms(NOW)), entry(mag=7.3, updated=ms(NOW) + 5)):
+        [made] = look(world, feed, told, now=now)
+        assert (made.event_id, made.decision) == ("EQ1474477", "updated")
+    assert known(world).event.magnitude == 7.3
+    [made] = look(world, feed, entry(status="deleted", updated=ms(NOW) + 9), now=now)
+    assert made.decision == "cancelled"
+    alert["datemodified"] = f"{now:%Y-%m-%dT%H:%M:%S}"
+    feed.put("/gdacs.json", {"type": "FeatureCollection", "features": [gdacs]})
+    [made] = look_once(Watch(world, "gdacs", url, RULES), now).decisions
+    assert made.decision == "ignored" and "it stays cancelled" in made.reason
+    assert known(world).state == "cancelled"
