@@ -163,6 +163,20 @@ def map_study(
     return Mapped(summary, class_table(counts, summary.bounds), success_rate(counts), failed)
 
 
+def outline_doubts(landslides: gpd.GeoDataFrame, stack: FactorStack) -> tuple[Doubt, ...]:
+    """What the outlines, EPSG:4326, are too small to say on the cells of a stack."""
+    cell_m = stack.geobox.resolution.x
+    area = landslides.geometry.to_crs(str(stack.geobox.crs)).area
+    small = int((area < cell_m**2).sum())
+    if not small:
+        return ()
+    text = (
+        f"{small:,} of {len(area):,} landslides are smaller than a cell of {cell_m:.3g} m and "
+        "stand for at most one; an elevation model of smaller cells would tell their ground better"
+    )
+    return (Doubt("landslides-below-cell", text),)
+
+
 def study_doubts(
     stack: FactorStack, study: Study, scheme: Scheme, applicable_share: float | None
 ) -> list[Doubt]:
