@@ -19,7 +19,7 @@ from tasks.susceptibility.classes import (
     count_levels,
     success_rate,
 )
-from tasks.susceptibility.folds import Folds, district_folds
+from tasks.susceptibility.folds import FOLDS, REPEATS, Folds, district_folds
 from tasks.susceptibility.learners import fit_model
 from tasks.susceptibility.low_ground import keep_low, low_ground_doubt, pooled
 from tasks.susceptibility.members import with_spread
@@ -28,7 +28,7 @@ from tasks.susceptibility.predict import MapSummary, SpreadPredictor, predict_ma
 from tasks.susceptibility.sampling import FEW_LANDSLIDES, Samples, draw_samples
 from tasks.susceptibility.schemes import Scheme
 from tasks.susceptibility.stack import FactorStack
-from tasks.susceptibility.validation import FOLDS, REPEATS, Validation, cross_validate
+from tasks.susceptibility.validation import Validation, cross_validate
 from tasks.types import Doubt
 
 FULL_COVERAGE = 0.99
