@@ -112,8 +112,8 @@ def choose_before(
     """Choose scenes that show the ground as it was before the event.
 
     Those of the event's season go first, this year's or the last's, the latest of them first, then
-    those of other seasons. No more are looked at than it takes to see 99 % of the area, or until
-    three days of acquisition in a row added nothing.
+    those of other seasons. No more are looked at than it takes to see 99 % of the area, or, once
+    60 % are seen, until three days of acquisition in a row added nothing.
 
     Args:
         scenes: every scene found; those without a date, red or near infrared do not serve.
@@ -127,21 +127,22 @@ def choose_before(
     """
     chosen: list[Scene] = []
     seen: NDArray[np.bool_] | None = None
-    in_vain = set[date]()
+    in_vain, share = set[date](), 0.0
     for scene in _counterparts(scenes, occurred_at):
         day = (scene.acquired_at or occurred_at).date()
-        if chosen and len(in_vain | {day}) > PATIENCE_DAYS:
+        if share >= MIN_CLEAR and len(in_vain | {day}) > PATIENCE_DAYS:
             break
         view = look(scene)
         in_vain.add(day)
-        if view is None or view.clear_of_covered < min_clear:
+        if view is None or not view.clear_fraction or view.clear_of_covered < min_clear:
             continue
         seen = np.zeros_like(view.clear) if seen is None else seen
         if _is_worth_a_seam(view, view.clear & ~seen):
             chosen.append(scene)
             seen |= view.clear
             in_vain.clear()
-        if seen.sum() * view.clear_fraction >= FULL_COVERAGE * view.clear.sum() > 0:
+        share = float(seen.sum() / view.clear.sum() * view.clear_fraction)
+        if share >= FULL_COVERAGE:
             break
     return chosen
 
