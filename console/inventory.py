@@ -59,7 +59,9 @@ def _row(line: dict[str, Any], event_id: str | None) -> dict[str, Any]:
         "seen km²": line["observed_km2"],
         "created": line["created_at"].partition(" ")[0],
     }
-    return {name: value for name, value in short.items() if name != "event" or not event_id}
+    # Of one event all have its name, and of many the name is worth more than the method.
+    left_out = "event" if event_id else "method"
+    return {name: value for name, value in short.items() if name != left_out}
 
 
 @app.command("show")
