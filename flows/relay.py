@@ -43,8 +43,11 @@ REAP_S = 5.0
 # Nobody took it up: the server, or the run, was lost.
 AGAIN = timedelta(minutes=10)
 ASK_S = 10.0
-# What a worker takes from there to starting a process, many times over.
-SUBMIT_S = 60.0
+# How long a run may stay in a state of that name: many times what a worker takes from there to
+# starting a process, and what the server's own automation takes.
+STUCK_S = {"Submitting": 60.0, "Crashed": 30.0}
+# Older runs are history: they were given up, and are not begun by an upgrade.
+RECENT = timedelta(hours=3)
 _MOST = 200
 _ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
@@ -136,38 +139,50 @@ def tell_unmanned(client: httpx.Client, told: frozenset[str]) -> frozenset[str]:
     return frozenset(pool.name for pool in lacking)
 
 
-def crash_unbegun(
-    client: httpx.Client, since: Mapping[str, float], now_s: float
-) -> dict[str, float]:
-    """Say of runs that were taken up and do not begin that they crashed: they are tried again.
+def try_again(client: httpx.Client, since: Mapping[str, float], now_s: float) -> dict[str, float]:
+    """Schedule deployed runs anew that crashed, or were taken up and do not begin.
 
-    The server has an automation for that, which forgets what it was waiting for when it is killed.
+    The server has automations for both. One that is killed forgets what it was waiting for, and
+    holds back for a quarter of an hour what follows an event it lost.
 
     Args:
         client: of the server.
-        since: when each state in which a run waits to begin was first seen, by its id.
+        since: when each state that a run should leave was first seen, by its id.
         now_s: seconds of a clock that nobody sets, as those in `since` are.
 
     Returns:
-        The same, of the runs that wait now.
+        The same, of the states that runs are in now.
     """
-    pending = {"state": {"type": {"any_": ["PENDING"]}}}
-    asked = client.post("/flow_runs/filter", json={"flow_runs": pending, "limit": _MOST})
+    stuck = {"type": {"any_": ["PENDING", "CRASHED"]}}
+    recent = {"after_": (datetime.now(UTC) - RECENT).isoformat()}
+    asked = {"state": stuck, "expected_start_time": recent, "deployment_id": {"is_null_": False}}
+    answer = client.post("/flow_runs/filter", json={"flow_runs": asked, "limit": _MOST})
     waiting: dict[str, float] = {}
-    for run in asked.raise_for_status().json():
+    for run in answer.raise_for_status().json():
         state = run["state"]
         waiting[state["id"]] = first = since.get(state["id"], now_s)
-        patience_s = SUBMIT_S if state["name"] == "Submitting" else BEGIN_S
-        if now_s - first <= patience_s:
+        patience_s = STUCK_S.get(state["name"], BEGIN_S)
+        if now_s - first <= patience_s or run["run_count"] >= TRIES:
             continue
-        why = f"a worker took it up and it did not begin within {patience_s:.0f} s"
-        log.warning("run %s: %s", run["name"], why)
-        crashed = {"type": "CRASHED", "name": "Crashed", "message": why}
-        answer = client.post(
-            f"/flow_runs/{run['id']}/set_state", json={"state": crashed, "force": True}
-        )
-        answer.raise_for_status()
+        if state["type"] == "PENDING":
+            why = f"a worker took it up and it did not begin within {patience_s:.0f} s"
+            log.warning("run %s: %s", run["name"], why)
+            _set_state(client, run["id"], "CRASHED", why)
+        if _crashes(client, run["id"]) <= TRIES:
+            _set_state(client, run["id"], "SCHEDULED", "it crashed and is tried again")
     return waiting
+
+
+def _crashes(client: httpx.Client, flow_run_id: str) -> int:
+    """How often a run has crashed."""
+    states = client.get("/flow_run_states/", params={"flow_run_id": flow_run_id})
+    return sum(state["type"] == "CRASHED" for state in states.raise_for_status().json())
+
+
+def _set_state(client: httpx.Client, flow_run_id: str, kind: str, message: str) -> None:
+    state = {"type": kind, "name": kind.capitalize(), "message": message}
+    asked = {"state": state, "force": True}
+    client.post(f"/flow_runs/{flow_run_id}/set_state", json=asked).raise_for_status()
 
 
 def _due(connection: Connection, _client: httpx.Client) -> list[Event]:
@@ -246,7 +261,7 @@ def main() -> None:
     world = open_world()
     reaped = 0.0
     unmanned: frozenset[str] = frozenset()
-    pending: dict[str, float] = {}
+    stuck: dict[str, float] = {}
     with httpx.Client(base_url=os.environ["PREFECT_API_URL"], timeout=ASK_S) as client:
         while True:
             try:
@@ -256,7 +271,7 @@ def main() -> None:
                     reap(world, client)
                     close_lost_runs(world, client)
                     unmanned = tell_unmanned(client, unmanned)
-                    pending = crash_unbegun(client, pending, time.monotonic())
+                    stuck = try_again(client, stuck, time.monotonic())
                     reaped = time.monotonic()
             except (httpx.HTTPError, DBAPIError, StoreError, InfraError) as error:
                 log.warning("not told, tried again: %s", str(error).splitlines()[0])
