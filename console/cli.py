@@ -14,6 +14,7 @@ from console import (
     evidence,
     impact,
     inventory,
+    learning,
     machines,
     mapping,
     networks,
@@ -47,7 +48,7 @@ app.command()(response.respond)
 app.command()(evidence.evidence)
 app.command(name="map")(mapping.map_image)
 app.add_typer(inventory.app, name="inventory")
-app.command()(mapping.evaluate)
+app.command()(learning.evaluate)
 app.add_typer(susceptibility_group.app, name="susceptibility")
 app.add_typer(networks.app, name="model")
 app.add_typer(db.app, name="db")

@@ -1,0 +1,136 @@
+"""`scarp evaluate`: how good an inventory is, or weights on labelled tiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from console.output import AsJson, print_json, progress_bars, say, screen, table
+from tasks.errors import BadInputError
+
+
+def evaluate(
+    event_id: Annotated[
+        str | None, typer.Argument(metavar="[EVENT]", help="The event both inventories belong to.")
+    ] = None,
+    reference: Annotated[
+        int | None, typer.Option(help="Version taken as true, such as an import.")
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option(help="Version to judge. Default: the published one.")
+    ] = None,
+    resolution_m: Annotated[
+        float | None, typer.Option(min=0.1, help="Pixel of the comparison. Default: the scene's.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of images to score weights on: tif, png, jpg.")
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of their masks, of the same stems.")
+    ] = None,
+    weights: Annotated[str, typer.Option(help="Name or path of the weights.")] = "ldm-net-tiny",
+    threshold: Annotated[
+        float | None, typer.Option(min=0.01, max=0.99, help="Default: the weights' own.")
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="Names of the images' bands: blue,green,red,nir.")
+    ] = None,
+    gsd_m: Annotated[
+        float | None, typer.Option(min=0.01, help="Pixel size of images that do not say.")
+    ] = None,
+    window_px: Annotated[int, typer.Option(min=32)] = 512,
+    views: Annotated[int, typer.Option(help="1, or 4 or 8 to average over flips and turns.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for table, examples and curves.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge an inventory of an event by another, or weights by labelled tiles.
+
+    Example: scarp evaluate us2000h8ty --reference 2
+
+    Example: scarp evaluate --images tiles/image --masks tiles/mask -o scores
+    """
+    if event_id:
+        _refuse("EVENT", {"--images": images, "--masks": masks, "--out": out})
+        if reference is None:
+            raise BadInputError(f"event {event_id}: say with --reference which version is true")
+        _evaluate_inventory(event_id, reference, version, resolution_m, as_json)
+        return
+    _refuse("--images", {"--reference": reference, "--version": version})
+    if images is None or masks is None:
+        raise BadInputError("nothing to judge: give EVENT and --reference, or --images and --masks")
+    from flows.evaluate_tiles import evaluate_tiles
+    from models.pictures import pair_entries
+    from tasks.mapping.windows import WindowPlan
+
+    entries, alone = pair_entries(images, masks, bands.split(",") if bands else (), gsd_m)
+    if alone:
+        say(f"{len(alone)} files have no partner of the same stem, such as {alone[0]}; left out")
+    plan = WindowPlan(window_px, window_px // 8, views)
+    with progress_bars():
+        summary = evaluate_tiles(entries, str(images), weights, out, threshold, plan, device)
+    summary["n_unpaired"] = len(alone)
+    if as_json:
+        print_json(summary)
+    else:
+        _show(summary, out)
+
+
+def _refuse(beside: str, options: dict[str, Any]) -> None:
+    """Options that mean nothing beside another are an error, never silently ignored."""
+    for name, value in options.items():
+        if value is not None:
+            raise BadInputError(f"{name} does not go with {beside}")
+
+
+def _evaluate_inventory(
+    event_id: str, reference: int, version: int | None, resolution_m: float | None, as_json: bool
+) -> None:
+    from flows.evaluate import evaluate_inventory
+
+    result = evaluate_inventory(event_id, reference, version, resolution_m)
+    if as_json:
+        print_json(result)
+        return
+    pixels = result.agreement.pixels
+    rows = {
+        "pixel precision": f"{pixels.precision:.3f}",
+        "pixel recall": f"{pixels.recall:.3f}",
+        "pixel F1": f"{pixels.f1:.3f}",
+        "pixel IoU": f"{pixels.iou:.3f}",
+        "landslides found": f"{result.agreement.found_count} of {result.agreement.reference_count}",
+        "ground compared": f"{result.agreement.compared_km2:.2f} km²",
+        "pixel size": f"{result.agreement.resolution_m:g} m",
+    }
+    title = f"{event_id}: version {result.version} against version {result.reference}"
+    screen.print(table(title, [{"measure": n, "value": v} for n, v in rows.items()]))
+
+
+def _show(summary: dict[str, Any], out: Path | None) -> None:
+    def row(title: str, kind: str) -> dict[str, Any]:
+        scores = {name: _shown(value) for name, value in summary[kind].items()}
+        return {"landslide class": title, **scores}
+
+    title = f"{summary['weights']} on {summary['data']}, threshold {summary['threshold']:g}"
+    screen.print(table(title, [row("mean over tiles", "macro"), row("pooled pixels", "micro")]))
+    found = summary["objects"]["overlap_0.3"]
+    rows = {
+        "PR-AUC, mean over tiles": _shown(summary["pr_auc"]),
+        "mIoU": _shown(summary["miou"]),
+        "overall accuracy": _shown(summary["oa"]),
+        "landslides found": f"{found['found']} of {summary['objects']['true']}",
+        "boundary F1 within 2 px": _shown(summary["boundary_f1"]["2px"]),
+        "calibration error": _shown(summary["calibration"]["ece"]),
+        "tiles": f"{summary['n_tiles']}, {summary['n_excluded']} without a landslide",
+    }
+    screen.print(table("", [{"measure": n, "value": v} for n, v in rows.items()]))
+    if out:
+        screen.print(f"table, examples and curves in {out}", highlight=False)
+
+
+def _shown(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"

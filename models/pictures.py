@@ -1,0 +1,199 @@
+"""Image and mask files as arrays: GeoTIFF, PNG and JPEG, with or without a place on the ground."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import cos, radians
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+
+from models.errors import ModelError
+from models.samples import RGB, Entry, Sample, as_mask
+
+SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+_METRES_PER_DEGREE = 111_320.0
+# What JPEG blurs black and white into: nothing near the middle but at the edges.
+_JPEG_DARK, _JPEG_BRIGHT, _JPEG_UNSURE = 64, 192, 0.02
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[DatasetReader]:
+    """A raster, opened; whatever is wrong with it is said with its name.
+
+    Raises:
+        ModelError: there is no such file, or it is truncated or no image.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            # Else libjpeg fills what is missing of a truncated picture with grey.
+            with (
+                rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True, GDAL_PAM_ENABLED=False),
+                rasterio.open(path) as dataset,
+            ):
+                if dataset.driver == "PNG" and not _png_ends(path):
+                    raise ModelError(f"{path}: is truncated or not an image; fetch it again")
+                yield dataset
+        except RasterioError as error:
+            reason = " ".join(str(error.__cause__ or error).split())[:200]
+            raise ModelError(
+                f"{path}: is truncated or not an image ({reason}); fetch it again"
+            ) from error
+
+
+def _png_ends(path: Path) -> bool:
+    """Whether a PNG has its last chunk; what is missing of one without would be read as black."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 1024))
+        return b"IEND" in file.read()
+
+
+def read_image(
+    path: Path, bands: Sequence[str] = ()
+) -> tuple[NDArray[np.generic], NDArray[np.bool_], tuple[str, ...], float | None]:
+    """Pixels of an image file.
+
+    Args:
+        path: the file.
+        bands: common names of its bands; empty for the names in the file, or its colours. Three
+            bands that nothing is said of are red, green and blue.
+
+    Returns:
+        Pixels (bands, h, w), where somebody looked (h, w), the bands' names without an alpha
+        band, and the ground size of a pixel in metres, None without a CRS.
+
+    Raises:
+        ModelError: the file cannot be read, or has other bands than named.
+    """
+    with opened(path) as dataset:
+        names = tuple(bands) or _names(dataset)
+        colours = [colour.name for colour in dataset.colorinterp]
+        plain = [i for i, colour in enumerate(colours, start=1) if colour != "alpha"]
+        if len(plain) != len(names):
+            raise ModelError(
+                f"{path}: has {len(plain)} bands, not {len(names)} ({', '.join(names)})"
+            )
+        pixels, seen = dataset.read(plain), dataset.dataset_mask() > 0
+        if dataset.nodata is not None and np.isnan(dataset.nodata):
+            seen &= np.isfinite(pixels).all(axis=0)
+        return pixels, seen, names, gsd_of(dataset)
+
+
+def read_mask(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Landslides of a mask file, and where somebody looked; both bool (h, w).
+
+    Raises:
+        ModelError: the file cannot be read, holds other values than 0 and 1 or 0 and 255, or
+            declares 0 as nodata, so that nobody can tell unseen from stable ground.
+    """
+    with opened(path) as dataset:
+        if dataset.nodata == 0:
+            raise ModelError(
+                f"{path}: the mask declares nodata 0, so that no landslide and nobody looked are "
+                "the same value; remove it (gdal_edit.py -unsetnodata)"
+            )
+        layers = dataset.read()
+        valid = dataset.dataset_mask() > 0
+        jpeg = dataset.driver == "JPEG"
+        alpha = dataset.colorinterp[-1].name == "alpha"
+    layers = layers[:-1] if alpha and len(layers) > 1 else layers
+    if not jpeg and any((layer != layers[0]).any() for layer in layers[1:]):
+        raise ModelError(f"{path}: is a coloured picture, not a mask; give one band of 0 and 1")
+    values = layers[0]
+    if jpeg and values.max(initial=0) > 1:
+        unsure = (values >= _JPEG_DARK) & (values < _JPEG_BRIGHT)
+        if values.max() >= _JPEG_BRIGHT and unsure.mean() <= _JPEG_UNSURE:
+            values = np.where(values > 127, 255, 0)
+    return as_mask(np.where(valid, values, 0), path) & valid, valid
+
+
+def read_pair(
+    image: Path, mask: Path, bands: Sequence[str] = (), gsd_m: float | None = None
+) -> Sample:
+    """An image and its mask as one sample named after the image.
+
+    Raises:
+        ModelError: either cannot be read, or they differ in size.
+    """
+    pixels, seen, names, gsd = read_image(image, bands)
+    landslides, judged = read_mask(mask)
+    if pixels.shape[1:] != landslides.shape:
+        raise ModelError(
+            f"{image} is {pixels.shape[2]}×{pixels.shape[1]} and its mask {mask} "
+            f"{landslides.shape[1]}×{landslides.shape[0]} pixels; they must be of the same size"
+        )
+    valid = seen & judged
+    return Sample(str(image), pixels, landslides & valid, valid, names, gsd_m or gsd)
+
+
+def pair_entries(
+    images: Path, masks: Path, bands: Sequence[str] = (), gsd_m: float | None = None
+) -> tuple[list[Entry], list[Path]]:
+    """Images and masks of two folders, paired by stem; and the files that have no partner.
+
+    Raises:
+        ModelError: a folder is missing or holds no image, two files share a stem, or no image has
+            a mask.
+    """
+    pictures, truths = by_stem(images), by_stem(masks)
+    shared = [stem for stem in pictures if stem in truths]
+    if not shared:
+        raise ModelError(
+            f"no image in {images} ({len(pictures)}, such as {next(iter(pictures.values())).name}) "
+            f"has a mask of the same stem in {masks} ({len(truths)}, such as "
+            f"{next(iter(truths.values())).name})"
+        )
+
+    def entry(stem: str) -> Entry:
+        return Entry(stem, lambda: read_pair(pictures[stem], truths[stem], bands, gsd_m))
+
+    alone = [path for stem, path in (pictures | truths).items() if stem not in shared]
+    return [entry(stem) for stem in shared], alone
+
+
+def by_stem(folder: Path) -> dict[str, Path]:
+    """The image files of a folder by stem, sorted.
+
+    Raises:
+        ModelError: there is no such folder, it holds no image, or two with one stem.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: no such folder")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            raise ModelError(f"{path} and {found[path.stem].name} have one stem; keep one of them")
+        found[path.stem] = path
+    if not found:
+        raise ModelError(f"{folder}: holds no image ({', '.join(SUFFIXES)})")
+    return found
+
+
+def gsd_of(dataset: DatasetReader) -> float | None:
+    """Ground size of a pixel in metres; of a grid in degrees, at its middle."""
+    if dataset.crs is None:
+        return None
+    width, height = (abs(side) for side in (dataset.transform.a, dataset.transform.e))
+    if dataset.crs.is_projected:
+        return float(width * dataset.crs.linear_units_factor[1])
+    latitude = (dataset.bounds.top + dataset.bounds.bottom) / 2
+    return float((width * height * cos(radians(latitude))) ** 0.5 * _METRES_PER_DEGREE) or None
+
+
+def _names(dataset: DatasetReader) -> tuple[str, ...]:
+    described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
+    names = [text or colour.name for text, colour in described if colour.name != "alpha"]
+    if len(names) == 3 and not any(dataset.descriptions) and "red" not in names:
+        return RGB
+    return tuple(names)
