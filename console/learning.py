@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from console.output import AsJson, print_json, progress_bars, say, screen, table
 from tasks.errors import BadInputError
+
+if TYPE_CHECKING:
+    from models.samples import Entry
 
 
 def evaluate(
@@ -30,6 +33,13 @@ def evaluate(
     masks: Annotated[
         Path | None, typer.Option(help="Folder of their masks, of the same stems.")
     ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DIR", help="A published dataset instead: bijie=DIR, gvlm=DIR …"),
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Of the datasets: train, validation or test.")
+    ] = "test",
     weights: Annotated[str, typer.Option(help="Name or path of the weights.")] = "ldm-net-tiny",
     threshold: Annotated[
         float | None, typer.Option(min=0.01, max=0.99, help="Default: the weights' own.")
@@ -55,29 +65,52 @@ def evaluate(
     Example: scarp evaluate --images tiles/image --masks tiles/mask -o scores
     """
     if event_id:
-        _refuse("EVENT", {"--images": images, "--masks": masks, "--out": out})
+        _refuse("EVENT", {"--images": images, "--masks": masks, "--data": data, "--out": out})
         if reference is None:
             raise BadInputError(f"event {event_id}: say with --reference which version is true")
         _evaluate_inventory(event_id, reference, version, resolution_m, as_json)
         return
-    _refuse("--images", {"--reference": reference, "--version": version})
-    if images is None or masks is None:
-        raise BadInputError("nothing to judge: give EVENT and --reference, or --images and --masks")
+    _refuse("tiles", {"--reference": reference, "--version": version})
     from flows.evaluate_tiles import evaluate_tiles
-    from models.pictures import pair_entries
     from tasks.mapping.windows import WindowPlan
 
-    entries, alone = pair_entries(images, masks, bands.split(",") if bands else (), gsd_m)
-    if alone:
-        say(f"{len(alone)} files have no partner of the same stem, such as {alone[0]}; left out")
+    entries, alone, name = _tiles(images, masks, data or [], split, bands, gsd_m)
     plan = WindowPlan(window_px, window_px // 8, views)
     with progress_bars():
-        summary = evaluate_tiles(entries, str(images), weights, out, threshold, plan, device)
-    summary["n_unpaired"] = len(alone)
+        summary = evaluate_tiles(entries, name, weights, out, threshold, plan, device)
+    summary["n_unpaired"] = alone
     if as_json:
         print_json(summary)
     else:
         _show(summary, out)
+
+
+def _tiles(
+    images: Path | None,
+    masks: Path | None,
+    data: list[str],
+    split: str,
+    bands: str | None,
+    gsd_m: float | None,
+) -> tuple[list[Entry], int, str]:
+    """The tiles asked for, how many files have no partner, and what the tiles are called."""
+    if data:
+        _refuse(
+            "--data", {"--images": images, "--masks": masks, "--bands": bands, "--gsd-m": gsd_m}
+        )
+        from tasks.learning.catalog import as_split, of_split, read_data
+
+        return of_split(read_data(data), as_split(split)), 0, f"{', '.join(data)} ({split})"
+    if images is None or masks is None:
+        raise BadInputError(
+            "nothing to judge: give EVENT and --reference, --images and --masks, or --data"
+        )
+    from models.pictures import pair_entries
+
+    entries, alone = pair_entries(images, masks, bands.split(",") if bands else (), gsd_m)
+    if alone:
+        say(f"{len(alone)} files have no partner of the same stem, such as {alone[0]}; left out")
+    return entries, len(alone), str(images)
 
 
 def _refuse(beside: str, options: dict[str, Any]) -> None:

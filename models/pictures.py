@@ -5,17 +5,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import cos, radians
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window
 
 from models.errors import ModelError
-from models.samples import RGB, Entry, Sample, as_mask
+from models.samples import RGB, Entry, Footprint, Sample, as_mask, size_of
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _METRES_PER_DEGREE = 111_320.0
@@ -57,19 +61,31 @@ def _png_ends(path: Path) -> bool:
         return b"IEND" in file.read()
 
 
+@dataclass(frozen=True)
+class Picture:
+    """An image file, or a part of it.
+
+    Pixels are (bands, h, w), `valid` says where somebody looked (h, w), `bands` are the names
+    without an alpha band; the pixel size and the footprint are None without a CRS.
+    """
+
+    pixels: NDArray[Any]
+    valid: NDArray[np.bool_]
+    bands: tuple[str, ...]
+    gsd_m: float | None
+    footprint: Footprint | None
+
+
 def read_image(
-    path: Path, bands: Sequence[str] = ()
-) -> tuple[NDArray[np.generic], NDArray[np.bool_], tuple[str, ...], float | None]:
+    path: Path, bands: Sequence[str] = (), place: tuple[slice, slice] | None = None
+) -> Picture:
     """Pixels of an image file.
 
     Args:
         path: the file.
         bands: common names of its bands; empty for the names in the file, or its colours. Three
             bands that nothing is said of are red, green and blue.
-
-    Returns:
-        Pixels (bands, h, w), where somebody looked (h, w), the bands' names without an alpha
-        band, and the ground size of a pixel in metres, None without a CRS.
+        place: rows and columns wanted; None for all.
 
     Raises:
         ModelError: the file cannot be read, or has other bands than named.
@@ -82,14 +98,31 @@ def read_image(
             raise ModelError(
                 f"{path}: has {len(plain)} bands, not {len(names)} ({', '.join(names)})"
             )
-        pixels, seen = dataset.read(plain), dataset.dataset_mask() > 0
+        window = None if place is None else Window.from_slices(*place)
+        pixels = dataset.read(plain, window=window)
+        seen = dataset.dataset_mask(window=window) > 0
         if dataset.nodata is not None and np.isnan(dataset.nodata):
             seen &= np.isfinite(pixels).all(axis=0)
-        return pixels, seen, names, gsd_of(dataset)
+        return Picture(pixels, seen, names, gsd_of(dataset), _footprint(dataset, window))
 
 
-def read_mask(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Landslides of a mask file, and where somebody looked; both bool (h, w).
+def size_in_file(path: Path) -> tuple[int, int]:
+    """Rows and columns of an image file.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    with opened(path) as dataset:
+        rows, columns = dataset.shape
+    return rows, columns
+
+
+def read_mask(
+    path: Path, place: tuple[slice, slice] | None = None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Landslides of a mask file, or of the rows and columns wanted; and where somebody looked.
+
+    Both are bool (h, w).
 
     Raises:
         ModelError: the file cannot be read, holds other values than 0 and 1 or 0 and 255, or
@@ -101,8 +134,9 @@ def read_mask(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
                 f"{path}: the mask declares nodata 0, so that no landslide and nobody looked are "
                 "the same value; remove it (gdal_edit.py -unsetnodata)"
             )
-        layers = dataset.read()
-        valid = dataset.dataset_mask() > 0
+        window = None if place is None else Window.from_slices(*place)
+        layers = dataset.read(window=window)
+        valid = dataset.dataset_mask(window=window) > 0
         jpeg = dataset.driver == "JPEG"
         alpha = dataset.colorinterp[-1].name == "alpha"
     layers = layers[:-1] if alpha and len(layers) > 1 else layers
@@ -117,22 +151,42 @@ def read_mask(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 def read_pair(
-    image: Path, mask: Path, bands: Sequence[str] = (), gsd_m: float | None = None
+    image: Path,
+    mask: Path | None,
+    bands: Sequence[str] = (),
+    gsd_m: float | None = None,
+    place: tuple[slice, slice] | None = None,
+    **known: Any,
 ) -> Sample:
     """An image and its mask as one sample named after the image.
+
+    Args:
+        image: the file.
+        mask: of the same size; None where the image shows no landslide.
+        bands: as `read_image` takes them.
+        gsd_m: pixel size; None for what the file says.
+        place: rows and columns wanted; None for all.
+        known: event, source and split.
 
     Raises:
         ModelError: either cannot be read, or they differ in size.
     """
-    pixels, seen, names, gsd = read_image(image, bands)
-    landslides, judged = read_mask(mask)
-    if pixels.shape[1:] != landslides.shape:
-        raise ModelError(
-            f"{image} is {pixels.shape[2]}×{pixels.shape[1]} and its mask {mask} "
-            f"{landslides.shape[1]}×{landslides.shape[0]} pixels; they must be of the same size"
-        )
-    valid = seen & judged
-    return Sample(str(image), pixels, landslides & valid, valid, names, gsd_m or gsd)
+    picture = read_image(image, bands, place)
+    valid = picture.valid
+    landslides = np.zeros_like(valid)
+    if mask:
+        landslides, judged = read_mask(mask, place)
+        if valid.shape != landslides.shape:
+            raise ModelError(
+                f"{image} is {size_of(valid)} and its mask {mask} {size_of(landslides)} pixels; "
+                "they must be of the same size"
+            )
+        valid = valid & judged
+    name = str(image) if place is None else f"{image}[{place[0].start}:, {place[1].start}:]"
+    return Sample(
+        name, picture.pixels, landslides & valid, valid, picture.bands, gsd_m or picture.gsd_m,
+        footprint=picture.footprint, **known,
+    )  # fmt: skip
 
 
 def pair_entries(
@@ -189,6 +243,14 @@ def gsd_of(dataset: DatasetReader) -> float | None:
         return float(width * dataset.crs.linear_units_factor[1])
     latitude = (dataset.bounds.top + dataset.bounds.bottom) / 2
     return float((width * height * cos(radians(latitude))) ** 0.5 * _METRES_PER_DEGREE) or None
+
+
+def _footprint(dataset: DatasetReader, window: Window | None) -> Footprint | None:
+    if dataset.crs is None:
+        return None
+    bounds = dataset.bounds if window is None else dataset.window_bounds(window)
+    west, south, east, north = transform_bounds(dataset.crs, "EPSG:4326", *bounds)
+    return west, south, east, north
 
 
 def _names(dataset: DatasetReader) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,24 @@ from models.errors import ModelError
 
 Split = Literal["train", "validation", "test"]
 RGB = ("red", "green", "blue")
+# west, south, east, north in degrees
+Footprint = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and standard deviation of each band, float64 (bands,)."""
+
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> Moments:
+        """Of the valid pixels of an image (bands, h, w), some of them valid; NaN counts nowhere."""
+        known = pixels[:, valid].astype(np.float64)
+        mean, std = np.nanmean(known, axis=1), np.nanstd(known, axis=1)
+        std[std < 1e-6 * np.maximum(1, np.abs(mean))] = 0
+        return cls(mean, std)
 
 
 @dataclass(frozen=True)
@@ -30,6 +49,9 @@ class Sample:
         event: what triggered the landslides, or the place; empty where unknown.
         source: the dataset, with the sensor if it has several.
         split: what the dataset's authors, or the paper that uses it, keep the tile for.
+        footprint: where it lies, None without a place on the ground.
+        scene: statistics of the scene it was cut from, by which it is normalised as `scarp map`
+            would; None for its own.
     """
 
     name: str
@@ -41,6 +63,8 @@ class Sample:
     event: str = ""
     source: str = ""
     split: Split = "test"
+    footprint: Footprint | None = None
+    scene: Moments | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no network can use.
@@ -121,24 +145,25 @@ def as_mask(values: NDArray[Any], name: str | Path) -> NDArray[np.bool_]:
 
 
 def tiles_of(shape: tuple[int, int], size: int, overlap: float = 0.0) -> list[tuple[slice, slice]]:
-    """Squares of `size` that cover a raster, row by row; the last of a row is moved inwards.
+    """Cuts that cover a raster, row by row.
 
     Args:
-        shape: rows and columns; an axis shorter than `size` gives one shorter cut.
-        size: side in pixels.
-        overlap: share of the side that neighbours have in common at least, 0 to below 1.
+        shape: rows and columns.
+        size: side in pixels; of cuts without overlap the longest side, which all come near.
+        overlap: share of the side that neighbours have in common at least, 0 to below 1; the last
+            cut of a row is moved inwards.
     """
 
-    def starts(length: int) -> list[int]:
-        step = max(1, round(size * (1 - overlap)))
-        places = list(range(0, max(1, length - size + 1), step))
-        return places if places[-1] + size >= length else [*places, length - size]
+    def places(length: int) -> list[slice]:
+        if not overlap or length <= size:
+            count = -(-length // size)
+            edges = [length * i // count for i in range(count + 1)]
+            return [slice(a, b) for a, b in pairwise(edges)]
+        starts = list(range(0, length - size + 1, max(1, round(size * (1 - overlap)))))
+        starts += [length - size] if starts[-1] + size < length else []
+        return [slice(start, start + size) for start in starts]
 
-    return [
-        (slice(row, min(row + size, shape[0])), slice(column, min(column + size, shape[1])))
-        for row in starts(shape[0])
-        for column in starts(shape[1])
-    ]
+    return [(row, column) for row in places(shape[0]) for column in places(shape[1])]
 
 
 def group_of(entry: Entry) -> str:

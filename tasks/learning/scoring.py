@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,7 +9,7 @@ from torch.nn.functional import interpolate
 
 from models.cards import Card
 from models.errors import ModelError
-from models.samples import Sample
+from models.samples import Moments, Sample
 from tasks.mapping.scoring import mean_score, precision
 from tasks.mapping.windows import WindowPlan, bands, blend_weights, window_starts
 
@@ -23,7 +21,7 @@ def score_sample(
 ) -> NDArray[np.float32]:
     """Landslide score of every pixel of a tile, at the tile's own resolution.
 
-    The tile is normalised by its own statistics. Where its pixel size is known and the network was
+    Where its pixel size is known and the network was
     not trained for it, the network looks at the tile resampled, as `scarp map` would; else at its
     native pixels.
 
@@ -40,11 +38,7 @@ def score_sample(
     Raises:
         ModelError: a band is missing, or no pixel is valid.
     """
-    pixels = sample.pick(card.bands, f"weights {card.name!r}")
-    if not sample.valid.any():
-        raise ModelError(f"{sample.name}: no pixel is valid; leave the tile out")
-    x = normalised(pixels, sample.valid, card)
-    seen = sample.valid
+    x, seen = normalised(sample, card), sample.valid
     gsd = sample.gsd_m
     factor = card.working_gsd_m(gsd) / gsd if gsd else 1.0
     if abs(factor - 1) < _SAME:
@@ -55,21 +49,25 @@ def score_sample(
     return np.asarray(_resized(score[None], list(seen.shape))[0].clip(0, 1) * seen)
 
 
-def normalised(pixels: NDArray[Any], valid: NDArray[np.bool_], card: Card) -> NDArray[np.float32]:
-    """What the network saw in training of a tile: its pixels by its own valid pixels' statistics.
-
-    Args:
-        pixels: (bands, h, w), in the card's order.
-        valid: bool (h, w), some of it True.
-        card: how to normalise.
+def normalised(sample: Sample, card: Card) -> NDArray[np.float32]:
+    """A tile as the network saw tiles in training: by the statistics of its scene, or its own.
 
     Returns:
-        float32 (bands, h, w), 0 where nobody looked.
+        float32 (bands, h, w), bands as the card has them, 0 where nobody looked.
+
+    Raises:
+        ModelError: a band is missing, or no pixel is valid.
     """
-    known = pixels[:, valid].astype(np.float64)
-    mean, std = known.mean(axis=1), known.std(axis=1)
-    std[std < 1e-6 * np.maximum(1, np.abs(mean))] = 0
-    return card.normalisation.apply(pixels, mean.astype(np.float32), std.astype(np.float32)) * valid
+    pixels = sample.pick(card.bands, f"weights {card.name!r}")
+    if not sample.valid.any():
+        raise ModelError(f"{sample.name}: no pixel is valid; leave the tile out")
+    if sample.scene is None:
+        moments = Moments.of(pixels, sample.valid)
+    else:
+        which = [sample.bands.index(band) for band in card.bands]
+        moments = Moments(sample.scene.mean[which], sample.scene.std[which])
+    mean, std = moments.mean.astype(np.float32), moments.std.astype(np.float32)
+    return card.normalisation.apply(pixels, mean, std) * sample.valid
 
 
 def _resized(x: NDArray[np.float32], shape: list[int]) -> NDArray[np.float32]:

@@ -104,7 +104,7 @@ def test_ground_nobody_saw_counts_nowhere(folders, tmp_path, write_picture):
     images, masks = folders
     for path in sorted(images.iterdir())[1:]:
         path.unlink()
-    image, _, _, _ = read_image(images / "a.tif")
+    image = read_image(images / "a.tif").pixels
     alpha = np.full(image.shape[1:], 255, np.uint8)
     alpha[:, 50:] = 0
     write_picture(images / "a.png", np.concatenate([image, alpha[None]]))
@@ -163,7 +163,7 @@ def test_a_coloured_mask_is_refused(folders, write_picture, scene):
 
 def test_nan_is_refused_unless_it_is_declared_nodata(folders, write_picture):
     images, masks = folders
-    pixels = read_image(images / "a.tif")[0].astype(np.float32)
+    pixels = read_image(images / "a.tif").pixels.astype(np.float32)
     pixels[:, :3, :3] = np.nan
     write_picture(images / "a.tif", pixels)
     assert "a.tif: 9 pixels are NaN or infinite" in refused(images, masks)
@@ -205,7 +205,7 @@ def test_weights_for_other_bands_are_refused_naming_both(folders, tmp_path):
 def test_bands_of_the_images_can_be_named(folders, write_picture):
     images, masks = folders
     before = judge(images, masks)
-    red, green, blue = read_image(images / "a.tif")[0]
+    red, green, blue = read_image(images / "a.tif").pixels
     with_nir = np.stack([blue, green, red, red]).astype(np.uint16)
     write_picture(images / "a.tif", with_nir)
     assert "a.tif: band 'red' is missing" in refused(images, masks)
@@ -233,7 +233,7 @@ def test_weights_whose_file_was_changed_are_refused(folders, tmp_path):
 
 
 def test_options_of_the_two_ways_do_not_mix(folders):
-    assert "--reference does not go with --images" in refused(*folders, "--reference", "1")
+    assert "--reference does not go with tiles" in refused(*folders, "--reference", "1")
     runner = CliRunner()
     for words, says in (
         (["evaluate"], "nothing to judge"),
