@@ -1,4 +1,4 @@
-"""`scarp evaluate`: how good an inventory is, or weights on labelled tiles."""
+"""`scarp evaluate` and `scarp train`: how good an inventory or weights are, and better weights."""
 
 from __future__ import annotations
 
@@ -83,6 +83,52 @@ def evaluate(
         print_json(summary)
     else:
         _show(summary, out)
+
+
+def train(
+    protocol: Annotated[
+        str,
+        typer.Argument(
+            help="ldm-net, scgc-net, gdcld, lmhld, lmhld-part, compact, or a TOML file."
+        ),
+    ],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=DIR", help="A dataset: bijie=DIR, l4s_rgb=DIR …; repeat to mix."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change the protocol: epochs=10, batch=4 …"
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    start: Annotated[str, typer.Option(help="Weights to go on from, a name or a file.")] = "",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Train a network by a paper's protocol; the same command goes on with a run that was stopped.
+
+    Example: scarp train compact --data bijie=data/bijie --data l4s_rgb=data/l4s_rgb -o runs/one
+    """
+    from flows.train_protocol import train_protocol
+
+    with progress_bars():
+        card = train_protocol(
+            protocol, data, out, [*(changes or ()), f"seed={seed}"], start, device
+        )
+    if as_json:
+        print_json(card)
+        return
+    rows = [
+        {"split": name, **{key: _shown(value) for key, value in scores["micro"].items()}}
+        for name, scores in card.scores.items()
+    ]
+    screen.print(table(f"{card.name}, pooled pixels, threshold {card.threshold:g}", rows))
+    screen.print(f"weights, card, log and curves in {out}", highlight=False)
 
 
 def _tiles(

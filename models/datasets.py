@@ -261,7 +261,7 @@ def cas(folder: Path) -> list[Entry]:
     regions = sorted({entry.event for entry in entries})
     turns: dict[int, Split] = {3: "validation", 4: "test"}
     split = {region: turns.get(i % 5, "train") for i, region in enumerate(regions)}
-    return [_moved(entry, split[entry.event], entry.event) for entry in entries]
+    return [_moved(entry, group=entry.event, split=split[entry.event]) for entry in entries]
 
 
 def lmhld(folder: Path) -> list[Entry]:
@@ -269,7 +269,8 @@ def lmhld(folder: Path) -> list[Entry]:
 
     Blue, green, red, near infrared; split as the folders are, in which patches do not overlap.
     """
-    return _paired(folder, "lmhld", gsd_m=None, bands=PLANET_BANDS)
+    entries = _paired(folder, "lmhld", gsd_m=None, bands=PLANET_BANDS)
+    return [entry if entry.event else _moved(entry, event=folder.name) for entry in entries]
 
 
 def bijie(folder: Path) -> list[Entry]:
@@ -398,11 +399,13 @@ def _paired(
     return _some(entries, folder, "image folders beside mask folders")
 
 
-def _moved(entry: Entry, split: Split, group: str) -> Entry:
-    def read() -> Sample:
-        return replace(entry.read(), split=split)
+def _moved(entry: Entry, group: str = "", **known: Any) -> Entry:
+    """The entry with another event or split, and so what it reads."""
 
-    return Entry(entry.name, read, entry.event, entry.source, split, group)
+    def read() -> Sample:
+        return replace(entry.read(), **known)
+
+    return replace(entry, read=read, group=group, **known)
 
 
 def _sample(

@@ -92,15 +92,20 @@ def read_image(
     """
     with opened(path) as dataset:
         names = tuple(bands) or _names(dataset)
-        colours = [colour.name for colour in dataset.colorinterp]
-        plain = [i for i, colour in enumerate(colours, start=1) if colour != "alpha"]
+        every = list(range(1, dataset.count + 1))
+        alpha = [i for i in every if dataset.colorinterp[i - 1].name == "alpha"]
+        # GDAL takes the fourth band of a plain picture for alpha, whatever it is.
+        plain = every if len(names) == dataset.count else [i for i in every if i not in alpha]
         if len(plain) != len(names):
             raise ModelError(
                 f"{path}: has {len(plain)} bands, not {len(names)} ({', '.join(names)})"
             )
         window = None if place is None else Window.from_slices(*place)
         pixels = dataset.read(plain, window=window)
-        seen = dataset.dataset_mask(window=window) > 0
+        if set(alpha) <= set(plain) and alpha:
+            seen = np.ones(pixels.shape[1:], bool)
+        else:
+            seen = dataset.dataset_mask(window=window) > 0
         if dataset.nodata is not None and np.isnan(dataset.nodata):
             seen &= np.isfinite(pixels).all(axis=0)
         return Picture(pixels, seen, names, gsd_of(dataset), _footprint(dataset, window))

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 from torch import nn
 
+from models import registry
 from models.cards import Card, available, read_card
 from models.errors import ModelError
 from models.ldmnet import LDMNet, Options
@@ -85,13 +86,15 @@ def save(network: nn.Module, card: Card, folder: Path) -> Card:
 
 def build(architecture: str, options: Mapping[str, Any], where: str) -> nn.Module:
     """An untrained network; `where` names the card in errors."""
-    if architecture not in ARCHITECTURES:
+    if architecture not in ARCHITECTURES and architecture not in registry.names():
         raise ModelError(
             f"{where}: unknown architecture {architecture!r}; "
-            f"this version knows {', '.join(ARCHITECTURES)}"
+            f"this version knows {', '.join([*ARCHITECTURES, *registry.names()])}"
         )
     try:
-        return ARCHITECTURES[architecture](options)
+        if architecture in ARCHITECTURES:
+            return ARCHITECTURES[architecture](options)
+        return registry.build(architecture, **options)
     except (TypeError, KeyError) as error:
         raise ModelError(f"{where}: options do not fit {architecture} ({error})") from error
 
