@@ -7,6 +7,7 @@ import sys
 import typer
 
 from console import (
+    dataset,
     db,
     doctor,
     drill,
@@ -50,6 +51,7 @@ app.command(name="map")(mapping.map_image)
 app.add_typer(inventory.app, name="inventory")
 app.command()(learning.evaluate)
 app.command()(learning.train)
+app.add_typer(dataset.app, name="dataset")
 app.add_typer(susceptibility_group.app, name="susceptibility")
 app.add_typer(networks.app, name="model")
 app.add_typer(db.app, name="db")

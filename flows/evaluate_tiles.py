@@ -16,6 +16,7 @@ from models.samples import Entry, Sample
 from models.weights import load
 from tasks.learning.evaluation import Tally, evaluate
 from tasks.learning.scoring import score_sample
+from tasks.mapping.memory import reuse_freed_memory
 from tasks.mapping.scoring import device_of
 from tasks.mapping.windows import WindowPlan
 from tasks.publish.evaluation_figures import (
@@ -53,6 +54,7 @@ def evaluate_tiles(
         StorageError: `out` cannot be written.
     """
     where = device_of(device)
+    reuse_freed_memory()
     network, card = load(weights)
     scores = partial(
         score_sample, network=network.to(where), card=card, plan=plan or WindowPlan(), device=where

@@ -273,6 +273,11 @@ def lmhld(folder: Path) -> list[Entry]:
     return [entry if entry.event else _moved(entry, event=folder.name) for entry in entries]
 
 
+def chips(folder: Path) -> list[Entry]:
+    """What `scarp dataset build` writes: `<split>/<event>/images` and `masks`, bands described."""
+    return _paired(folder, "chips", gsd_m=None, bands=())
+
+
 def bijie(folder: Path) -> list[Entry]:
     """Bijie (Ji et al. 2020), TripleSat at 0.8 m, by county; tiles without landslide to learn from.
 
@@ -360,6 +365,7 @@ READERS: dict[str, Callable[[Path], list[Entry]]] = {
     "landslide4sense": landslide4sense_h5,
     "l4s_rgb": l4s_rgb,
     "uav_ortho": uav_ortho,
+    "chips": chips,
 }
 
 

@@ -31,6 +31,7 @@ from tasks.learning.evaluation import evaluate
 from tasks.learning.leaks import check_apart
 from tasks.learning.protocol import Protocol, Serial
 from tasks.learning.scoring import normalised, score_sample
+from tasks.mapping.memory import reuse_freed_memory
 from tasks.mapping.windows import WindowPlan
 from tasks.publish.products import written_aside
 from tasks.publish.training_figures import learning_figure
@@ -113,13 +114,19 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
         StorageError: the folder cannot be written.
     """
     protocol, recipe = run.protocol, run.protocol.recipe
+    reuse_freed_memory()
     learnt, held, tests = split_entries(entries)
     check_apart(learnt, [*held, *tests], partial(told, "comparing tiles"))
     _claim(run)
     torch.manual_seed(recipe.seed)
     network = build(protocol.network, len(protocol.bands), **protocol.options)
     if run.start:
-        before, _ = load(run.start)
+        before, card = load(run.start)
+        if card.bands != protocol.bands:
+            raise ModelError(
+                f"{run.start}: takes {', '.join(card.bands)}, the protocol "
+                f"{', '.join(protocol.bands)}; both must be the same"
+            )
         _continue_from(network, before, run.start)
     draft = _card(run, network, learnt)
     for number, stage in enumerate(_stages(protocol.serial, learnt)):

@@ -12,6 +12,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 from rasterio.windows import Window
+from shapely.geometry.base import BaseGeometry
 
 from models.errors import ModelError
 from models.pictures import opened, read_image, size_in_file
@@ -47,12 +48,10 @@ def scenes(
     Raises:
         ModelError: there is no GeoTIFF, or one has no polygons or no CRS.
     """
-    images = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".tif", ".tiff"))
-    if not images:
-        raise ModelError(f"{folder}: holds no GeoTIFF with polygons beside it")
+    images = images_of(folder)
     entries = []
     for image in images:
-        polygons = _polygons_of(image)
+        polygons = polygons_of(image)
         shape = size_in_file(image)
         for place in tiles_of(shape, size):
             name = f"{image.stem}/{place[0].start}-{place[1].start}"
@@ -62,6 +61,18 @@ def scenes(
     return entries
 
 
+def images_of(folder: Path) -> list[Path]:
+    """The GeoTIFFs of a folder.
+
+    Raises:
+        ModelError: there is none.
+    """
+    images = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".tif", ".tiff"))
+    if not images:
+        raise ModelError(f"{folder}: holds no GeoTIFF with polygons beside it")
+    return images
+
+
 def hokkaido2018(folder: Path) -> list[Entry]:
     """The scene and inventory of the Hokkaido earthquake of 2018: a test event, never to train on.
 
@@ -69,7 +80,7 @@ def hokkaido2018(folder: Path) -> list[Entry]:
     """
     found = scenes(folder, source="hokkaido2018", split="test", event="us2000h8ty")
     image = sorted(folder.glob("*.tif"))[0]
-    looked = _burnt(_polygons_of(image), image, LOOKED_AT)
+    looked = drawn(polygons_of(image), image, LOOKED_AT)
     if looked is None:
         return found
     places = tiles_of(size_in_file(image), 512)
@@ -80,8 +91,8 @@ def _read(
     image: Path, polygons: Path, place: tuple[slice, slice], source: str, split: Split, event: str
 ) -> Sample:
     picture = read_image(image, place=place)
-    landslides = _burnt(polygons, image, LANDSLIDES)
-    looked = _burnt(polygons, image, LOOKED_AT)
+    landslides = drawn(polygons, image, LANDSLIDES)
+    looked = drawn(polygons, image, LOOKED_AT)
     if landslides is None:
         raise ModelError(f"{polygons}: holds no layer of landslides")
     valid = picture.valid if looked is None else picture.valid & looked[place]
@@ -92,7 +103,12 @@ def _read(
     )  # fmt: skip
 
 
-def _polygons_of(image: Path) -> Path:
+def polygons_of(image: Path) -> Path:
+    """The file of polygons that belongs to an image.
+
+    Raises:
+        ModelError: there is none, or nobody can say which.
+    """
     beside = [image.with_suffix(suffix) for suffix in POLYGONS]
     found = [path for path in beside if path.is_file()]
     every = sorted(p for p in image.parent.glob("*") if p.suffix.lower() in POLYGONS)
@@ -105,10 +121,30 @@ def _polygons_of(image: Path) -> Path:
 
 
 @lru_cache(maxsize=4)
-def _burnt(polygons: Path, image: Path, layers: tuple[str, ...]) -> NDArray[np.bool_] | None:
-    """Where the first of the layers that is there covers a pixel's centre; None if none is.
+def drawn(polygons: Path, image: Path, layers: tuple[str, ...]) -> NDArray[np.bool_] | None:
+    """Where outlines cover a pixel's centre, bool (h, w); None without such a layer.
+
+    Raises:
+        ModelError: the image has no CRS.
+    """
+    shapes = outlines(polygons, image, layers)
+    if shapes is None:
+        return None
+    with opened(image) as dataset:
+        shape, transform = dataset.shape, dataset.transform
+    if not shapes:
+        return np.zeros(shape, bool)
+    burnt = rasterize(shapes, shape, transform=Affine(*transform[:6]), dtype="uint8")
+    return np.asarray(burnt > 0)
+
+
+def outlines(polygons: Path, image: Path, layers: tuple[str, ...]) -> list[BaseGeometry] | None:
+    """Outlines of the first of the layers that is there, in the image's CRS; None if none is.
 
     A file with a single layer holds landslides, whatever it is called.
+
+    Raises:
+        ModelError: the image has no CRS.
     """
     names = [str(name) for name, _ in pyogrio.list_layers(polygons)]
     wanted = next((name for name in layers if name in names), None)
@@ -120,12 +156,9 @@ def _burnt(polygons: Path, image: Path, layers: tuple[str, ...]) -> NDArray[np.b
     with opened(image) as dataset:
         if dataset.crs is None:
             raise ModelError(f"{image}: has no CRS, so that polygons cannot be drawn in it")
-        shape, transform, crs = dataset.shape, dataset.transform, dataset.crs.to_wkt()
-    shapes = [outline for outline in frame.to_crs(crs).geometry if outline and not outline.is_empty]
-    if not shapes:
-        return np.zeros(shape, bool)
-    drawn = rasterize(shapes, shape, transform=Affine(*transform[:6]), dtype="uint8")
-    return np.asarray(drawn > 0)
+        crs = dataset.crs.to_wkt()
+    drawn_in = frame.to_crs(crs).geometry
+    return [outline for outline in drawn_in if outline and not outline.is_empty]
 
 
 @lru_cache(maxsize=4)
