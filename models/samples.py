@@ -20,22 +20,6 @@ Footprint = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Moments:
-    """Mean and standard deviation of each band, float64 (bands,)."""
-
-    mean: NDArray[np.float64]
-    std: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> Moments:
-        """Of the valid pixels of an image (bands, h, w), some of them valid; NaN counts nowhere."""
-        known = pixels[:, valid].astype(np.float64)
-        mean, std = np.nanmean(known, axis=1), np.nanstd(known, axis=1)
-        std[std < 1e-6 * np.maximum(1, np.abs(mean))] = 0
-        return cls(mean, std)
-
-
-@dataclass(frozen=True)
 class Sample:
     """A tile and what is known of it.
 
@@ -50,8 +34,8 @@ class Sample:
         source: the dataset, with the sensor if it has several.
         split: what the dataset's authors, or the paper that uses it, keep the tile for.
         footprint: where it lies, None without a place on the ground.
-        scene: statistics of the scene it was cut from, by which it is normalised as `scarp map`
-            would; None for its own.
+        scene: file of the scene it was cut from, by whose statistics it is normalised, as
+            `scarp map` would; None for its own.
     """
 
     name: str
@@ -64,7 +48,7 @@ class Sample:
     source: str = ""
     split: Split = "test"
     footprint: Footprint | None = None
-    scene: Moments | None = None
+    scene: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no network can use.

@@ -11,18 +11,16 @@ import pyogrio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.features import rasterize
-from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
 from models.errors import ModelError
 from models.pictures import opened, read_image, size_in_file
-from models.samples import Entry, Moments, Sample, Split, tiles_of
+from models.samples import Entry, Sample, Split, tiles_of
 from tasks.inventory.polygon_files import read_features
 
 POLYGONS = (".gpkg", ".geojson", ".shp", ".fgb")
 LANDSLIDES = ("landslides", "scars")
 LOOKED_AT = ("observed_area", "observed", "interpreted_area")
-_STATISTICS_PX = 1024
 
 
 def scenes(
@@ -99,7 +97,7 @@ def _read(
     return Sample(
         f"{image}[{place[0].start}:, {place[1].start}:]", picture.pixels,
         landslides[place] & valid, valid, picture.bands, picture.gsd_m, event, source, split,
-        picture.footprint, _moments(image),
+        picture.footprint, image,
     )  # fmt: skip
 
 
@@ -159,16 +157,3 @@ def outlines(polygons: Path, image: Path, layers: tuple[str, ...]) -> list[BaseG
         crs = dataset.crs.to_wkt()
     drawn_in = frame.to_crs(crs).geometry
     return [outline for outline in drawn_in if outline and not outline.is_empty]
-
-
-@lru_cache(maxsize=4)
-def _moments(image: Path) -> Moments | None:
-    """Statistics of a scene from at most about a million pixels; None if none is valid."""
-    with opened(image) as dataset:
-        shape = [min(side, _STATISTICS_PX) for side in dataset.shape]
-        whole = Window(0, 0, dataset.width, dataset.height)
-        alpha = [colour.name for colour in dataset.colorinterp].count("alpha")
-        count = dataset.count - alpha
-        pixels = dataset.read(list(range(1, count + 1)), window=whole, out_shape=(count, *shape))
-        seen = dataset.dataset_mask(out_shape=tuple(shape)) > 0
-    return Moments.of(pixels, seen) if seen.any() else None

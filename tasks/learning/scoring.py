@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,8 +13,9 @@ from torch.nn.functional import interpolate
 
 from models.cards import Card
 from models.errors import ModelError
-from models.samples import Moments, Sample
+from models.samples import Sample
 from tasks.mapping.scoring import mean_score, precision
+from tasks.mapping.source import Statistics, open_source
 from tasks.mapping.windows import WindowPlan, bands, blend_weights, window_starts
 
 _SAME = 0.01
@@ -38,36 +43,61 @@ def score_sample(
     Raises:
         ModelError: a band is missing, or no pixel is valid.
     """
-    x, seen = normalised(sample, card), sample.valid
-    gsd = sample.gsd_m
+    pixels = sample.pick(card.bands, f"weights {card.name!r}")
+    if not sample.valid.any():
+        raise ModelError(f"{sample.name}: no pixel is valid; leave the tile out")
+    seen, gsd = sample.valid, sample.gsd_m
     factor = card.working_gsd_m(gsd) / gsd if gsd else 1.0
     if abs(factor - 1) < _SAME:
-        return _score(x, seen, network, plan, device)
+        return _score(_normalised(pixels, seen, sample.scene, card), seen, network, plan, device)
     shape = [max(1, round(side / factor)) for side in seen.shape]
-    looked = _resized(x, shape), _resized(seen[None].astype(np.float32), shape)[0] > 0.5
-    score = _score(*looked, network, plan, device)
+    weight = _resized(seen[None].astype(np.float32), shape)[0]
+    looked = weight > 0.5
+    filled = _resized(np.where(seen, pixels, 0).astype(np.float32), shape)
+    coarse = filled / np.where(looked, weight, 1)
+    x = _normalised(coarse, looked, sample.scene, card)
+    score = _score(x, looked, network, plan, device)
     return np.asarray(_resized(score[None], list(seen.shape))[0].clip(0, 1) * seen)
 
 
 def normalised(sample: Sample, card: Card) -> NDArray[np.float32]:
-    """A tile as the network saw tiles in training: by the statistics of its scene, or its own.
+    """A tile at its own resolution as the network saw tiles in training.
 
     Returns:
         float32 (bands, h, w), bands as the card has them, 0 where nobody looked.
 
     Raises:
-        ModelError: a band is missing, or no pixel is valid.
+        ModelError: a band is missing.
     """
     pixels = sample.pick(card.bands, f"weights {card.name!r}")
-    if not sample.valid.any():
-        raise ModelError(f"{sample.name}: no pixel is valid; leave the tile out")
-    if sample.scene is None:
-        moments = Moments.of(pixels, sample.valid)
+    return _normalised(pixels, sample.valid, sample.scene, card)
+
+
+def _normalised(
+    pixels: NDArray[Any], seen: NDArray[np.bool_], scene: Path | None, card: Card
+) -> NDArray[np.float32]:
+    """By the statistics of the scene, or of the tile itself where it was cut from none."""
+    if scene is not None:
+        found = _scene_statistics(str(scene), card.bands, card.gsd_range_m)
+        mean, std = np.asarray(found.mean), np.asarray(found.std)
+    elif seen.any():
+        known = pixels[:, seen].astype(np.float64)
+        mean, std = known.mean(axis=1), known.std(axis=1)
+        std[std < 1e-6 * np.maximum(1, np.abs(mean))] = 0
     else:
-        which = [sample.bands.index(band) for band in card.bands]
-        moments = Moments(sample.scene.mean[which], sample.scene.std[which])
-    mean, std = moments.mean.astype(np.float32), moments.std.astype(np.float32)
-    return card.normalisation.apply(pixels, mean, std) * sample.valid
+        return np.zeros(pixels.shape, np.float32)
+    scaled = card.normalisation.apply(pixels, mean.astype(np.float32), std.astype(np.float32))
+    return scaled * seen
+
+
+@lru_cache(maxsize=16)
+def _scene_statistics(
+    scene: str, bands: tuple[str, ...], gsd_range_m: tuple[float, float]
+) -> Statistics:
+    """What `scarp map` would normalise a scene by, at the resolution the network looks at."""
+    asked = Card("any", "", {}, bands, gsd_range_m, "", "", ())
+    with open_source(scene, asked) as source:
+        return source.statistics()
 
 
 def _resized(x: NDArray[np.float32], shape: list[int]) -> NDArray[np.float32]:

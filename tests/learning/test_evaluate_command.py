@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from affine import Affine
 from typer.testing import CliRunner
@@ -78,7 +79,6 @@ def test_masks_of_0_and_255_score_as_masks_of_0_and_1(folders, write_picture):
 def test_a_picture_without_a_crs_is_scored_as_scarp_map_scores_the_same_ground(
     tmp_path, write_picture, scene
 ):
-    import rasterio
 
     from models.samples import Sample
     from tasks.learning.scoring import score_sample
@@ -247,3 +247,15 @@ def test_macro_of_the_summary_is_the_one_rule():
     tiles = [Confusion(3, 1, 2, 4), Confusion(0, 5, 0, 5)]
     assert macro(tiles).images_without_landslide == 1
     assert confusion(np.ones((2, 2)), np.zeros((2, 2), bool)).precision == 0
+
+
+def test_a_mask_kept_as_jpeg_is_black_and_white_again(tmp_path, write_picture, scene):
+    mask = scene(1, 64, (11, 45, 9, 38))[1]
+    path = write_picture(tmp_path / "mask.jpg", mask * 255)
+    with rasterio.open(path) as file:
+        assert len(np.unique(file.read(1))) > 2, "JPEG blurs edges"
+    read, valid = read_mask(path)
+    assert np.mean(read != mask) < 0.01 and valid.all()
+    grey = write_picture(tmp_path / "grey.jpg", np.full((64, 64), 100, np.uint8))
+    with pytest.raises(ModelError, match="grey.jpg: the mask holds the values 100"):
+        read_mask(grey)
