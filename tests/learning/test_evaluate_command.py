@@ -17,7 +17,7 @@ from models.cards import PRETRAINED
 from models.errors import ModelError
 from models.ldmnet import ldmnet
 from models.metrics import Confusion, confusion, macro
-from models.pictures import read_image, read_mask
+from models.pictures import opened, read_image, read_mask
 from models.weights import load, save
 from tasks.errors import BadInputError
 
@@ -252,7 +252,7 @@ def test_macro_of_the_summary_is_the_one_rule():
 def test_a_mask_kept_as_jpeg_is_black_and_white_again(tmp_path, write_picture, scene):
     mask = scene(1, 64, (11, 45, 9, 38))[1]
     path = write_picture(tmp_path / "mask.jpg", mask * 255)
-    with rasterio.open(path) as file:
+    with opened(path) as file:
         assert len(np.unique(file.read(1))) > 2, "JPEG blurs edges"
     read, valid = read_mask(path)
     assert np.mean(read != mask) < 0.01 and valid.all()

@@ -132,8 +132,8 @@ def test_the_papers_protocols_say_what_the_papers_say():
     assert (lmhld.optimiser, lmhld.rate, lmhld.gamma, lmhld.epochs) == ("sgd", 1e-2, 0.99, 300)
     assert kept["lmhld-part"].serial.shallow and kept["lmhld-part"].recipe.rate == 1e-2
     for protocol in kept.values():
-        bands = len(protocol.bands)
-        build(protocol.network, bands, **protocol.options) if "scgc" not in protocol.network else 0
+        with torch.device("meta"):
+            build(protocol.network, len(protocol.bands), **protocol.options)
 
 
 def test_lmhld_part_trains_on_one_dataset_after_the_other(world, write_picture, scene):
