@@ -105,7 +105,9 @@ def train(
             "--set", metavar="KEY=VALUE", help="Change the protocol: epochs=10, batch=4 …"
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of everything random. Default: the protocol's.")
+    ] = None,
     start: Annotated[str, typer.Option(help="Weights to go on from, a name or a file.")] = "",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
     as_json: AsJson = False,
@@ -116,10 +118,9 @@ def train(
     """
     from flows.train_protocol import train_protocol
 
+    wishes = [*(changes or ()), *(() if seed is None else (f"seed={seed}",))]
     with progress_bars():
-        card = train_protocol(
-            protocol, data, out, [*(changes or ()), f"seed={seed}"], start, device
-        )
+        card = train_protocol(protocol, data, out, wishes, start, device)
     if as_json:
         print_json(card)
         return
@@ -153,10 +154,14 @@ def _tiles(
         )
     from models.pictures import pair_entries
 
-    entries, alone = pair_entries(images, masks, bands.split(",") if bands else (), gsd_m)
+    entries, alone = pair_entries(images, masks, _words(bands), gsd_m)
     if alone:
         say(f"{len(alone)} files have no partner of the same stem, such as {alone[0]}; left out")
     return entries, len(alone), str(images)
+
+
+def _words(text: str | None) -> list[str]:
+    return [word.strip() for word in text.split(",")] if text else []
 
 
 def _refuse(beside: str, options: dict[str, Any]) -> None:
