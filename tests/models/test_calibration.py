@@ -14,11 +14,20 @@ def counted(truth, score, tiles=1):
     return counts
 
 
-def test_pooled_pr_auc_of_many_tiles_is_that_of_all_pixels_at_once():
+@pytest.mark.parametrize("scale", [1, 1e-5])
+def test_pooled_pr_auc_of_many_tiles_is_that_of_all_pixels_at_once(scale):
     dice = np.random.default_rng(0)
     truth = dice.random((8, 50)) < 0.2
-    score = (0.4 * dice.random((8, 50)) + 0.3 * truth).astype(np.float32)
-    assert counted(truth, score, 4).pr_auc() == pytest.approx(pr_auc(truth, score), abs=1e-3)
+    score = (scale * (0.4 * dice.random((8, 50)) + 0.3 * truth)).astype(np.float32)
+    assert counted(truth, score, 4).pr_auc() == pytest.approx(pr_auc(truth, score), abs=1e-4)
+
+
+def test_the_ends_of_the_scale_are_counted():
+    counts = ScoreCounts()
+    counts.add(np.array([True, False]), np.array([1, 0], np.float32), np.ones(2, bool))
+    first, *_, last = counts.reliability()
+    assert (first["pixels"], first["mean_score"], first["observed"]) == (1, 0, 0)
+    assert (last["pixels"], last["mean_score"], last["observed"]) == (1, 1, 1)
 
 
 def test_scores_that_mean_what_they_say_have_no_calibration_error():
