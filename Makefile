@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 # uv installs in seconds what takes pip minutes; it is told to trust and to look where pip does.
+# It compiles only when asked, and a Python that may not write bytecode would compile at every start:
+# torch, Prefect and geopandas take 10 s then, and every flow is a process of its own.
 UV := UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true VIRTUAL_ENV=$(CURDIR)/$(VENV) UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(VENV)/bin/uv
 
 .PHONY: help demo test lint system clean
@@ -17,7 +19,7 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/scarp demo
 
 test: $(VENV)/.installed-dev lint
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
@@ -34,11 +36,13 @@ $(VENV)/bin/uv: | system
 	$(VENV)/bin/python -m pip install --quiet uv
 
 $(VENV)/.installed: pyproject.toml constraints.txt | system $(VENV)/bin/uv
-	$(UV) pip install --quiet -c constraints.txt -e .
+	$(UV) pip install --quiet --compile-bytecode -c constraints.txt -e .
+	$(VENV)/bin/python -m compileall -q console flows tasks models infra
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | system $(VENV)/bin/uv
-	$(UV) pip install --quiet -c constraints.txt -e '.[dev]'
+	$(UV) pip install --quiet --compile-bytecode -c constraints.txt -e '.[dev]'
+	$(VENV)/bin/python -m compileall -q console flows tasks models infra
 	touch $@ $(VENV)/.installed
 
 clean:

@@ -376,10 +376,9 @@ def _row(registered: RegisteredEvent) -> dict[str, object]:
     event = registered.event
     return {
         "id": event.id,
-        "kind": event.kind,
         "occurred (UTC)": f"{event.occurred_at:%Y-%m-%d %H:%M}",
         "title": event.title,
-        "AOI km²": f"{registered.aoi.area_km2:,.0f}",
+        "km²": f"{registered.aoi.area_km2:,.0f}",
         "state": registered.state,
-        "inventory": registered.published_version,
+        "inv.": registered.published_version,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,12 +41,27 @@ def list_inventories(
     if as_json:
         print_json([summary(inventory) for inventory in inventories])
     elif inventories:
-        rows = [summary(inventory) for inventory in inventories]
-        for row in rows:
-            row["method"] = row["method"].partition("@")[0]
-        screen.print(table("Inventories", rows))
+        rows = [_row(summary(inventory), event_id) for inventory in inventories]
+        screen.print(table(f"Inventories of {event_id}" if event_id else "Inventories", rows))
     else:
         screen.print("no inventory is stored yet: see scarp respond --help")
+
+
+def _row(line: dict[str, Any], event_id: str | None) -> dict[str, Any]:
+    """A line that fits on a terminal of 80 columns."""
+    short = {
+        "event": line["event_id"],
+        "v": line["version"],
+        "status": line["status"],
+        "method": line["method"].partition("@")[0],
+        "slides": f"{line['landslides']:,}",
+        "km²": line["area_km2"],
+        "seen km²": line["observed_km2"],
+        "created": line["created_at"].partition(" ")[0],
+    }
+    # Of one event all have its name, and of many the name is worth more than the method.
+    left_out = "event" if event_id else "method"
+    return {name: value for name, value in short.items() if name != left_out}
 
 
 @app.command("show")

@@ -19,7 +19,7 @@ def diff(
     before: Annotated[int, typer.Argument(help="Version to compare from.")],
     after: Annotated[int, typer.Argument(help="Version to compare with.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Draw a map: .gpkg or .geojson.")
+        Path | None, typer.Option("--out", "-o", help="Draw a map: .png, .gpkg or .geojson.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -35,7 +35,11 @@ def diff(
         old, new = (get_inventory(connection, event_id, version) for version in (before, after))
         then, now = (read_reviewed(connection, inventory.id) for inventory in (old, new))
     found = difference(then, now, old.observed & new.observed)
-    if out:
+    if out and out.suffix == ".png":
+        from tasks.publish.figures import difference_figure
+
+        difference_figure(out, found.changes, found.ground)
+    elif out:
         write_changes(found, out)
     tallies: dict[str, Tally] = {**found.tallies, "not comparable": found.not_comparable}
     if as_json:

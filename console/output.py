@@ -32,6 +32,8 @@ screen = Console()
 messages = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+# Cells up to so many letters are not folded.
+WHOLE = 17
 
 
 def say(sentence: str) -> None:
@@ -48,7 +50,9 @@ def table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     """A table with one column a key of the first row; None is shown as a dash."""
     drawn = Table(title=Text(title), title_justify="left", title_style="bold")
     for heading in rows[0] if rows else ():
-        drawn.add_column(heading.replace("_", " "), overflow="fold")
+        widest = max(len(str(row[heading])) for row in rows)
+        # Only long columns give way on a narrow terminal: a date in three pieces reads badly.
+        drawn.add_column(heading.replace("_", " "), overflow="fold", no_wrap=widest <= WHOLE)
     for row in rows:
         drawn.add_row(*(Text("–" if value is None else str(value)) for value in row.values()))
     return drawn

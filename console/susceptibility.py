@@ -13,6 +13,7 @@ from console.susceptibility_points import listed, score_points
 if TYPE_CHECKING:
     from flows.assess_susceptibility import Assessed
     from flows.options import SusceptibilityOptions
+    from tasks.susceptibility.classes import ClassRow
     from tasks.susceptibility.store import StoredSusceptibility
     from tasks.types import Interval
 
@@ -269,10 +270,8 @@ def _show_map(made: StoredSusceptibility, folder: Path) -> None:
             "susceptibility": f"{one.low:.2f} to {one.high:.2f}",
             "area, km²": f"{one.area_km2:.3g}",
             "of the map": f"{one.area_share:.0%}",
-            "landslides": one.landslides,
-            "ground that failed": f"{one.density:.2%}",
-            "times the mean": f"{one.frequency_ratio:.2f}",
         }
+        | ({} if made.kind == "carried" else _failed(one))
         for one in reversed(made.classes)
     ]
     screen.print(table("Classes", classes))
@@ -282,6 +281,15 @@ def _show_map(made: StoredSusceptibility, folder: Path) -> None:
             screen.print(said, highlight=False, markup=False)
     for doubt in made.doubts:
         screen.print(f"note: {doubt.text}", highlight=False, markup=False)
+
+
+def _failed(one: ClassRow) -> dict[str, Any]:
+    """What slid in a class; where nothing is mapped yet, none is not what was found."""
+    return {
+        "landslides": one.landslides,
+        "ground that failed": f"{one.density:.2%}",
+        "times the mean": f"{one.frequency_ratio:.2f}",
+    }
 
 
 def _with_ends(auc: Interval) -> str:

@@ -37,7 +37,7 @@ from tasks.susceptibility.store import (
     list_susceptibility,
     store_susceptibility,
 )
-from tasks.susceptibility.study import learn, map_study, sample
+from tasks.susceptibility.study import learn, map_study, outline_doubts, sample
 from tasks.types import AreaOfInterest, Provenance
 
 NAME = "assess-susceptibility"
@@ -203,6 +203,7 @@ def fit_and_map(
         digest=provenance.digest,
         settings=options.model_dump(mode="json"),
         compared=earlier,
+        doubts=outline_doubts(truth.landslides, stack),
     )
 
 

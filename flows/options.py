@@ -12,7 +12,7 @@ from tasks.mapping.screens import parse_screens
 from tasks.mapping.volume import VolumeRelation
 from tasks.susceptibility.classes import Breaks, parse_breaks
 from tasks.susceptibility.holding import DISTRICTS, Holding, parse_holding
-from tasks.susceptibility.learners import find_learner
+from tasks.susceptibility.names import check_model
 from tasks.susceptibility.schemes import Scheme, find_scheme
 
 Normalise = Literal["none", "training", "before"]
@@ -49,7 +49,7 @@ class SusceptibilityOptions(BaseModel):
 
     @model_validator(mode="after")
     def _all_can_be_had(self) -> SusceptibilityOptions:
-        find_learner(self.model)
+        check_model(self.model)
         self.scheme, self.breaks, self.holding  # noqa: B018
         if self.learn_from and self.hold_out != DISTRICTS:
             raise AssessmentError(

@@ -16,16 +16,20 @@ from flows.map_landslides import Mapped
 from flows.progress import report
 from flows.susceptibility_products import write_susceptibility
 from flows.world import open_world
+from tasks.errors import InventoryError
 from tasks.inventory.export import About, export_inventory
+from tasks.inventory.quality import match_areas
 from tasks.inventory.runs import get_run
 from tasks.inventory.sizes import describe_sizes
-from tasks.inventory.store import read_reviewed, read_screened
+from tasks.inventory.store import list_inventories, read_reviewed, read_screened
 from tasks.publish import figures
 from tasks.publish.products import replaced_together
-from tasks.publish.report import Making, Report, write_report
+from tasks.publish.report import Making, Match, Report, write_report
 from tasks.publish.stac_item import ASSETS, write_stac_item
 from tasks.types import Provenance
 
+# How inventories say that people drew them.
+BY_PEOPLE = ("imported", "manual")
 PRODUCTS = (*ASSETS, "item.json")
 
 
@@ -99,6 +103,7 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
         else None
     )
     report("writing products", 2, 3)
+    against = _match(mapped, landslides, folder)
     card, event = mapped.card, mapped.event
     write_report(
         folder / "report.html",
@@ -119,6 +124,8 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
             making=making,
             weights_card=asdict(card),
             credits=_credits(mapped),
+            match=against,
+            match_figure=folder / "match.png" if against else None,
             evidence=evidence,
             evidence_figure=folder / "evidence.png" if evidence else None,
             map_figure=folder / "map.png",
@@ -134,6 +141,27 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
         digest=making[-1].provenance.digest,
     )
     report("writing products", 3, 3)
+
+
+def _match(mapped: Mapped, landslides: gpd.GeoDataFrame, folder: Path) -> Match | None:
+    """How the inventory agrees with the newest that people made of the event, if there is one."""
+    with open_world().engine.connect() as connection:
+        theirs = [
+            other
+            for other in list_inventories(connection, mapped.event.id)
+            if other.method in BY_PEOPLE
+        ]
+        if not theirs:
+            return None
+        others = read_reviewed(connection, theirs[-1].id)
+    ground = mapped.inventory.observed & theirs[-1].observed
+    try:
+        found = match_areas(landslides, others, ground)
+    except InventoryError:
+        return None
+    names = (f"version {mapped.inventory.version}", f"version {theirs[-1].version}")
+    figures.match_figure(folder / "match.png", landslides, others, ground, names)
+    return Match(theirs[-1].version, theirs[-1].method, found)
 
 
 def _draw(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from flows.pools import pools_without_worker
 from flows.world import World, open_world
-from infra.automations import TRIES
+from infra.automations import BEGIN_S, TRIES
 from infra.errors import InfraError
 from infra.notifications import FAILED, NO_IMAGERY, OVERDUE, UNMANNED
 from tasks.errors import NoImageryError, StoreError
@@ -42,6 +43,9 @@ REAP_S = 5.0
 # Nobody took it up: the server, or the run, was lost.
 AGAIN = timedelta(minutes=10)
 ASK_S = 10.0
+# What a worker takes from there to starting a process, many times over.
+SUBMIT_S = 60.0
+_MOST = 200
 _ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -132,6 +136,40 @@ def tell_unmanned(client: httpx.Client, told: frozenset[str]) -> frozenset[str]:
     return frozenset(pool.name for pool in lacking)
 
 
+def crash_unbegun(
+    client: httpx.Client, since: Mapping[str, float], now_s: float
+) -> dict[str, float]:
+    """Say of runs that were taken up and do not begin that they crashed: they are tried again.
+
+    The server has an automation for that, which forgets what it was waiting for when it is killed.
+
+    Args:
+        client: of the server.
+        since: when each state in which a run waits to begin was first seen, by its id.
+        now_s: seconds of a clock that nobody sets, as those in `since` are.
+
+    Returns:
+        The same, of the runs that wait now.
+    """
+    pending = {"state": {"type": {"any_": ["PENDING"]}}}
+    asked = client.post("/flow_runs/filter", json={"flow_runs": pending, "limit": _MOST})
+    waiting: dict[str, float] = {}
+    for run in asked.raise_for_status().json():
+        state = run["state"]
+        waiting[state["id"]] = first = since.get(state["id"], now_s)
+        patience_s = SUBMIT_S if state["name"] == "Submitting" else BEGIN_S
+        if now_s - first <= patience_s:
+            continue
+        why = f"a worker took it up and it did not begin within {patience_s:.0f} s"
+        log.warning("run %s: %s", run["name"], why)
+        crashed = {"type": "CRASHED", "name": "Crashed", "message": why}
+        answer = client.post(
+            f"/flow_runs/{run['id']}/set_state", json={"state": crashed, "force": True}
+        )
+        answer.raise_for_status()
+    return waiting
+
+
 def _due(connection: Connection, _client: httpx.Client) -> list[Event]:
     return [
         _event(
@@ -208,6 +246,7 @@ def main() -> None:
     world = open_world()
     reaped = 0.0
     unmanned: frozenset[str] = frozenset()
+    pending: dict[str, float] = {}
     with httpx.Client(base_url=os.environ["PREFECT_API_URL"], timeout=ASK_S) as client:
         while True:
             try:
@@ -217,6 +256,7 @@ def main() -> None:
                     reap(world, client)
                     close_lost_runs(world, client)
                     unmanned = tell_unmanned(client, unmanned)
+                    pending = crash_unbegun(client, pending, time.monotonic())
                     reaped = time.monotonic()
             except (httpx.HTTPError, DBAPIError, StoreError, InfraError) as error:
                 log.warning("not told, tried again: %s", str(error).splitlines()[0])

@@ -181,6 +181,7 @@ class Doubt:
         "factor-partial",
         "factor-constant",
         "few-landslides",
+        "landslides-below-cell",
         "bands-named-in-order",
         "crs-not-given",
         "factor-left-out",

@@ -29,6 +29,7 @@ from titiler.core.errors import DEFAULT_STATUS_CODES as RASTER_ERRORS
 
 from console.service.collections import register_views
 from console.service.etags import Next, conditional
+from console.service.heads import AnswersHead
 from console.service.products import product_files, product_tiles
 from console.service.questions import well_asked
 
@@ -85,6 +86,7 @@ def create_app(
     app.middleware("http")(conditional)
     app.middleware("http")(_refused_as_the_standard_says)
     app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_FROM_BYTES, compresslevel=4)
+    app.add_middleware(AnswersHead)
     if origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET"])
     return app

@@ -16,10 +16,8 @@ from typing import Any
 
 import numpy as np
 import rasterio
-import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import Transformer
 from rasterio.enums import Resampling
 from rasterio.features import shapes, sieve
 from rasterio.windows import Window
@@ -27,8 +25,7 @@ from scipy import ndimage, stats
 from shapely.geometry import MultiPolygon, shape
 
 from tasks.errors import NoImageryError
-from tasks.events.aoi import as_multipolygon, continuous_longitudes, split_at_antimeridian
-from tasks.imagery.mosaic import event_grid
+from tasks.imagery.mosaic import event_grid, part_of_area
 from tasks.imagery.radar import POLARISATIONS
 from tasks.imagery.rasters import (
     BandOnGrid,
@@ -254,21 +251,15 @@ def _ground(path: Path, aoi: AreaOfInterest) -> tuple[MultiPolygon, MultiPolygon
     """The ground radar saw, and that of it which changed, in EPSG:4326 cut to the area."""
     with rasterio.open(path) as raster:
         change = raster.read(raster.count)
-        to_degrees = Transformer.from_crs(raster.crs.to_wkt(), "EPSG:4326", always_xy=True)
-        transform = raster.transform
+        crs, transform = raster.crs.to_wkt(), raster.transform
 
     def outlined(mask: NDArray[np.bool_]) -> MultiPolygon:
         parts = shapes(mask.astype(np.uint8), mask, connectivity=4, transform=transform)
-        ground = as_multipolygon(shapely.union_all([shape(outline) for outline, _ in parts]))
-        dense = shapely.segmentize(ground, 1_000)
-        degrees = shapely.transform(dense, to_degrees.transform, interleaved=False)
-        whole = split_at_antimeridian(shapely.make_valid(continuous_longitudes(degrees)))
-        return as_multipolygon(shapely.intersection(whole, aoi.geometry))
+        return part_of_area([shape(outline) for outline, _ in parts], crs, aoi)
 
-    looked = outlined(np.isfinite(change))
-    large = sieve((np.nan_to_num(change) >= THRESHOLD).astype(np.uint8), LEAST_PX) > 0
-    large &= np.nan_to_num(change) >= THRESHOLD
-    return looked, outlined(large) if large.any() else MultiPolygon()
+    over = np.nan_to_num(change) >= THRESHOLD
+    large = over & (sieve(over.astype(np.uint8), LEAST_PX) > 0)
+    return outlined(np.isfinite(change)), outlined(large) if large.any() else MultiPolygon()
 
 
 def _profile(grid: GeoBox, count: int) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from tasks.types import AreaOfInterest, Scene
 
 MAX_JUDGING_PX = 1_000
 MIN_JUDGING_M = 10.0
+# Judging takes a sample: a quarter of the bytes tells as much.
+COARSER = 1.5
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def judge(scene: Scene, aoi: AreaOfInterest, snow_is_clear: bool = False) -> Sce
     """
     grid, area = _ground(aoi)
     mask = mask_of(scene)
-    with on_grid(scene, mask or "red", grid, Resampling.nearest) as band:
+    with on_grid(scene, mask or "red", grid, Resampling.nearest, COARSER) as band:
         if mask:
             seen = np.where(area, read_mask(band), np.uint8(Seen.NO_DATA))
         else:

@@ -10,7 +10,6 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
-from skimage.registration import phase_cross_correlation
 
 from tasks.errors import RasterError
 
@@ -73,6 +72,8 @@ def measure_shift(image: Path, reference: Path, band: str = "red") -> Shift | No
     Raises:
         RasterError: the grids differ.
     """
+    from skimage.registration import phase_cross_correlation  # slow, and seldom needed
+
     with rasterio.open(image) as moving, rasterio.open(reference) as still:
         if (moving.shape, moving.transform) != (still.shape, still.transform):
             raise RasterError(f"{image} and {reference} are not on one grid; prepare them so")

@@ -339,14 +339,20 @@ def _blank(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _observed(index_path: Path, aoi: AreaOfInterest) -> MultiPolygon:
     """The pixels that some scene showed clear, as polygons in EPSG:4326 cut to the area."""
     with rasterio.open(index_path) as index:
-        to_wgs84 = Transformer.from_crs(index.crs.to_wkt(), "EPSG:4326", always_xy=True)
         parts = shapes(rasterio.band(index, 1), connectivity=4, transform=index.transform)
-        seen = shapely.union_all([shape(outline) for outline, number in parts if number > 0])
-    if seen.is_empty:
+        seen = [shape(outline) for outline, number in parts if number > 0]
+        crs = index.crs.to_wkt()
+    if not seen:
         raise NoImageryError(
             "the scenes chosen show no ground of the area clear; choose others or accept less"
         )
-    dense = shapely.segmentize(as_multipolygon(seen), SEGMENT_M)
+    return part_of_area(seen, crs, aoi)
+
+
+def part_of_area(outlines: Sequence[BaseGeometry], crs: str, aoi: AreaOfInterest) -> MultiPolygon:
+    """Outlines of pixels of a CRS as one geometry in EPSG:4326, cut to an area."""
+    to_wgs84 = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    dense = shapely.segmentize(as_multipolygon(shapely.union_all(outlines)), SEGMENT_M)
     degrees = shapely.transform(dense, to_wgs84.transform, interleaved=False)
     ground = split_at_antimeridian(shapely.make_valid(continuous_longitudes(degrees)))
     return as_multipolygon(shapely.intersection(ground, aoi.geometry))

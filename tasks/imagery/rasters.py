@@ -210,18 +210,20 @@ class BandOnGrid:
 
 
 @contextmanager
-def on_grid(scene: Scene, band: str, grid: GeoBox, resampling: Resampling) -> Iterator[BandOnGrid]:
+def on_grid(
+    scene: Scene, band: str, grid: GeoBox, resampling: Resampling, coarser: float = 1.01
+) -> Iterator[BandOnGrid]:
     """Open one band of a scene warped to a grid, without reading it.
 
-    On a coarser grid the coarsest overview that is still finer than the grid is read in place of
-    the band.
+    On a coarser grid an overview is read in place of the band: the coarsest whose pixels are at
+    most `coarser` times the grid's.
 
     Raises:
         RasterError: see `open_raster`.
         TransientError: see `open_raster`.
     """
     with open_band(scene, band) as dataset:
-        level = _overview_level(dataset, grid)
+        level = _overview_level(dataset, grid, coarser)
     with open_band(scene, band, level) as dataset:
         rows, cols = grid.shape
         has_alpha = ColorInterp.alpha in dataset.colorinterp
@@ -238,10 +240,10 @@ def on_grid(scene: Scene, band: str, grid: GeoBox, resampling: Resampling) -> It
             yield BandOnGrid(scene, band, dataset.dtypes[0], scale, offset, view)
 
 
-def _overview_level(dataset: DatasetReader, grid: GeoBox) -> int | None:
-    """The coarsest overview still finer than a grid in metres; None where there is none."""
+def _overview_level(dataset: DatasetReader, grid: GeoBox, coarser: float) -> int | None:
+    """The coarsest overview that will do for a grid in metres; None where there is none."""
     wanted = math.sqrt(abs(grid.affine.a * grid.affine.e)) / ground_sample_m(dataset)
-    fine_enough = [level for level, by in enumerate(dataset.overviews(1)) if by <= wanted * 1.01]
+    fine_enough = [level for level, by in enumerate(dataset.overviews(1)) if by <= wanted * coarser]
     return max(fine_enough, default=None)
 
 

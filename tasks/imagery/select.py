@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ LOW_SUN_DEG, FULL_SUN_DEG = 20.0, 30.0
 OBLIQUE_DEG = 20.0
 # Vegetation of the same season is what a scene before the event is compared for.
 SAME_SEASON = timedelta(days=45)
+# Ground that so many days running added nothing to will not be shown by the next: it lies in shade.
+PATIENCE_DAYS = 3
 _YEAR = timedelta(days=365.25)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -110,7 +112,8 @@ def choose_before(
     """Choose scenes that show the ground as it was before the event.
 
     Those of the event's season go first, this year's or the last's, the latest of them first, then
-    those of other seasons. No more are looked at than it takes to see the area.
+    those of other seasons. No more are looked at than it takes to see 99 % of the area, or, once
+    60 % are seen, until three days of acquisition in a row added nothing.
 
     Args:
         scenes: every scene found; those without a date, red or near infrared do not serve.
@@ -124,15 +127,22 @@ def choose_before(
     """
     chosen: list[Scene] = []
     seen: NDArray[np.bool_] | None = None
+    in_vain, share = set[date](), 0.0
     for scene in _counterparts(scenes, occurred_at):
+        day = (scene.acquired_at or occurred_at).date()
+        if share >= MIN_CLEAR and len(in_vain | {day}) > PATIENCE_DAYS:
+            break
         view = look(scene)
-        if view is None or view.clear_of_covered < min_clear:
+        in_vain.add(day)
+        if view is None or not view.clear_fraction or view.clear_of_covered < min_clear:
             continue
         seen = np.zeros_like(view.clear) if seen is None else seen
         if _is_worth_a_seam(view, view.clear & ~seen):
             chosen.append(scene)
             seen |= view.clear
-        if seen.sum() * view.clear_fraction >= FULL_COVERAGE * view.clear.sum() > 0:
+            in_vain.clear()
+        share = float(seen.sum() / view.clear.sum() * view.clear_fraction)
+        if share >= FULL_COVERAGE:
             break
     return chosen
 

@@ -166,7 +166,8 @@ def write_changes(found: Difference, path: Path) -> Path:
         StorageError: the file cannot be written.
     """
     if path.suffix not in FORMATS:
-        raise InventoryError(f"{path}: write the map to one of {', '.join(FORMATS)}")
+        known = ", ".join((*FORMATS, ".png"))
+        raise InventoryError(f"{path}: write the map to one of {known}")
     changes = found.changes.copy()
     for side in ("before", "after"):
         changes[side] = [", ".join(map(str, numbers)) for numbers in changes[side]]

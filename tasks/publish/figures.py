@@ -43,6 +43,17 @@ CREDIT_LETTERS = 150
 MAP_PX = 1400
 INK, QUIET, GRID = "#1f2933", "#52606d", "#d9dee3"
 BLUE, ORANGE, YELLOW = "#0072b2", "#d55e00", "#ffe14d"
+# Okabe & Ito's colours, told apart by every eye; what stayed is quiet.
+CHANGE_COLOURS = {
+    "unchanged": "#c3cad1",
+    "grown": "#e69f00",
+    "shrunk": "#56b4e9",
+    "split": "#009e73",
+    "merged": "#cc79a7",
+    "regrouped": "#f0e442",
+    "appeared": "#d55e00",
+    "vanished": "#0072b2",
+}
 CLASS_NAMES = ("very low", "low", "moderate", "high", "very high")
 CLASS_SHADES = LinearSegmentedColormap.from_list(
     "susceptibility", ("#fff7d6", "#fec44f", "#ec7014", "#a63603", "#4d1a00")
@@ -321,6 +332,37 @@ def match_figure(
         if not area.is_empty:
             axes.add_artist(_patch(area, facecolor=colour, edgecolor=colour, linewidth=0.3))
         keys.append(Patch(facecolor=colour, label=label))
+    _furnish(figure, axes, extent, keys, ground, ground, "")
+    return save_figure(figure, path)
+
+
+def difference_figure(path: Path, changes: gpd.GeoDataFrame, ground: MultiPolygon) -> Path:
+    """Draw what became of landslides from one version to another.
+
+    Args:
+        path: PNG to make or replace.
+        changes: polygons in EPSG:4326 with the column `change`.
+        ground: what both versions observed, EPSG:4326.
+
+    Returns:
+        `path`.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
+    crs = CRS.from_user_input(gpd.GeoSeries([ground], crs="EPSG:4326").estimate_utm_crs())
+    inside = _projected(ground, crs)
+    left, bottom, right, top = inside.bounds
+    extent = (left, right, bottom, top)
+    figure, axes = _map_page(extent, crs)
+    axes.add_artist(_patch(inside, facecolor="white", edgecolor=QUIET, linewidth=0.8))
+    keys = []
+    for change, colour in CHANGE_COLOURS.items():
+        found = changes[changes["change"] == change]
+        if len(found):
+            area = found.geometry.to_crs(crs).union_all()
+            axes.add_artist(_patch(area, facecolor=colour, edgecolor=INK, linewidth=0.3))
+            keys.append(Patch(facecolor=colour, edgecolor=INK, label=f"{change} ({len(found)})"))
     _furnish(figure, axes, extent, keys, ground, ground, "")
     return save_figure(figure, path)
 

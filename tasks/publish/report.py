@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tasks.errors import StorageError
 from tasks.imagery.evidence import Evidence
+from tasks.inventory.quality import AreaMatch
 from tasks.publish.figures import SLIVERS, class_names
 from tasks.publish.products import written_aside
 from tasks.susceptibility.classes import ClassRow
@@ -41,6 +42,15 @@ class Making:
     code: str = ""
     started_at: datetime | None = None
     ended_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Match:
+    """How the inventory agrees with a version that people made: `imported` or `manual`."""
+
+    version: int
+    method: str
+    areas: AreaMatch
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,8 @@ class Report:
         making: provenance of each product.
         weights_card: what is known about the weights, name to value.
         credits: attribution sentences.
+        match: how the inventory agrees with one that people made, or None.
+        match_figure: PNG.
         evidence: what radar saw change, or None.
         evidence_figure: PNG.
         map_figure: PNG.
@@ -116,6 +128,8 @@ class Report:
     making: Sequence[Making] = ()
     weights_card: Mapping[str, Any] = field(default_factory=dict)
     credits: Sequence[str] = ()
+    match: Match | None = None
+    match_figure: Path | None = None
     evidence: Evidence | None = None
     evidence_figure: Path | None = None
     map_figure: Path | None = None

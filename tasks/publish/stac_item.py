@@ -30,6 +30,7 @@ ASSETS = {
     "report.html": (pystac.MediaType.HTML, "Report", "metadata"),
     "map.png": (_PNG, "Map of the landslides", "overview"),
     "size_distribution.png": (_PNG, "Sizes of the landslides", "overview"),
+    "match.png": (_PNG, "Where the inventory and one that people made agree", "overview"),
     "susceptibility.png": (_PNG, "Map of susceptibility", "overview"),
     "roc.png": (_PNG, "ROC curves of susceptibility", "overview"),
     "importance.png": (_PNG, "Importance of the factors", "overview"),

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 from scipy.spatial.distance import pdist
 
+from tasks.susceptibility.nearest import Nearest
 from tasks.susceptibility.sampling import Samples
 
 MOST_PAIRED = 5_000  # the mean distance of so many is that of all to the third digit
@@ -33,7 +33,7 @@ class Applicability:
     weights: dict[str, float]
     offset: NDArray[np.float64]
     scale: NDArray[np.float64]
-    tree: KDTree
+    nearest: Nearest
     mean_distance: float
     threshold: float
 
@@ -47,7 +47,7 @@ class Applicability:
             The index, (n,), in mean distances between training samples; 0 is a training sample.
         """
         columns = (_columns(x, self.names, self.classes) - self.offset) * self.scale
-        return np.asarray(self.tree.query(columns)[0] / self.mean_distance, np.float32)
+        return (self.nearest.distance(columns) / self.mean_distance).astype(np.float32)
 
 
 def fit_applicability(
@@ -91,8 +91,7 @@ def fit_applicability(
         weights,
         offset,
         scale,
-        # cut at the middle of space, not of the samples, it answers the same twice as fast
-        KDTree(placed, leafsize=16, balanced_tree=False),
+        Nearest.of(placed),
         mean_distance,
         upper_whisker(own),
     )
@@ -109,7 +108,7 @@ def _to_other_folds(placed: NDArray[np.float64], folds: NDArray[np.int64]) -> ND
     nearest = np.empty(len(placed))
     for fold in np.unique(folds):
         inside = folds == fold
-        nearest[inside] = KDTree(placed[~inside]).query(placed[inside])[0]
+        nearest[inside] = Nearest.of(placed[~inside]).distance(placed[inside])
     return nearest
 
 

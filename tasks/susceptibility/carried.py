@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from tasks.errors import AssessmentError
-from tasks.susceptibility.folds import Folds, district_folds, group_folds
+from tasks.susceptibility.folds import FOLDS, REPEATS, Folds, district_folds, group_folds
 from tasks.susceptibility.sampling import ABSENCE, Samples
 from tasks.susceptibility.stack import Factor, FactorStack
-from tasks.susceptibility.validation import FOLDS, REPEATS
 
 
 def shared_factors(stacks: Sequence[FactorStack]) -> list[FactorStack]:

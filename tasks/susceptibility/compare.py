@@ -20,6 +20,8 @@ from scipy.sparse.csgraph import connected_components
 
 from tasks.susceptibility.auc import bootstraps, interval, mean_auc
 from tasks.susceptibility.folds import (
+    FOLDS,
+    REPEATS,
     Folds,
     Split,
     district_folds,
@@ -31,7 +33,7 @@ from tasks.susceptibility.folds import (
 from tasks.susceptibility.learners import fit_model
 from tasks.susceptibility.parallel import each
 from tasks.susceptibility.sampling import ABSENCE, Samples
-from tasks.susceptibility.validation import BOOTSTRAPS, FOLDS, REPEATS
+from tasks.susceptibility.validation import BOOTSTRAPS
 from tasks.types import Interval
 
 Side = Literal["manual", "automatic"]

@@ -142,6 +142,7 @@ Entry = Annotated[
     ClassEntry | ContinuousEntry | NdviEntry | DistanceEntry | ShakingEntry | NewmarkEntry,
     Field(discriminator="role"),
 ]
+ROLES = ("class", "continuous", "ndvi", "distance", "shaking", "newmark")
 
 
 class _Table(BaseModel):
@@ -237,6 +238,10 @@ def _sentence(path: Path, content: dict[str, Any], error: ValidationError) -> st
     first = error.errors()[0]
     keys = [str(key) for key in first["loc"]]
     what = first["msg"].removeprefix("Value error, ")
+    if first["type"].startswith("union_tag"):
+        given = first["ctx"].get("tag")
+        what = f"role {given!r} is none of" if given else "says no role: it is one of"
+        what += f" {', '.join(ROLES)}"
     layers = content.get("layer", [])
     if len(keys) > 1 and keys[0] == "layer" and isinstance(layers, list):
         layer = layers[int(keys[1])]

@@ -316,7 +316,10 @@ def _grid(dem: Dem, name: str, area: BaseGeometry, resolution_m: float | None) -
     """The part of the area's bounding box that the DEM covers; `area` in the DEM's CRS."""
     extent = box(*dem.bounds).intersection(box(*area.bounds))
     if extent.area == 0:
-        raise RasterError(f"DEM {name} does not overlap the area of interest")
+        raise RasterError(
+            f"DEM {name} does not overlap the area of interest; give one that covers it, or check "
+            "its CRS"
+        )
     return dem.grid(extent.bounds, resolution_m or _size_that_fits(dem.cell_m, extent.area))
 
 

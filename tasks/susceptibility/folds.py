@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
-from sklearn.cluster import KMeans
-from sklearn.model_selection import StratifiedGroupKFold
 
 from tasks.errors import SamplingError
 from tasks.susceptibility.sampling import ABSENCE, Samples
+
+# Of the headline: so many folds, dealt anew so many times.
+FOLDS, REPEATS = 5, 3
 
 
 class Folds(NamedTuple):
@@ -81,6 +82,9 @@ def district_folds(samples: Samples, folds: int, repeats: int, seed: int = 0) ->
             f"the samples lie in {places} different places, too few for {folds} districts; "
             "enlarge the area of interest or ask for fewer folds"
         )
+    # A second that whoever only reads what an operator chose should not wait for.
+    from sklearn.cluster import KMeans
+
     drawn = np.empty((repeats, len(samples.y)), dtype=np.int64)
     for repeat in range(repeats):
         # one start, from random samples, so that repeated partitions differ
@@ -102,6 +106,8 @@ def block_folds(samples: Samples, block_m: float, folds: int, repeats: int, seed
     Raises:
         SamplingError: the samples lie in fewer blocks than folds.
     """
+    from sklearn.model_selection import StratifiedGroupKFold  # slow, as above
+
     unit, random = units(samples), np.random.default_rng(seed)
     drawn = np.empty((repeats, len(samples.y)), dtype=np.int64)
     for repeat in range(repeats):

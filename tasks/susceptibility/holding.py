@@ -11,9 +11,15 @@ import numpy as np
 from tasks.errors import AssessmentError, SamplingError
 from tasks.imagery.rasters import file_sha256
 from tasks.inventory.polygon_files import read_features
-from tasks.susceptibility.folds import Folds, block_folds, district_folds, units
+from tasks.susceptibility.folds import (
+    FOLDS,
+    REPEATS,
+    Folds,
+    block_folds,
+    district_folds,
+    units,
+)
 from tasks.susceptibility.sampling import Samples
-from tasks.susceptibility.validation import FOLDS, REPEATS
 
 DISTRICTS, BLOCKS = "districts", "blocks:"
 

@@ -7,7 +7,6 @@ alone, so whoever holds samples out leaks nothing.
 
 from __future__ import annotations
 
-from tasks.errors import AssessmentError
 from tasks.susceptibility.classical import frequency_ratio, weight_of_evidence
 from tasks.susceptibility.classifiers import (
     boosted_trees,
@@ -19,6 +18,7 @@ from tasks.susceptibility.classifiers import (
 from tasks.susceptibility.ensemble import Ensemble, stack
 from tasks.susceptibility.mechanics import mechanics
 from tasks.susceptibility.model import Learner, Model
+from tasks.susceptibility.names import check_model
 from tasks.susceptibility.patches import patch_network
 from tasks.susceptibility.sampling import Samples
 
@@ -75,6 +75,5 @@ def find_learner(name: str) -> Learner:
     Raises:
         AssessmentError: there is no such model.
     """
-    if name not in LEARNERS:
-        raise AssessmentError(f"there is no model {name!r}; take one of {', '.join(LEARNERS)}")
+    check_model(name)
     return LEARNERS[name]

@@ -109,7 +109,8 @@ def draw_samples(
     if found < LEAST_LANDSLIDES:
         raise SamplingError(
             f"{found} of {len(landslides)} landslides lie on terrain the DEM knows and at least "
-            f"{LEAST_LANDSLIDES} are needed to fit susceptibility"
+            f"{LEAST_LANDSLIDES} are needed to fit susceptibility; map more of them, or give a DEM "
+            "that covers them"
         )
     absences = drawing.absences(max(LEAST_ABSENCES, round(scheme.ratio * len(presences))))
     if len(absences) < LEAST_ABSENCES:

@@ -19,7 +19,7 @@ from tasks.susceptibility.classes import (
     count_levels,
     success_rate,
 )
-from tasks.susceptibility.folds import Folds, district_folds
+from tasks.susceptibility.folds import FOLDS, REPEATS, Folds, district_folds
 from tasks.susceptibility.learners import fit_model
 from tasks.susceptibility.low_ground import keep_low, low_ground_doubt, pooled
 from tasks.susceptibility.members import with_spread
@@ -28,7 +28,7 @@ from tasks.susceptibility.predict import MapSummary, SpreadPredictor, predict_ma
 from tasks.susceptibility.sampling import FEW_LANDSLIDES, Samples, draw_samples
 from tasks.susceptibility.schemes import Scheme
 from tasks.susceptibility.stack import FactorStack
-from tasks.susceptibility.validation import FOLDS, REPEATS, Validation, cross_validate
+from tasks.susceptibility.validation import Validation, cross_validate
 from tasks.types import Doubt
 
 FULL_COVERAGE = 0.99
@@ -161,6 +161,20 @@ def map_study(
     counts = count_levels(path, landslides, ground)
     failed = float(counts.failed.sum() / max(1, counts.observed.sum()))
     return Mapped(summary, class_table(counts, summary.bounds), success_rate(counts), failed)
+
+
+def outline_doubts(landslides: gpd.GeoDataFrame, stack: FactorStack) -> tuple[Doubt, ...]:
+    """What the outlines, EPSG:4326, are too small to say on the cells of a stack."""
+    cell_m = stack.geobox.resolution.x
+    area = landslides.geometry.to_crs(str(stack.geobox.crs)).area
+    small = int((area < cell_m**2).sum())
+    if not small:
+        return ()
+    text = (
+        f"{small:,} of {len(area):,} landslides are smaller than a cell of {cell_m:.3g} m and "
+        "stand for at most one; an elevation model of smaller cells would tell their ground better"
+    )
+    return (Doubt("landslides-below-cell", text),)
 
 
 def study_doubts(

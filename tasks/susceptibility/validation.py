@@ -14,6 +14,8 @@ from tasks.errors import SamplingError
 from tasks.susceptibility.auc import bootstraps, fold_aucs, interval, mean_auc
 from tasks.susceptibility.curves import calibration, mean_precision_recall, mean_roc
 from tasks.susceptibility.folds import (
+    FOLDS,
+    REPEATS,
     Folds,
     Split,
     district_folds,
@@ -27,8 +29,6 @@ from tasks.susceptibility.parallel import each
 from tasks.susceptibility.sampling import Samples
 from tasks.types import Doubt, Interval
 
-FOLDS = 5
-REPEATS = 3
 BOOTSTRAPS = 500
 IMPORTANCE_BOOTSTRAPS = 200
 

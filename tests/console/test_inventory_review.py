@@ -125,6 +125,8 @@ def test_a_diff_tells_what_changed_and_draws_it(scarp_inventory, tmp_path):
     ].items()
     assert len(gpd.read_file(tmp_path / "map.gpkg", layer="changes")) == 4
     assert "appeared" in scarp_inventory("diff", "storm", 1, 2)
+    scarp_inventory("diff", "storm", 1, 2, "-o", tmp_path / "map.png")
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_lineage_names_the_landslide_in_every_version(scarp_inventory):

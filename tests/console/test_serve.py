@@ -318,3 +318,13 @@ def test_far_tiles_show_a_new_version_at_once(service, tmp_path):
     gpd.read_file(EXAMPLE / "landslides.gpkg").head(7).to_file(fewer)
     import_inventory(EVENT, PolygonSource(fewer), publish=True)
     assert decoded(service.get(f"{TILES}/{where}"))["landslides"].sum() == 7
+
+
+def test_head_gives_the_headers_of_get_and_no_body(service):
+    for path in ("/", "/collections", f"{LANDSLIDES}/items?limit=3"):
+        whole, head = service.get(path), service.head(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == whole.headers["content-type"]
+        assert head.headers["etag"] == whole.headers["etag"]
+    nothing = "/collections/nothing"
+    assert service.head(nothing).status_code == service.get(nothing).status_code >= 400

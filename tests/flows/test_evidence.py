@@ -7,6 +7,7 @@ import rasterio
 from sqlalchemy import text
 
 from flows.evidence import look_by_radar
+from flows.import_inventory import PolygonSource, import_inventory
 from flows.map_landslides import map_landslides
 from flows.options import ResponseOptions
 from flows.respond import respond
@@ -65,7 +66,8 @@ def test_without_a_pass_after_the_event_the_event_fails_for_its_own_reason(regis
         look_by_radar(EVENT, RADAR, may(21))
 
 
-def test_the_report_shows_evidence_as_such(registered):
+def test_the_report_shows_evidence_as_such_and_people_s_inventory_beside_ours(registered):
+    import_inventory(EVENT, PolygonSource(EXAMPLE / "landslides.gpkg"))
     look_by_radar(EVENT, RADAR)
     response = respond(EVENT, ResponseOptions(source=str(EXAMPLE / "catalog.json")))
     page = response.report.read_text()
@@ -75,4 +77,5 @@ def test_the_report_shows_evidence_as_such(registered):
         assert raster.descriptions[-1] == "change"
     with registered.engine.connect() as connection:
         held = connection.execute(text("SELECT sum(area_m2) FROM scarp.v_landslides")).scalar()
+    assert "Against people's inventory" in page and (response.folder / "match.png").exists()
     assert held == pytest.approx(response.mapped.inventory.area_m2)

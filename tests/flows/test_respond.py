@@ -25,8 +25,8 @@ from tests.flows.conftest import EVENT, rows
 
 pytestmark = pytest.mark.usefixtures("prefect")
 
-# Made only where somebody asked radar.
-RADAR = {"evidence.tif", "evidence.png"}
+# Made only where somebody asked radar, or people made an inventory as well.
+ASIDE = {"evidence.tif", "evidence.png", "match.png"}
 COUNTS = """
     SELECT (SELECT count(*) FROM scarp.event), (SELECT count(*) FROM scarp.inventory),
            (SELECT count(*) FROM scarp.inventory WHERE status = 'published'),
@@ -44,7 +44,7 @@ def test_the_whole_job_leaves_an_inventory_a_map_and_a_report_and_again_changes_
     response = respond(EVENT, options)
     assert rows(registered, COUNTS) == [(1, 1, 1, 1, 2)]
     folder = response.folder
-    assert {path.name for path in folder.iterdir()} == set(PRODUCTS) - RADAR
+    assert {path.name for path in folder.iterdir()} == set(PRODUCTS) - ASIDE
 
     inventory = gpd.read_file(folder / "inventory.gpkg", layer="landslides")
     stored = rows(registered, "SELECT count(*), sum(area_m2) FROM scarp.v_landslides")[0]
@@ -61,7 +61,7 @@ def test_the_whole_job_leaves_an_inventory_a_map_and_a_report_and_again_changes_
     item = pystac.Item.from_file(folder / "item.json")
     item.validate()
     assets = {asset.href.removeprefix("./") for asset in item.assets.values()}
-    assert assets == set(PRODUCTS) - RADAR - {"item.json"}
+    assert assets == set(PRODUCTS) - ASIDE - {"item.json"}
     report = (folder / "report.html").read_text()
     assert response.mapped.inventory.method in report
     assert "http://" not in report.replace("http://www.w3.org", "")

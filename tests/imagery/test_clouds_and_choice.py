@@ -247,6 +247,15 @@ def test_the_same_season_goes_before_the_latest(views, event):
     assert chosen == [last_year.scene]
 
 
+def test_ground_always_in_cloud_is_not_looked_for_in_every_scene_of_a_year(views, event):
+    clear = by_day(views, "2023-04-28")
+    west = [sight(clear, (0, 0.8), -days) for days in range(0, 200, 5)]
+    look, looked = looker(west)
+    chosen = choose_before([view.scene for view in west], look, event.occurred_at)
+    assert chosen == [west[0].scene]
+    assert len(looked) == 4
+
+
 def test_scenes_from_before_that_nobody_looked_at_have_no_share(views, aoi, event):
     after = [view for view in views if view.scene.acquired_at >= event.occurred_at]
     winter = by_day(views, "2023-02-12").scene

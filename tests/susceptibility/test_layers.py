@@ -370,6 +370,10 @@ def elsewhere(path: Path) -> str:
             lambda path: layer(name="roads", path="roads.gpkg", role="distance"),
             r"layer roads names roads\.gpkg.* does not exist",
         ),
+        (
+            lambda path: layer(name="rain_total", path="rain.tif"),
+            "layer rain_total: says no role: it is one of class, continuous, ",
+        ),
         (without_crs, r"layer land_cover: .*nowhere\.tif has no CRS"),
         (elsewhere, r"layer lithology: .*po\.gpkg lies elsewhere"),
         (
@@ -384,7 +388,7 @@ def elsewhere(path: Path) -> str:
         ),
         (
             lambda path: layer(name="soil", path=KAGHAN / "Geology.tif", role="kriging"),
-            "layer soil: .*'kriging'",
+            "layer soil: role 'kriging' is none of class, continuous, ",
         ),
         (
             lambda path: layer(name="soil", path=KAGHAN / "Geology.tif", role="class", band=4),

@@ -13,6 +13,7 @@ from tasks.susceptibility.classical import FactorClasses
 from tasks.susceptibility.dependence import partial_dependence
 from tasks.susceptibility.folds import taken
 from tasks.susceptibility.learners import LEARNERS, MEMBERS, fit_model
+from tasks.susceptibility.names import MODELS
 from tasks.susceptibility.sampling import Samples
 
 FITTED = [name for name in LEARNERS if name not in ("physical", "cnn", "ensemble")]
@@ -145,3 +146,7 @@ def test_partial_dependence_follows_the_factor(points):
 def test_a_model_that_does_not_exist_is_named_with_those_that_do(points: Samples):
     with pytest.raises(AssessmentError, match="no model 'forest'; take one of rf, logistic, hgb"):
         fit_model("forest", points)
+
+
+def test_every_name_has_what_fits_it():
+    assert tuple(LEARNERS) == MODELS

@@ -18,6 +18,7 @@ from tasks.susceptibility.sampling import (
     draw_samples,
 )
 from tasks.susceptibility.schemes import MOST_PER_LANDSLIDE, SCHEMES, find_scheme
+from tasks.susceptibility.study import outline_doubts
 
 SCARP = SCHEMES["scarp"]
 
@@ -86,6 +87,19 @@ def test_a_giant_does_not_outvote_the_rest(example):
     cells = np.bincount(drawn.landslide[drawn.y])
     assert areas.max() / 100 > 2 * SCARP.presence
     assert cells.max() == SCARP.presence
+
+
+def test_landslides_smaller_than_a_cell_are_doubted(kaghan):
+    crs = str(kaghan.stack.geobox.crs)
+    areas = kaghan.landslides.geometry.to_crs(crs).area
+    small = (areas < kaghan.stack.geobox.resolution.x**2).sum()
+    (doubt,) = outline_doubts(kaghan.landslides, kaghan.stack)
+    assert doubt.code == "landslides-below-cell"
+    assert doubt.text.startswith(
+        f"{small} of {len(areas)} landslides are smaller than a cell of 28"
+    )
+    large = kaghan.landslides[(areas > 1e4).to_numpy()]
+    assert outline_doubts(large, kaghan.stack) == ()
 
 
 def test_a_landslide_smaller_than_a_cell_counts_once(kaghan):

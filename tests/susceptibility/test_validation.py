@@ -11,11 +11,17 @@ from tasks.errors import SamplingError
 from tasks.susceptibility import parallel
 from tasks.susceptibility.auc import auc, bootstraps
 from tasks.susceptibility.curves import mean_roc, rate_curve
-from tasks.susceptibility.folds import Folds, district_folds, random_folds, taken, units
-from tasks.susceptibility.sampling import ABSENCE, Samples
-from tasks.susceptibility.validation import (
+from tasks.susceptibility.folds import (
     FOLDS,
     REPEATS,
+    Folds,
+    district_folds,
+    random_folds,
+    taken,
+    units,
+)
+from tasks.susceptibility.sampling import ABSENCE, Samples
+from tasks.susceptibility.validation import (
     Validation,
     cross_validate,
     hold_out,

@@ -1,0 +1,17 @@
+"""Names of the susceptibility models, apart from what fits them, which takes a second to import."""
+
+from __future__ import annotations
+
+from tasks.errors import AssessmentError
+
+MODELS = ("rf", "logistic", "hgb", "svm", "mlp", "cnn", "woe", "fr", "physical", "ensemble")
+
+
+def check_model(name: str) -> None:
+    """Refuse what is no model's name.
+
+    Raises:
+        AssessmentError: there is no such model.
+    """
+    if name not in MODELS:
+        raise AssessmentError(f"there is no model {name!r}; take one of {', '.join(MODELS)}")
