@@ -18,7 +18,7 @@ import record
 import torch
 
 from models.datasets import hold_out, landslide4sense
-from models.training import compare
+from models.first_weights import compare
 from models.weights import load
 
 

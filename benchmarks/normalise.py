@@ -24,7 +24,7 @@ from record import machine, write
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from models.datasets import landslide4sense
-from models.training import report
+from models.first_weights import report
 from models.weights import load
 from tasks.imagery.normalise import like_training
 

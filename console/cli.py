@@ -7,6 +7,7 @@ import sys
 import typer
 
 from console import (
+    dataset,
     db,
     doctor,
     drill,
@@ -14,6 +15,7 @@ from console import (
     evidence,
     impact,
     inventory,
+    learning,
     machines,
     mapping,
     networks,
@@ -47,7 +49,9 @@ app.command()(response.respond)
 app.command()(evidence.evidence)
 app.command(name="map")(mapping.map_image)
 app.add_typer(inventory.app, name="inventory")
-app.command()(mapping.evaluate)
+app.command()(learning.evaluate)
+app.command()(learning.train)
+app.add_typer(dataset.app, name="dataset")
 app.add_typer(susceptibility_group.app, name="susceptibility")
 app.add_typer(networks.app, name="model")
 app.add_typer(db.app, name="db")

@@ -1,4 +1,4 @@
-"""`scarp map` and `scarp evaluate`: landslides of one image, and how good an inventory is."""
+"""`scarp map`: landslides of images, with no event and no database."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from console.output import AsJson, print_json, progress_bars, say_screens, screen, table
+from console.output import AsJson, print_json, progress_bars, say_screens, screen
 
 
 def map_image(
@@ -76,38 +76,3 @@ def map_image(
             highlight=False,
         )
         say_screens(result.screens)
-
-
-def evaluate(
-    event_id: Annotated[str, typer.Argument(help="The event both inventories belong to.")],
-    reference: Annotated[int, typer.Option(help="Version taken as true, such as an import.")],
-    version: Annotated[
-        int | None, typer.Option(help="Version to judge. Default: the published one.")
-    ] = None,
-    resolution_m: Annotated[
-        float | None, typer.Option(min=0.1, help="Pixel of the comparison. Default: the scene's.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Compare two inventories of an event on the ground both looked at.
-
-    Example: scarp evaluate us2000h8ty --reference 2
-    """
-    from flows.evaluate import evaluate_inventory
-
-    result = evaluate_inventory(event_id, reference, version, resolution_m)
-    if as_json:
-        print_json(result)
-        return
-    pixels = result.agreement.pixels
-    rows = {
-        "pixel precision": f"{pixels.precision:.3f}",
-        "pixel recall": f"{pixels.recall:.3f}",
-        "pixel F1": f"{pixels.f1:.3f}",
-        "pixel IoU": f"{pixels.iou:.3f}",
-        "landslides found": f"{result.agreement.found_count} of {result.agreement.reference_count}",
-        "ground compared": f"{result.agreement.compared_km2:.2f} km²",
-        "pixel size": f"{result.agreement.resolution_m:g} m",
-    }
-    title = f"{event_id}: version {result.version} against version {result.reference}"
-    screen.print(table(title, [{"measure": n, "value": v} for n, v in rows.items()]))

@@ -12,7 +12,8 @@ from pydantic import Field
 from flows.ending import end_promptly
 from flows.steps import step
 from flows.world import open_world, require_room
-from models.training import Recipe, fit
+from models.first_weights import fit
+from models.recipes import Recipe
 
 NAME = "train"
 

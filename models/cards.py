@@ -84,6 +84,14 @@ class Card:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     digest: str = ""
 
+    def working_gsd_m(self, gsd_m: float) -> float:
+        """The pixel size at which the network looks at an image of pixels of `gsd_m`.
+
+        Its own if the network was trained for it, else the nearest end of the range.
+        """
+        finest, coarsest = self.gsd_range_m
+        return min(max(gsd_m, finest), coarsest)
+
 
 def available() -> dict[str, Path]:
     """The weights that come with Scarp, by name."""

@@ -24,6 +24,7 @@ from models.vss import SS2D, Norm
 
 STRIDE = 32
 _EPSILON = 1e-6
+_TINY = 1e-24
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,9 @@ class GFFN(nn.Module):
         pixels = x.flatten(1, 2).float()
         if valid is not None:
             pixels = pixels * valid.flatten(1, 2)
-        g = pixels.square().sum(1).sqrt()  # torch's own norm takes four times as long along dim 1
+        # torch's own norm takes four times as long along dim 1; the slope of a root is infinite at
+        # 0, which a tile without a valid pixel gives
+        g = pixels.square().sum(1).clamp_min(_TINY).sqrt()
         if not self.tile_invariant:
             return g
         if valid is None:

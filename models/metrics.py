@@ -67,6 +67,11 @@ class Confusion:
         return _ratio(self.tp, self.tp + self.fp + self.fn)
 
     @property
+    def mean_iou(self) -> float:
+        """Mean of the IoU of landslide and of background, GDCLD Eq. 5 with its two classes."""
+        return (self.iou + _ratio(self.tn, self.tn + self.fp + self.fn)) / 2
+
+    @property
     def accuracy(self) -> float:
         """Overall accuracy (TP + TN) / all, SCGC-Net Eq. 25."""
         return _ratio(self.tp + self.tn, self.tp + self.fp + self.fn + self.tn)

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 from torch import nn
 
+from models import registry
 from models.cards import Card, available, read_card
 from models.errors import ModelError
 from models.ldmnet import LDMNet, Options
@@ -85,13 +86,15 @@ def save(network: nn.Module, card: Card, folder: Path) -> Card:
 
 def build(architecture: str, options: Mapping[str, Any], where: str) -> nn.Module:
     """An untrained network; `where` names the card in errors."""
-    if architecture not in ARCHITECTURES:
+    if architecture not in ARCHITECTURES and architecture not in registry.names():
         raise ModelError(
             f"{where}: unknown architecture {architecture!r}; "
-            f"this version knows {', '.join(ARCHITECTURES)}"
+            f"this version knows {', '.join([*ARCHITECTURES, *registry.names()])}"
         )
     try:
-        return ARCHITECTURES[architecture](options)
+        if architecture in ARCHITECTURES:
+            return ARCHITECTURES[architecture](options)
+        return registry.build(architecture, **options)
     except (TypeError, KeyError) as error:
         raise ModelError(f"{where}: options do not fit {architecture} ({error})") from error
 
@@ -102,17 +105,27 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _is_pickle(path: Path) -> bool:
+    """Whether a file begins as pickles do, or as the archives in which torch keeps them."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
 def _locate(name_or_path: str | Path) -> Path:
     shipped = available()
     if name_or_path in shipped:
         return shipped[str(name_or_path)]
     path = Path(name_or_path)
-    if path.suffix in _PICKLES:
+    if path.suffix.lower() in _PICKLES or _is_pickle(path):
         raise ModelError(f"{path}: is a pickle, which can run code; convert it to safetensors")
     if path.suffix == ".safetensors":
         if not path.is_file():
             raise ModelError(f"{path}: no such file")
         return path
+    if path.is_file():
+        raise ModelError(f"{path}: is no safetensors file; give the one beside its JSON card")
     near = difflib.get_close_matches(str(name_or_path), shipped, n=1, cutoff=0.3)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(shipped) or 'none'}"
     raise ModelError(f"no weights named {str(name_or_path)!r}; {hint}")

@@ -13,11 +13,9 @@ from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
 from models.metrics import Confusion, confusion
+from models.objects import FOUND_OVERLAP
 from tasks.errors import InventoryError
 from tasks.types import geodesic_area_m2
-
-# Below 30 % of its area a landslide is not called found.
-FOUND_OVERLAP = 0.3
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def _score(
 ) -> Generator[list[ScoredWindow]]:
     device = device_of(job.device)
     network = network.to(device)
-    with torch.inference_mode(), _precision(device):
+    with torch.inference_mode(), precision(device):
         for batch in batches:
             found = dict.fromkeys(batch.columns, (None, None))
             if batch.shown:
@@ -189,7 +189,7 @@ def _turned_back(x: Tensor, view: int) -> Tensor:
     return x.flip(_flips(view)) if view & 3 else x
 
 
-def _precision(device: torch.device) -> AbstractContextManager[object]:
+def precision(device: torch.device) -> AbstractContextManager[object]:
     """Half precision where it is fast: bfloat16, or float16 on GPUs without it."""
     if device.type != "cuda":
         return nullcontext()

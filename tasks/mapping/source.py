@@ -184,8 +184,7 @@ def _band_indexes(dataset: DatasetReader, name: str, card: Card) -> tuple[int, .
 @contextmanager
 def _working_grid(dataset: DatasetReader, card: Card) -> Iterator[DatasetReader]:
     gsd = abs(dataset.transform.a)
-    low, high = card.gsd_range_m
-    factor = min(max(gsd, low), high) / gsd
+    factor = card.working_gsd_m(gsd) / gsd
     if abs(factor - 1) < 0.01:
         yield dataset
         return

@@ -18,7 +18,7 @@ import shapely
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, mannwhitneyu
 
-from tasks.mapping.evaluate import FOUND_OVERLAP
+from models.objects import FOUND_OVERLAP
 from tasks.mapping.zonal import open_north_up, windows_under, zones_on
 from tasks.susceptibility.stack import FactorStack
 

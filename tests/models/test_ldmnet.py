@@ -177,3 +177,13 @@ def test_an_unknown_configuration_or_option_is_refused():
         ldmnet("tiny", depths=(2, 2, 2))
     with pytest.raises(ModelError, match="widht"):
         ldmnet("tiny", widht=3)
+
+
+def test_a_tile_without_a_valid_pixel_leaves_the_gradients_of_its_batch_finite():
+    torch.manual_seed(0)
+    network = ldmnet("compact")
+    valid = torch.ones(2, 1, 64, 64, dtype=torch.bool)
+    valid[1] = False
+    network(torch.randn(2, 3, 64, 64), valid)[valid].sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad.isfinite().all(), name

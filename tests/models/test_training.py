@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from models.augmentation import augment
+from models.batches import Stack
 from models.datasets import Tiles, hold_out, landslide4sense
 from models.errors import ModelError
+from models.first_weights import best_threshold, report, scores
 from models.ldmnet import ldmnet
-from models.training import Recipe, augment, best_threshold, report, scores, train
+from models.recipes import Recipe
+from models.training import train
 
 L4S = Path(__file__).parents[3] / "shared" / "data" / "l4s_rgb"
 SHORT = Recipe(epochs=2, batch=4, crop=32, rate=1e-3, seed=3)
@@ -32,8 +36,14 @@ def fresh():
     return ldmnet("compact", drop_path=0.1)
 
 
+def changed(tiles, seed):
+    dice = torch.Generator().manual_seed(seed)
+    batch = Stack(tiles).draw(np.arange(len(tiles)), SHORT, dice)
+    return augment(*batch, SHORT, dice)
+
+
 def test_a_run_that_was_killed_ends_with_the_weights_of_one_that_was_not(tiles, tmp_path):
-    whole = train(fresh(), tiles, SHORT, tmp_path / "whole")
+    whole = train(fresh(), Stack(tiles), SHORT, tmp_path / "whole")
 
     killed = fresh()
     steps = iter([False, False, False, True])  # in the middle of the second epoch
@@ -44,31 +54,32 @@ def test_a_run_that_was_killed_ends_with_the_weights_of_one_that_was_not(tiles, 
 
     killed.register_forward_hook(kill)
     with pytest.raises(KeyboardInterrupt):
-        train(killed, tiles, SHORT, tmp_path / "killed")
-    resumed = train(fresh(), tiles, SHORT, tmp_path / "killed")
+        train(killed, Stack(tiles), SHORT, tmp_path / "killed")
+    resumed = train(fresh(), Stack(tiles), SHORT, tmp_path / "killed")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(tiles, tmp_path):
-    train(fresh(), tiles, Recipe(epochs=1, batch=8, crop=32), tmp_path / "checkpoint")
+    train(fresh(), Stack(tiles), Recipe(epochs=1, batch=8, crop=32), tmp_path / "checkpoint")
     with pytest.raises(ModelError, match="made by another recipe"):
-        train(fresh(), tiles, SHORT, tmp_path / "checkpoint")
+        train(fresh(), Stack(tiles), SHORT, tmp_path / "checkpoint")
 
 
 def test_fewer_tiles_than_a_batch_are_refused(tiles, tmp_path):
     with pytest.raises(ModelError, match="8 tiles do not fill a batch of 9"):
-        train(fresh(), tiles, Recipe(batch=9), tmp_path / "checkpoint")
+        train(fresh(), Stack(tiles), Recipe(batch=9), tmp_path / "checkpoint")
 
 
 def test_training_learns_to_map_bright_squares(tiles, tmp_path):
     recipe = Recipe(epochs=30, batch=8, crop=32, rate=3e-3, native=1.0)
-    network = train(fresh(), tiles, recipe, tmp_path / "checkpoint")
+    network = train(fresh(), Stack(tiles), recipe, tmp_path / "checkpoint")
     assert report(scores(network, tiles), tiles.masks, 0.5)["pooled"]["f1"] > 0.9
 
 
 def test_truth_moves_with_the_picture(tiles):
-    x, truth = augment(tiles.pixels, tiles.masks, SHORT, torch.Generator().manual_seed(0))
+    x, truth, valid = changed(tiles, 0)
+    assert valid.all()
     assert x.shape == (8, 3, 32, 32)
     assert truth.shape == (8, 1, 32, 32)
     for picture, mask in zip(x.mean(1), truth[:, 0], strict=True):
@@ -77,11 +88,7 @@ def test_truth_moves_with_the_picture(tiles):
 
 
 def test_augmentation_repeats_by_seed_alone(tiles):
-    one, same = (
-        augment(tiles.pixels, tiles.masks, SHORT, torch.Generator().manual_seed(5))
-        for _ in range(2)
-    )
-    other = augment(tiles.pixels, tiles.masks, SHORT, torch.Generator().manual_seed(6))
+    one, same, other = (changed(tiles, seed) for seed in (5, 5, 6))
     assert torch.equal(one[0], same[0])
     assert not torch.equal(one[0], other[0])
 

@@ -75,7 +75,7 @@ def test_a_pickle_is_refused_unopened(tmp_path, suffix):
 def test_a_pickle_renamed_is_refused_too(saved):
     torch.save({}, saved)
     edit(saved, digest=weights.digest_of(saved))
-    with pytest.raises(ModelError, match="ours.safetensors: does not hold a ldm-net"):
+    with pytest.raises(ModelError, match="ours.safetensors: is a pickle"):
         weights.load(saved)
 
 

@@ -1,0 +1,220 @@
+"""`scarp evaluate` and `scarp train`: how good an inventory or weights are, and better weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from console.output import AsJson, print_json, progress_bars, say, screen, table
+from tasks.errors import BadInputError
+
+if TYPE_CHECKING:
+    from models.samples import Entry
+
+
+def evaluate(
+    event_id: Annotated[
+        str | None, typer.Argument(metavar="[EVENT]", help="The event both inventories belong to.")
+    ] = None,
+    reference: Annotated[
+        int | None, typer.Option(help="Version taken as true, such as an import.")
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option(help="Version to judge. Default: the published one.")
+    ] = None,
+    resolution_m: Annotated[
+        float | None, typer.Option(min=0.1, help="Pixel of the comparison. Default: the scene's.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of images to score weights on: tif, png, jpg.")
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of their masks, of the same stems.")
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DIR", help="A published dataset instead: bijie=DIR, gvlm=DIR …"),
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Of the datasets: train, validation or test.")
+    ] = "test",
+    weights: Annotated[str, typer.Option(help="Name or path of the weights.")] = "ldm-net-tiny",
+    threshold: Annotated[
+        float | None, typer.Option(min=0.01, max=0.99, help="Default: the weights' own.")
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="Names of the images' bands: blue,green,red,nir.")
+    ] = None,
+    gsd_m: Annotated[
+        float | None, typer.Option(min=0.01, help="Pixel size of images that do not say.")
+    ] = None,
+    window_px: Annotated[int, typer.Option(min=32)] = 512,
+    views: Annotated[int, typer.Option(help="1, or 4 or 8 to average over flips and turns.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for table, examples and curves.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge an inventory of an event by another, or weights by labelled tiles.
+
+    Example: scarp evaluate us2000h8ty --reference 2
+
+    Example: scarp evaluate --images tiles/image --masks tiles/mask -o scores
+    """
+    if event_id:
+        _refuse("EVENT", {"--images": images, "--masks": masks, "--data": data, "--out": out})
+        if reference is None:
+            raise BadInputError(f"event {event_id}: say with --reference which version is true")
+        _evaluate_inventory(event_id, reference, version, resolution_m, as_json)
+        return
+    _refuse("tiles", {"--reference": reference, "--version": version})
+    from flows.evaluate_tiles import evaluate_tiles
+    from tasks.mapping.windows import WindowPlan
+
+    entries, alone, name = _tiles(images, masks, data or [], split, bands, gsd_m)
+    plan = WindowPlan(window_px, window_px // 8, views)
+    with progress_bars():
+        summary = evaluate_tiles(entries, name, weights, out, threshold, plan, device)
+    summary["n_unpaired"] = alone
+    if as_json:
+        print_json(summary)
+    else:
+        _show(summary, out)
+
+
+def train(
+    protocol: Annotated[
+        str,
+        typer.Argument(
+            help="ldm-net, scgc-net, gdcld, lmhld, lmhld-part, compact, or a TOML file."
+        ),
+    ],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=DIR", help="A dataset: bijie=DIR, l4s_rgb=DIR …; repeat to mix."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change the protocol: epochs=10, batch=4 …"
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of everything random. Default: the protocol's.")
+    ] = None,
+    start: Annotated[str, typer.Option(help="Weights to go on from, a name or a file.")] = "",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Train a network by a paper's protocol; the same command goes on with a run that was stopped.
+
+    Example: scarp train compact --data bijie=data/bijie --data l4s_rgb=data/l4s_rgb -o runs/one
+    """
+    from flows.train_protocol import train_protocol
+
+    wishes = [*(changes or ()), *(() if seed is None else (f"seed={seed}",))]
+    with progress_bars():
+        card = train_protocol(protocol, data, out, wishes, start, device)
+    if as_json:
+        print_json(card)
+        return
+    rows = [
+        {"split": name, **{key: _shown(value) for key, value in scores["micro"].items()}}
+        for name, scores in card.scores.items()
+    ]
+    screen.print(table(f"{card.name}, pooled pixels, threshold {card.threshold:g}", rows))
+    screen.print(f"weights, card, log and curves in {out}", highlight=False)
+
+
+def _tiles(
+    images: Path | None,
+    masks: Path | None,
+    data: list[str],
+    split: str,
+    bands: str | None,
+    gsd_m: float | None,
+) -> tuple[list[Entry], int, str]:
+    """The tiles asked for, how many files have no partner, and what the tiles are called."""
+    if data:
+        _refuse(
+            "--data", {"--images": images, "--masks": masks, "--bands": bands, "--gsd-m": gsd_m}
+        )
+        from tasks.learning.catalog import as_split, of_split, read_data
+
+        return of_split(read_data(data), as_split(split)), 0, f"{', '.join(data)} ({split})"
+    if images is None or masks is None:
+        raise BadInputError(
+            "nothing to judge: give EVENT and --reference, --images and --masks, or --data"
+        )
+    from models.pictures import pair_entries
+
+    entries, alone = pair_entries(images, masks, _words(bands), gsd_m)
+    if alone:
+        say(f"{len(alone)} files have no partner of the same stem, such as {alone[0]}; left out")
+    return entries, len(alone), str(images)
+
+
+def _words(text: str | None) -> list[str]:
+    return [word.strip() for word in text.split(",")] if text else []
+
+
+def _refuse(beside: str, options: dict[str, Any]) -> None:
+    """Options that mean nothing beside another are an error, never silently ignored."""
+    for name, value in options.items():
+        if value is not None:
+            raise BadInputError(f"{name} does not go with {beside}")
+
+
+def _evaluate_inventory(
+    event_id: str, reference: int, version: int | None, resolution_m: float | None, as_json: bool
+) -> None:
+    from flows.evaluate import evaluate_inventory
+
+    result = evaluate_inventory(event_id, reference, version, resolution_m)
+    if as_json:
+        print_json(result)
+        return
+    pixels = result.agreement.pixels
+    rows = {
+        "pixel precision": f"{pixels.precision:.3f}",
+        "pixel recall": f"{pixels.recall:.3f}",
+        "pixel F1": f"{pixels.f1:.3f}",
+        "pixel IoU": f"{pixels.iou:.3f}",
+        "landslides found": f"{result.agreement.found_count} of {result.agreement.reference_count}",
+        "ground compared": f"{result.agreement.compared_km2:.2f} km²",
+        "pixel size": f"{result.agreement.resolution_m:g} m",
+    }
+    title = f"{event_id}: version {result.version} against version {result.reference}"
+    screen.print(table(title, [{"measure": n, "value": v} for n, v in rows.items()]))
+
+
+def _show(summary: dict[str, Any], out: Path | None) -> None:
+    def row(title: str, kind: str) -> dict[str, Any]:
+        scores = {name: _shown(value) for name, value in summary[kind].items()}
+        return {"landslide class": title, **scores}
+
+    title = f"{summary['weights']} on {summary['data']}, threshold {summary['threshold']:g}"
+    screen.print(table(title, [row("mean over tiles", "macro"), row("pooled pixels", "micro")]))
+    found = summary["objects"]["overlap_0.3"]
+    rows = {
+        "PR-AUC, mean over tiles": _shown(summary["pr_auc"]),
+        "mIoU": _shown(summary["miou"]),
+        "overall accuracy": _shown(summary["oa"]),
+        "landslides found": f"{found['found']} of {summary['objects']['true']}",
+        "boundary F1 within 2 px": _shown(summary["boundary_f1"]["2px"]),
+        "calibration error": _shown(summary["calibration"]["ece"]),
+        "tiles": f"{summary['n_tiles']}, {summary['n_excluded']} without a landslide",
+    }
+    screen.print(table("", [{"measure": n, "value": v} for n, v in rows.items()]))
+    if out:
+        screen.print(f"table, examples and curves in {out}", highlight=False)
+
+
+def _shown(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"

@@ -1,0 +1,98 @@
+"""Judging weights on labelled tiles, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.progress import report
+from models.samples import Entry, Sample
+from models.weights import load
+from tasks.learning.evaluation import Tally, evaluate
+from tasks.learning.scoring import score_sample
+from tasks.mapping.memory import reuse_freed_memory
+from tasks.mapping.scoring import device_of
+from tasks.mapping.windows import WindowPlan
+from tasks.publish.evaluation_figures import (
+    Example,
+    as_markdown,
+    curves_figure,
+    examples_figure,
+)
+from tasks.publish.products import written_aside
+
+
+def evaluate_tiles(
+    entries: Sequence[Entry],
+    data: str,
+    weights: str,
+    out: Path | None = None,
+    threshold: float | None = None,
+    plan: WindowPlan | None = None,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Score weights on tiles; with `out`, write table, examples and curves there.
+
+    Args:
+        entries: the tiles.
+        data: what the tiles are called in the table.
+        weights: name or path.
+        out: folder for evaluation.json, evaluation.md, examples.png and curves.png.
+        threshold: score of a landslide; None for the weights' own.
+        plan: windows of large tiles; None for the default.
+        device: where the network runs, as torch names it.
+
+    Raises:
+        ModelError: the weights or a tile cannot be used.
+        BadInputError: the device cannot be used.
+        StorageError: `out` cannot be written.
+    """
+    where = device_of(device)
+    reuse_freed_memory()
+    network, card = load(weights)
+    scores = partial(
+        score_sample, network=network.to(where), card=card, plan=plan or WindowPlan(), device=where
+    )
+    level = threshold or card.threshold
+    tally = evaluate(entries, scores, level, partial(report, "scoring tiles"))
+    summary = {
+        **tally.summary(),
+        "weights": card.name,
+        "digest": card.digest,
+        "regions_seen_in_training": list(card.regions),
+        "data": data,
+    }
+    if out:
+        _write(out, tally, summary, scores)
+    return summary
+
+
+def _write(
+    out: Path,
+    tally: Tally,
+    summary: dict[str, Any],
+    scores: Callable[[Sample], NDArray[np.float32]],
+) -> None:
+    document = summary | {"tiles": [tile.record for tile in tally.tiles]}
+    texts = {
+        "evaluation.json": json.dumps(document, indent=1, ensure_ascii=False) + "\n",
+        "evaluation.md": as_markdown(summary),
+    }
+    for name, text in texts.items():
+        with written_aside(out / name) as path:
+            path.write_text(text, encoding="utf-8")
+    curves_figure(out / "curves.png", tally.counts.pr_curve(), summary)
+    if ranked := tally.ranked():
+        examples = []
+        places = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
+        for rank, place in places.items():
+            tile = ranked[place]
+            sample = tile.entry.read()
+            examples.append(Example(rank, sample, scores(sample), tile.pixels.f1))
+        examples_figure(out / "examples.png", examples, tally.threshold)

@@ -1,0 +1,106 @@
+"""Random changes of tiles: what a network must not be surprised by on the next disaster."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.cards import Normalisation
+from models.recipes import Recipe
+
+NORMALISATION = Normalisation()
+
+
+def augment(
+    pixels: Tensor, truth: Tensor, valid: Tensor, recipe: Recipe, dice: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Randomly turn, flip, magnify, recolour, blur and roughen a batch of tiles.
+
+    Args:
+        pixels: float32 (n, bands, side, side), 0 or more, about 1 where bright; 0 where invalid.
+        truth: bool (n, 1, side, side), False where invalid.
+        valid: bool (n, 1, side, side).
+        recipe: its crop, scales, jitter and the like.
+        dice: source of every random number.
+
+    Returns:
+        Normalised pixels float32 (n, bands, crop, crop), 0 where invalid, truth and validity bool
+        (n, 1, crop, crop).
+    """
+    n, bands = pixels.shape[:2]
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=dice)
+
+    gamma = torch.exp(0.25 * recipe.jitter * normal(n, 1, 1, 1))
+    seen = valid.float()
+    x = standardise_as_in_a_scene(pixels**gamma, truth.float(), seen, recipe, dice)
+    x = x * torch.exp(recipe.jitter * (0.25 * normal(n, 1, 1, 1) + 0.1 * normal(n, bands, 1, 1)))
+    x = x + recipe.jitter * (0.25 * normal(n, 1, 1, 1) + 0.1 * normal(n, bands, 1, 1))
+    frame = [n, bands, recipe.crop, recipe.crop]
+    grid = F.affine_grid(_placements(n, recipe, x.shape[2], dice), frame, align_corners=False)
+    x = F.grid_sample(x * seen, grid, align_corners=False)
+    both = torch.cat([truth.float(), seen], 1)
+    truth, valid = (F.grid_sample(both, grid, align_corners=False) > 0.5).split(1, 1)
+    blurred = torch.rand(n, 1, 1, 1, generator=dice) < recipe.blur
+    x = torch.where(blurred, _blur(x), x)
+    x = x + recipe.noise * torch.rand(n, 1, 1, 1, generator=dice) ** 2 * normal(*x.shape)
+    return x.clamp(-NORMALISATION.clip, NORMALISATION.clip) * valid, truth & valid, valid
+
+
+def standardise(x: Tensor) -> Tensor:
+    """Zero mean and unit deviation in each band of each tile (n, bands, h, w)."""
+    std, mean = torch.std_mean(x, (2, 3), keepdim=True, correction=0)
+    return (x - mean) / std.clamp_min(1e-6)
+
+
+def standardise_as_in_a_scene(
+    x: Tensor, truth: Tensor, seen: Tensor, recipe: Recipe, dice: torch.Generator
+) -> Tensor:
+    """Standardise tiles (n, bands, h, w) by the statistics of a scene with more or less landslides.
+
+    Half of the tiles keep their own share of landslides, the others get one between 0 and
+    `recipe.share`. Mean and variance are those of a mixture of the tile's two kinds of ground.
+    """
+    n = len(x)
+
+    def moments(weight: Tensor) -> tuple[Tensor, Tensor]:
+        count = weight.sum((2, 3), keepdim=True).clamp_min(1)
+        mean = (x * weight).sum((2, 3), keepdim=True) / count
+        return mean, ((x - mean).square() * weight).sum((2, 3), keepdim=True) / count
+
+    own = truth.sum((2, 3), keepdim=True) / seen.sum((2, 3), keepdim=True).clamp_min(1)
+    uniform = torch.rand(2, n, 1, 1, 1, generator=dice)
+    share = torch.where((uniform[0] < 0.5) | (own == 0), own, recipe.share * uniform[1])
+    (bare, bare_variance), (stable, stable_variance) = moments(truth), moments(seen - truth)
+    # A tile of landslide alone has no other ground to imagine more of.
+    share = torch.where(own == 1, own, share)
+    mean = share * bare + (1 - share) * stable
+    within = share * bare_variance + (1 - share) * stable_variance
+    variance = within + share * (1 - share) * (bare - stable).square()
+    return (x - mean) / variance.sqrt().clamp_min(1e-6)
+
+
+def _placements(n: int, recipe: Recipe, side: int, dice: torch.Generator) -> Tensor:
+    """Affine maps (n, 2, 3) from crop to tile: a quarter turn, a flip, a scale and a place."""
+    low, high = (math.log(s) for s in recipe.scales)
+    uniform = torch.rand(5, n, generator=dice)
+    scale = torch.exp(low + (high - low) * uniform[0])
+    scale = torch.where(uniform[1] < recipe.native, torch.ones(n), scale)
+    turn = (uniform[2] * 4).floor() * (math.pi / 2) * recipe.turns
+    flip = torch.where(uniform[3] < 1 - recipe.flips, 1.0, -1.0)
+    cos, sin = turn.cos().round(), turn.sin().round()
+    extent = (recipe.crop / side / scale).view(n, 1, 1)
+    linear = torch.stack([cos * flip, -sin, sin * flip, cos], -1).view(n, 2, 2) * extent
+    place = (1 - extent) * (2 * torch.rand(n, 2, 1, generator=dice) - 1)
+    return torch.cat([linear, place], 2)
+
+
+def _blur(x: Tensor) -> Tensor:
+    """A 3×3 binomial filter; every band by itself."""
+    kernel = torch.tensor([1.0, 2.0, 1.0])
+    weight = (kernel[:, None] * kernel / 16).expand(x.shape[1], 1, 3, 3)
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), weight, groups=x.shape[1])

@@ -1,0 +1,266 @@
+"""Image and mask files as arrays: GeoTIFF, PNG and JPEG, with or without a place on the ground."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import cos, radians
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window
+
+from models.errors import ModelError
+from models.samples import RGB, Entry, Footprint, Sample, as_mask, size_of
+
+SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+_METRES_PER_DEGREE = 111_320.0
+# What JPEG blurs black and white into: nothing near the middle but at the edges.
+_JPEG_DARK, _JPEG_BRIGHT, _JPEG_UNSURE = 64, 192, 0.02
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[DatasetReader]:
+    """A raster, opened; whatever is wrong with it is said with its name.
+
+    Raises:
+        ModelError: there is no such file, or it is truncated or no image.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            # Else libjpeg fills what is missing of a truncated picture with grey.
+            with (
+                rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True, GDAL_PAM_ENABLED=False),
+                rasterio.open(path) as dataset,
+            ):
+                if dataset.driver == "PNG" and not _png_ends(path):
+                    raise ModelError(f"{path}: is truncated or not an image; fetch it again")
+                yield dataset
+        except RasterioError as error:
+            reason = " ".join(str(error.__cause__ or error).split())[:200]
+            raise ModelError(
+                f"{path}: is truncated or not an image ({reason}); fetch it again"
+            ) from error
+
+
+def _png_ends(path: Path) -> bool:
+    """Whether a PNG has its last chunk; what is missing of one without would be read as black."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 1024))
+        return b"IEND" in file.read()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image file, or a part of it.
+
+    Pixels are (bands, h, w), `valid` says where somebody looked (h, w), `bands` are the names
+    without an alpha band; the pixel size and the footprint are None without a CRS.
+    """
+
+    pixels: NDArray[Any]
+    valid: NDArray[np.bool_]
+    bands: tuple[str, ...]
+    gsd_m: float | None
+    footprint: Footprint | None
+
+
+def read_image(
+    path: Path, bands: Sequence[str] = (), place: tuple[slice, slice] | None = None
+) -> Picture:
+    """Pixels of an image file.
+
+    Args:
+        path: the file.
+        bands: common names of its bands; empty for the names in the file, or its colours. Three
+            bands that nothing is said of are red, green and blue.
+        place: rows and columns wanted; None for all.
+
+    Raises:
+        ModelError: the file cannot be read, or has other bands than named.
+    """
+    with opened(path) as dataset:
+        names = tuple(bands) or _names(dataset)
+        every = list(range(1, dataset.count + 1))
+        alpha = [i for i in every if dataset.colorinterp[i - 1].name == "alpha"]
+        # GDAL takes the fourth band of a plain picture for alpha, whatever it is.
+        plain = every if len(names) == dataset.count else [i for i in every if i not in alpha]
+        if len(plain) != len(names):
+            raise ModelError(
+                f"{path}: has {len(plain)} bands, not {len(names)} ({', '.join(names)})"
+            )
+        window = None if place is None else Window.from_slices(*place)
+        pixels = dataset.read(plain, window=window)
+        if set(alpha) <= set(plain) and alpha:
+            seen = np.ones(pixels.shape[1:], bool)
+        else:
+            seen = dataset.dataset_mask(window=window) > 0
+        if dataset.nodata is not None and np.isnan(dataset.nodata):
+            seen &= np.isfinite(pixels).all(axis=0)
+        return Picture(pixels, seen, names, gsd_of(dataset), _footprint(dataset, window))
+
+
+def size_in_file(path: Path) -> tuple[int, int]:
+    """Rows and columns of an image file.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    with opened(path) as dataset:
+        rows, columns = dataset.shape
+    return rows, columns
+
+
+def read_mask(
+    path: Path, place: tuple[slice, slice] | None = None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Landslides of a mask file, or of the rows and columns wanted; and where somebody looked.
+
+    Both are bool (h, w).
+
+    Raises:
+        ModelError: the file cannot be read, holds other values than 0 and 1 or 0 and 255, or
+            declares 0 as nodata, so that nobody can tell unseen from stable ground.
+    """
+    with opened(path) as dataset:
+        if dataset.nodata == 0:
+            raise ModelError(
+                f"{path}: the mask declares nodata 0, so that no landslide and nobody looked are "
+                "the same value; remove it (gdal_edit.py -unsetnodata)"
+            )
+        window = None if place is None else Window.from_slices(*place)
+        layers = dataset.read(window=window)
+        valid = dataset.dataset_mask(window=window) > 0
+        jpeg = dataset.driver == "JPEG"
+        alpha = dataset.colorinterp[-1].name == "alpha"
+    layers = layers[:-1] if alpha and len(layers) > 1 else layers
+    if not jpeg and any((layer != layers[0]).any() for layer in layers[1:]):
+        raise ModelError(f"{path}: is a coloured picture, not a mask; give one band of 0 and 1")
+    values = layers[0]
+    if jpeg and values.max(initial=0) > 1:
+        unsure = (values >= _JPEG_DARK) & (values < _JPEG_BRIGHT)
+        if values.max() >= _JPEG_BRIGHT and unsure.mean() <= _JPEG_UNSURE:
+            values = np.where(values > 127, 255, 0)
+    return as_mask(np.where(valid, values, 0), path) & valid, valid
+
+
+def read_pair(
+    image: Path,
+    mask: Path | None,
+    bands: Sequence[str] = (),
+    gsd_m: float | None = None,
+    place: tuple[slice, slice] | None = None,
+    **known: Any,
+) -> Sample:
+    """An image and its mask as one sample named after the image.
+
+    Args:
+        image: the file.
+        mask: of the same size; None where the image shows no landslide.
+        bands: as `read_image` takes them.
+        gsd_m: pixel size; None for what the file says.
+        place: rows and columns wanted; None for all.
+        known: event, source and split.
+
+    Raises:
+        ModelError: either cannot be read, or they differ in size.
+    """
+    picture = read_image(image, bands, place)
+    valid = picture.valid
+    landslides = np.zeros_like(valid)
+    if mask:
+        landslides, judged = read_mask(mask, place)
+        if valid.shape != landslides.shape:
+            raise ModelError(
+                f"{image} is {size_of(valid)} and its mask {mask} {size_of(landslides)} pixels; "
+                "they must be of the same size"
+            )
+        valid = valid & judged
+    name = str(image) if place is None else f"{image}[{place[0].start}:, {place[1].start}:]"
+    return Sample(
+        name, picture.pixels, landslides & valid, valid, picture.bands, gsd_m or picture.gsd_m,
+        footprint=picture.footprint, **known,
+    )  # fmt: skip
+
+
+def pair_entries(
+    images: Path, masks: Path, bands: Sequence[str] = (), gsd_m: float | None = None
+) -> tuple[list[Entry], list[Path]]:
+    """Images and masks of two folders, paired by stem; and the files that have no partner.
+
+    Raises:
+        ModelError: a folder is missing or holds no image, two files share a stem, or no image has
+            a mask.
+    """
+    pictures, truths = by_stem(images), by_stem(masks)
+    shared = [stem for stem in pictures if stem in truths]
+    if not shared:
+        raise ModelError(
+            f"no image in {images} ({len(pictures)}, such as {next(iter(pictures.values())).name}) "
+            f"has a mask of the same stem in {masks} ({len(truths)}, such as "
+            f"{next(iter(truths.values())).name})"
+        )
+
+    def entry(stem: str) -> Entry:
+        return Entry(stem, lambda: read_pair(pictures[stem], truths[stem], bands, gsd_m))
+
+    alone = [path for stem, path in (pictures | truths).items() if stem not in shared]
+    return [entry(stem) for stem in shared], alone
+
+
+def by_stem(folder: Path) -> dict[str, Path]:
+    """The image files of a folder by stem, sorted.
+
+    Raises:
+        ModelError: there is no such folder, it holds no image, or two with one stem.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: no such folder")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            raise ModelError(f"{path} and {found[path.stem].name} have one stem; keep one of them")
+        found[path.stem] = path
+    if not found:
+        raise ModelError(f"{folder}: holds no image ({', '.join(SUFFIXES)})")
+    return found
+
+
+def gsd_of(dataset: DatasetReader) -> float | None:
+    """Ground size of a pixel in metres; of a grid in degrees, at its middle."""
+    if dataset.crs is None:
+        return None
+    width, height = (abs(side) for side in (dataset.transform.a, dataset.transform.e))
+    if dataset.crs.is_projected:
+        return float(width * dataset.crs.linear_units_factor[1])
+    latitude = (dataset.bounds.top + dataset.bounds.bottom) / 2
+    return float((width * height * cos(radians(latitude))) ** 0.5 * _METRES_PER_DEGREE) or None
+
+
+def _footprint(dataset: DatasetReader, window: Window | None) -> Footprint | None:
+    if dataset.crs is None:
+        return None
+    bounds = dataset.bounds if window is None else dataset.window_bounds(window)
+    west, south, east, north = transform_bounds(dataset.crs, "EPSG:4326", *bounds)
+    return west, south, east, north
+
+
+def _names(dataset: DatasetReader) -> tuple[str, ...]:
+    described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
+    names = [text or colour.name for text, colour in described if colour.name != "alpha"]
+    if len(names) == 3 and not any(dataset.descriptions) and "red" not in names:
+        return RGB
+    return tuple(names)

@@ -1,0 +1,107 @@
+"""How to train: everything that decides what comes out but the network and the tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from models.errors import ModelError
+from models.losses import bce, dynamic_weighted_ce, focal, lovasz
+
+LOSSES = {"bce": bce, "dynamic_weighted_ce": dynamic_weighted_ce, "focal": focal, "lovasz": lovasz}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The defaults are those of the shipped weights.
+
+    Attributes:
+        epochs: passes over as many tiles as there are.
+        batch: tiles a step.
+        accumulate: parts in which a step is computed, for less memory.
+        crop: side of the square cut from each tile, in pixels after magnification.
+        optimiser: adamw, adam or sgd.
+        rate: highest learning rate.
+        decay: weight decay, of matrices alone.
+        momentum: of sgd.
+        schedule: cosine (a half one down), exponential (times `gamma` every epoch) or constant.
+        warmup: share of the steps in which the rate rises from 0.
+        gamma: of the exponential schedule.
+        clip: largest norm of the gradient; 0 for any.
+        losses: weight of each term, of `LOSSES`; Lovász beside the paper's cross-entropy moves the
+            best threshold of rare landslides to where users expect it, near 0.5.
+        ema: decay of a moving average of the weights, which is what counts then; 0 for none.
+        patience: epochs without a better score on validation until training stops, and the best
+            weights are taken; 0 goes to the end and takes the last.
+        balance: draw every source, such as a dataset or sensor, equally often.
+        scales: range of the magnification of tiles; their pixel size is divided by it.
+        native: share of tiles kept at their own scale, the only ones with true fine detail.
+        share: largest share of landslides in the imagined scene whose statistics normalise a tile;
+            after an earthquake they may cover a quarter of a scene, and dull its contrast.
+        jitter: strength of the changes in colour; 0 leaves only the tile's own normalisation.
+        flips: share of tiles mirrored.
+        turns: whether tiles are turned by quarters.
+        blur: share of tiles blurred.
+        noise: most noise added, in standard deviations.
+        seed: of everything random.
+    """
+
+    epochs: int = 16
+    batch: int = 16
+    accumulate: int = 1
+    crop: int = 96
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    rate: float = 1.5e-3
+    decay: float = 0.05
+    momentum: float = 0.0
+    schedule: Literal["cosine", "exponential", "constant"] = "cosine"
+    warmup: float = 0.03
+    gamma: float = 0.99
+    clip: float = 1.0
+    losses: dict[str, float] = field(default_factory=lambda: {"bce": 1.0, "lovasz": 0.5})
+    ema: float = 0.0
+    patience: int = 0
+    balance: bool = False
+    scales: tuple[float, float] = (1.0, 2.5)
+    native: float = 0.3
+    share: float = 0.4
+    jitter: float = 1.0
+    flips: float = 0.5
+    turns: bool = True
+    blur: float = 0.25
+    noise: float = 0.15
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be followed.
+
+        Raises:
+            ModelError: a value is out of its range or names nothing; it is named.
+        """
+        unknown = [name for name in self.losses if name not in LOSSES]
+        wrong = {
+            "epochs": self.epochs < 1,
+            "batch": self.batch < 1,
+            "accumulate": not 1 <= self.accumulate <= self.batch,
+            "crop": self.crop < 1,
+            "rate": self.rate <= 0,
+            "optimiser": self.optimiser not in ("adamw", "adam", "sgd"),
+            "schedule": self.schedule not in ("cosine", "exponential", "constant"),
+            "scales": not 0 < self.scales[0] <= self.scales[1],
+            "ema": not 0 <= self.ema < 1,
+            "losses": bool(unknown) or not self.losses,
+        }
+        for name, is_wrong in wrong.items():
+            if is_wrong:
+                hint = f"; there are {', '.join(LOSSES)}" if name == "losses" else ""
+                raise ModelError(f"{name} = {getattr(self, name)!r} makes no sense{hint}")
+
+    def loss(self, logits: Tensor, truth: Tensor, valid: Tensor | None) -> Tensor:
+        """The weighted sum of the losses, a scalar."""
+        terms = [
+            weight * LOSSES[name](logits, truth, valid) for name, weight in self.losses.items()
+        ]
+        total: Tensor = sum(terms[1:], terms[0])
+        return total

@@ -1,0 +1,185 @@
+"""Scores of weights on labelled tiles, exactly as the papers define them, and what they leave out.
+
+`macro` is LDM-Net's (Eq. 6-10): each score of each tile, averaged without weights over the tiles
+whose truth holds a landslide. `micro` pools the pixels of all tiles. `pr_auc` is LDM-Net's Eq. 11,
+macro-averaged. `miou` and `oa` are GDCLD's Eq. 5 and SCGC-Net's Eq. 25, pooled. Only valid pixels
+count anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from math import isfinite, nan
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.boundaries import boundary_f1
+from models.calibration import ScoreCounts, expected_calibration_error
+from models.errors import ModelError
+from models.intervals import LEVEL, RESAMPLES, bootstrap
+from models.metrics import Confusion, confusion, macro, pr_auc
+from models.objects import CLASSES_M2, CLASSES_PX, Bodies, match, object_scores
+from models.samples import Entry, Sample, group_of
+
+TOLERANCES_PX = (1, 2)
+_SCORES = ("precision", "recall", "f1", "iou")
+
+
+@dataclass(frozen=True)
+class TileScore:
+    """What one tile adds to the scores of all."""
+
+    entry: Entry
+    pixels: Confusion
+    pr_auc: float
+    bodies: Bodies
+    gsd_m: float | None
+    boundary_f1: tuple[float, ...]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The tile as a row of a table."""
+        return {
+            "name": self.entry.name,
+            "source": self.entry.source,
+            "event": self.entry.event,
+            **{name: known(getattr(self.pixels, name)) for name in _SCORES},
+            "pr_auc": known(self.pr_auc),
+            "landslide_px": self.pixels.tp + self.pixels.fn,
+            "mapped_px": self.pixels.tp + self.pixels.fp,
+        }
+
+
+@dataclass
+class Tally:
+    """Tiles scored so far; adds one at a time, so that no more than one is ever held."""
+
+    threshold: float
+    counts: ScoreCounts = field(default_factory=ScoreCounts)
+    tiles: list[TileScore] = field(default_factory=list)
+
+    def add(self, entry: Entry, sample: Sample, score: NDArray[np.float32]) -> None:
+        """Score one tile: its score is float32 (h, w) in 0-1."""
+        mapped = (score >= self.threshold) & sample.valid
+        truth = sample.mask & sample.valid
+        self.counts.add(truth, score, sample.valid)
+        self.tiles.append(
+            TileScore(
+                entry,
+                confusion(truth, mapped, sample.valid),
+                pr_auc(truth, score, sample.valid),
+                match(truth, mapped),
+                sample.gsd_m,
+                tuple(boundary_f1(truth, mapped, sample.valid, px) for px in TOLERANCES_PX),
+            )
+        )
+
+    def summary(self, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+        """All scores as one JSON document; None where a score is undefined.
+
+        Args:
+            resamples: of the bootstrap.
+            seed: of its draws.
+        """
+        each = [tile.pixels for tile in self.tiles]
+        aucs = [tile.pr_auc for tile in self.tiles]
+        mean, pooled = macro(each, aucs), sum(each, Confusion(0, 0, 0, 0))
+        groups = [group_of(tile.entry) for tile in self.tiles]
+        bins = self.counts.reliability()
+        return {
+            "macro": {name: known(getattr(mean, name)) for name in _SCORES},
+            "micro": {name: known(getattr(pooled, name)) for name in _SCORES},
+            "pr_auc": known(mean.pr_auc),
+            "pr_auc_micro": known(self.counts.pr_auc()),
+            "miou": known(pooled.mean_iou),
+            "oa": known(pooled.accuracy),
+            "n_tiles": len(each),
+            "n_excluded": mean.images_without_landslide,
+            "n_groups": len(set(groups)),
+            "threshold": self.threshold,
+            "intervals": {
+                "level": LEVEL,
+                "resamples": resamples,
+                **bootstrap(each, aucs, groups, resamples, seed),
+            },
+            "objects": self._objects(),
+            "boundary_f1": {
+                f"{px}px": known(_mean([tile.boundary_f1[i] for tile in self.tiles]))
+                for i, px in enumerate(TOLERANCES_PX)
+            },
+            "calibration": {"ece": known(expected_calibration_error(bins)), "bins": bins},
+            "area": _areas(pooled),
+        }
+
+    def ranked(self) -> list[TileScore]:
+        """The tiles with landslides, best F1 first; of equals, the first read."""
+        held = [tile for tile in self.tiles if tile.pixels.has_landslide]
+        return sorted(held, key=lambda tile: -tile.pixels.f1)
+
+    def _objects(self) -> dict[str, Any]:
+        """By square metres where every tile's pixel size is known, else by pixels."""
+        metric = all(tile.gsd_m for tile in self.tiles)
+        sized = [
+            _scaled(tile.bodies, tile.gsd_m**2 if metric and tile.gsd_m else 1.0)
+            for tile in self.tiles
+        ]
+        classes = CLASSES_M2 if metric else CLASSES_PX
+        return {"unit": "m2" if metric else "px", **object_scores(sized, classes)}
+
+
+def evaluate(
+    entries: Sequence[Entry],
+    scores: Callable[[Sample], NDArray[np.float32]],
+    threshold: float,
+    each: Callable[[int, int], None] = lambda done, total: None,
+) -> Tally:
+    """Score tiles one after the other.
+
+    Args:
+        entries: the tiles.
+        scores: what says how likely each pixel is a landslide, float32 (h, w) in 0-1.
+        threshold: the score from which a pixel is mapped.
+        each: told how many of how many are done.
+
+    Raises:
+        ModelError: there are no tiles, or one cannot be used; it is named.
+    """
+    if not entries:
+        raise ModelError("there are no tiles to score: the split or the folders are empty")
+    tally = Tally(threshold)
+    for done, entry in enumerate(entries, start=1):
+        sample = entry.read()
+        tally.add(entry, sample, scores(sample))
+        each(done, len(entries))
+    return tally
+
+
+def known(value: float | None) -> float | None:
+    """A number for JSON, which has no NaN."""
+    return None if value is None or not isfinite(value) else float(value)
+
+
+def _mean(values: Iterable[float]) -> float:
+    finite = [value for value in values if isfinite(value)]
+    return float(np.mean(finite)) if finite else nan
+
+
+def _areas(pooled: Confusion) -> dict[str, Any]:
+    """Mapped against true area; a bias of 0.2 maps a fifth too much."""
+    true, mapped = pooled.tp + pooled.fn, pooled.tp + pooled.fp
+    return {
+        "true_px": true,
+        "mapped_px": mapped,
+        "bias": mapped / true - 1 if true else None,
+    }
+
+
+def _scaled(bodies: Bodies, area: float) -> Bodies:
+    true, mapped = (
+        tuple(type(body)(body.size * area, body.iou, body.covered) for body in side)
+        for side in (bodies.true, bodies.mapped)
+    )
+    return Bodies(true, mapped)

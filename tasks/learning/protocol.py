@@ -1,0 +1,125 @@
+"""Training protocols: small TOML files, one a paper, that say everything but data and seed."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from models.errors import ModelError
+from models.recipes import Recipe
+
+FOLDER = Path(__file__).parent / "protocols"
+
+
+@dataclass(frozen=True)
+class Serial:
+    """Datasets one after the other (LMHLD_part).
+
+    Attributes:
+        input: the convolution that starts anew with every dataset, as the network names it.
+        shallow: blocks from the input on, of which the first k are frozen on dataset k (from 0).
+    """
+
+    input: str
+    shallow: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A paper's way of training.
+
+    Attributes:
+        name: of the file.
+        network: by the registry's name.
+        options: of the network.
+        bands: wanted of every tile, in order.
+        threshold: the score from which a pixel is mapped.
+        recipe: how to train.
+        resize: the longer side every tile is resampled to first, in pixels; 0 leaves it.
+        serial: for datasets one after the other; None mixes them.
+        licence: of the weights, with that of the data.
+    """
+
+    name: str
+    network: str
+    bands: tuple[str, ...]
+    recipe: Recipe
+    options: Mapping[str, Any] = field(default_factory=dict)
+    threshold: float = 0.5
+    resize: int = 0
+    serial: Serial | None = None
+    licence: str = "not stated; the licences of the training data apply"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """All of it for JSON."""
+        return asdict(self)
+
+
+def protocols() -> dict[str, Path]:
+    """The protocols that come with Scarp, by name."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
+
+
+def read_protocol(name_or_path: str, changes: Sequence[str] = ()) -> Protocol:
+    """Read a protocol.
+
+    Args:
+        name_or_path: a name of `protocols`, or a TOML file.
+        changes: `KEY=VALUE`, KEY of the recipe or of the protocol, VALUE as TOML writes it, or
+            bare text.
+
+    Raises:
+        ModelError: there is no such protocol, or it holds a key or value that makes no sense.
+    """
+    known = protocols()
+    path = known.get(name_or_path, Path(name_or_path))
+    if not path.is_file():
+        near = get_close_matches(name_or_path, known, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise ModelError(f"no protocol is called {name_or_path!r}; {hint} Or give a TOML file")
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ModelError(f"{path}: is not TOML ({error})") from error
+    for change in changes:
+        _change(raw, change)
+    return _protocol(path, raw)
+
+
+def _change(raw: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals:
+        raise ModelError(f"{change!r}: give a change as KEY=VALUE, such as epochs=10")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    own = {f.name for f in fields(Protocol)} - {"name", "recipe", "serial"}
+    if key in own:
+        raw[key] = value
+    else:
+        raw.setdefault("recipe", {})[key] = value
+
+
+def _protocol(path: Path, raw: dict[str, Any]) -> Protocol:
+    try:
+        recipe = {**raw.pop("recipe", {})}
+        if "scales" in recipe:
+            recipe["scales"] = tuple(recipe["scales"])
+        serial = raw.pop("serial", None)
+        if serial is not None:
+            serial = Serial(serial["input"], tuple(serial["shallow"]))
+        bands = tuple(raw.pop("bands"))
+        return Protocol(
+            **{"name": path.stem, **raw}, bands=bands, recipe=Recipe(**recipe), serial=serial
+        )
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except (TypeError, KeyError, ValueError) as error:
+        reason = str(error).replace("__init__()", "a protocol")
+        raise ModelError(f"{path}: is not a protocol ({reason})") from error

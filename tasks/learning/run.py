@@ -1,0 +1,310 @@
+"""One training run in one folder: config, log, checkpoint, curves, weights with their card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from models.augmentation import NORMALISATION
+from models.batches import Cuts
+from models.cards import Card
+from models.datasets import REGIONS
+from models.errors import ModelError
+from models.metrics import Confusion, confusion
+from models.registry import build
+from models.samples import Entry, Sample, group_of
+from models.training import Progress, train
+from models.weights import load, save
+from tasks.learning.catalog import of_split
+from tasks.learning.evaluation import evaluate
+from tasks.learning.leaks import check_apart
+from tasks.learning.protocol import Protocol, Serial
+from tasks.learning.scoring import normalised, score_sample
+from tasks.mapping.memory import reuse_freed_memory
+from tasks.mapping.windows import WindowPlan
+from tasks.publish.products import written_aside
+from tasks.publish.training_figures import learning_figure
+
+_HELD_EVERY = 10
+_QUANTILE_TILES = 200
+_ANY_GSD_M = (0.01, 1000.0)
+Told = Callable[[str, int, int], None]
+Score = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is to be trained, where, on what; the same run given again goes on.
+
+    Attributes:
+        protocol: how.
+        data: the datasets as given, `NAME=DIR`.
+        folder: of everything that comes out.
+        start: weights to go on from, a name or a file; empty begins anew.
+        device: where.
+        commit: of the code.
+    """
+
+    protocol: Protocol
+    data: tuple[str, ...]
+    folder: Path
+    start: str = ""
+    device: str = "cpu"
+    commit: str = ""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What decides the outcome, for JSON."""
+        return {
+            "protocol": json.loads(json.dumps(self.protocol.record)),
+            "data": list(self.data),
+            "start": self.start,
+        }
+
+
+def split_entries(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry], list[Entry]]:
+    """Tiles to learn from, to choose on and to test on.
+
+    Where no dataset keeps tiles for validation, every tenth group of those to learn from is held
+    out: tiles of a group lie on the same ground.
+
+    Raises:
+        ModelError: there is nothing to learn from, or too little to hold some of it out.
+    """
+    learnt = of_split(entries, "train")
+    held = [entry for entry in entries if entry.split == "validation"]
+    if not held:
+        groups = list(dict.fromkeys(group_of(entry) for entry in learnt))
+        chosen = set(groups[_HELD_EVERY - 1 :: _HELD_EVERY] or groups[1:][-1:])
+        held = [replace(e, split="validation") for e in learnt if group_of(e) in chosen]
+        learnt = [entry for entry in learnt if group_of(entry) not in chosen]
+    if not held:
+        raise ModelError(
+            "the split 'validation' is empty and the data are one group of tiles, so that none can "
+            "be held out; add a dataset"
+        )
+    return learnt, held, [entry for entry in entries if entry.split == "test"]
+
+
+def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
+    """Train by a protocol, score on what was held out, and write weights with their card.
+
+    Everything lies in the run's folder: config.json, log.jsonl and curves.png (after every epoch),
+    the checkpoints from which a killed run goes on, and <name>.safetensors with its card.
+
+    Args:
+        run: what and where.
+        entries: the tiles of its data.
+        told: stage, done, total.
+
+    Raises:
+        ModelError: the data or the protocol cannot be used, tiles of two splits lie on each other,
+            or the folder holds another run.
+        StorageError: the folder cannot be written.
+    """
+    protocol, recipe = run.protocol, run.protocol.recipe
+    reuse_freed_memory()
+    learnt, held, tests = split_entries(entries)
+    check_apart(learnt, [*held, *tests], partial(told, "comparing tiles"))
+    _claim(run)
+    torch.manual_seed(recipe.seed)
+    network = build(protocol.network, len(protocol.bands), **protocol.options)
+    if run.start:
+        before, card = load(run.start)
+        if card.bands != protocol.bands:
+            raise ModelError(
+                f"{run.start}: takes {', '.join(card.bands)}, the protocol "
+                f"{', '.join(protocol.bands)}; both must be the same"
+            )
+        _continue_from(network, before, run.start)
+    draft = _card(run, network, learnt)
+    for number, stage in enumerate(_stages(protocol.serial, learnt)):
+        _train_stage(run, network, draft, number, stage, held, told)
+    scores = {
+        name: _scores(network, draft, tiles, run.device, partial(told, f"scoring {name}"))
+        for name, tiles in (("validation", held), ("test", tests))
+        if tiles
+    }
+    return save(network.cpu(), replace(draft, scores=scores), run.folder)
+
+
+def _stages(serial: Serial | None, learnt: Sequence[Entry]) -> list[list[Entry]]:
+    """All tiles at once, or source by source, and event by event where there is one source."""
+    if serial is None:
+        return [list(learnt)]
+    several = len({entry.source for entry in learnt}) > 1
+    stages: dict[str, list[Entry]] = {}
+    for entry in learnt:
+        stages.setdefault(entry.source if several else entry.event, []).append(entry)
+    return list(stages.values())
+
+
+def _train_stage(
+    run: Run, network: nn.Module, card: Card, number: int, tiles: list[Entry],
+    held: list[Entry], told: Told,
+) -> None:  # fmt: skip
+    protocol, serial = run.protocol, run.protocol.serial
+    recipe = protocol.recipe
+    if serial:
+        side = max(tiles[0].read().mask.shape)
+        recipe = replace(recipe, crop=min(side, recipe.crop))
+        if number:
+            # Of the seed alone, so that a run that was killed draws the same.
+            torch.manual_seed(recipe.seed + number)
+            _restart_input(network, serial.input)
+            _freeze(network, serial.shallow[:number])
+    name = f"stage-{number}" if serial else "training"
+    cuts = Cuts(tiles, protocol.bands, protocol.resize)
+    progress = Progress(
+        judge=lambda judged: _f1(judged, card, held, run.device),
+        epoch=partial(_log, run.folder, name),
+        step=partial(told, f"training {number + 1}" if serial else "training"),
+    )
+    checkpoint = run.folder / f"{name}.checkpoint"
+    train(network, cuts, recipe, checkpoint, torch.device(run.device), progress)
+
+
+def _scorer(network: nn.Module, card: Card, device: str) -> Callable[[Sample], Score]:
+    where = torch.device(device)
+    ready = network.eval().to(where)
+    return partial(score_sample, network=ready, card=card, plan=WindowPlan(), device=where)
+
+
+def _f1(network: nn.Module, card: Card, held: Sequence[Entry], device: str) -> float:
+    """Pooled F1 of the landslide class on validation; 0 where it is undefined."""
+    score = _scorer(network, card, device)
+    pooled = Confusion(0, 0, 0, 0)
+    for entry in held:
+        sample = entry.read()
+        mapped = score(sample) >= card.threshold
+        pooled += confusion(sample.mask & sample.valid, mapped, sample.valid)
+    return 0.0 if isnan(pooled.f1) else pooled.f1
+
+
+def _scores(
+    network: nn.Module, card: Card, tiles: Sequence[Entry], device: str,
+    each: Callable[[int, int], None],
+) -> dict[str, Any]:  # fmt: skip
+    summary = evaluate(tiles, _scorer(network, card, device), card.threshold, each).summary()
+    kept = ("macro", "micro", "pr_auc", "n_tiles", "n_excluded", "threshold", "intervals")
+    return {"data": sorted({tile.source for tile in tiles}), **{k: summary[k] for k in kept}}
+
+
+def _claim(run: Run) -> None:
+    """Write what is run into its folder, or see that it is the same run.
+
+    Raises:
+        ModelError: the folder holds another run.
+    """
+    path = run.folder / "config.json"
+    if path.exists():
+        try:
+            there = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ModelError(f"{path}: is not the config of a run ({error})") from error
+        differing = [key for key, value in run.record.items() if there.get(key) != value]
+        if differing:
+            raise ModelError(
+                f"{run.folder} holds a run with another {' and '.join(differing)}; give another "
+                "folder, or the same command to go on"
+            )
+        return
+    with written_aside(path) as aside:
+        record = run.record | {"device": run.device, "commit": run.commit}
+        aside.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _log(folder: Path, name: str, history: list[dict[str, float]]) -> None:
+    """The epochs so far as JSON lines, and drawn."""
+    log = "training.jsonl" if name == "training" else f"{name}.jsonl"
+    with written_aside(folder / log) as aside:
+        aside.write_text("".join(json.dumps(row) + "\n" for row in history), encoding="utf-8")
+    learning_figure(folder / ("curves.png" if name == "training" else f"{name}.png"), history)
+
+
+def _continue_from(network: nn.Module, before: nn.Module, name: str) -> None:
+    try:
+        network.load_state_dict(before.state_dict())
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{name}: does not fit the protocol's network ({reason})") from error
+
+
+def _restart_input(network: nn.Module, name: str) -> None:
+    try:
+        layer = network.get_submodule(name)
+    except AttributeError as error:
+        raise ModelError(f"serial.input: the network has no part {name!r}") from error
+    for part in layer.modules():
+        if isinstance(part, nn.Conv2d):
+            part.reset_parameters()
+
+
+def _freeze(network: nn.Module, names: Sequence[str]) -> None:
+    for name in names:
+        try:
+            block = network.get_submodule(name)
+        except AttributeError as error:
+            raise ModelError(f"serial.shallow: the network has no part {name!r}") from error
+        block.requires_grad_(False)
+
+
+def _card(run: Run, network: nn.Module, learnt: Sequence[Entry]) -> Card:
+    """The card before any score; its normalisation keeps quantiles of tiles learnt from."""
+    protocol = run.protocol
+    described = getattr(network, "description", None)
+    seen = [entry.read() for entry in islice(learnt, 0, None, -(-len(learnt) // _QUANTILE_TILES))]
+    card = Card(
+        name=protocol.name,
+        architecture="ldm-net" if described else protocol.network,
+        options=described or {"bands": len(protocol.bands), **protocol.options},
+        bands=protocol.bands,
+        gsd_range_m=_gsd_range(seen, protocol),
+        training_data=", ".join(sorted({entry.source for entry in learnt})),
+        licence=protocol.licence,
+        regions=_regions(learnt),
+        threshold=protocol.threshold,
+        normalisation=NORMALISATION,
+        recipe={**run.record, "commit": run.commit},
+    )
+    return replace(card, normalisation=replace(NORMALISATION, quantiles=_quantiles(seen, card)))
+
+
+def _quantiles(samples: Sequence[Sample], card: Card) -> tuple[tuple[float, ...], ...]:
+    wide = replace(card, normalisation=replace(NORMALISATION, clip=np.inf))
+    values = [normalised(s, wide)[:, s.valid] for s in samples if s.valid.any()]
+    steps = np.linspace(0, 1, 33)
+    bands = np.quantile(np.concatenate(values, axis=1), steps, axis=1).T
+    return tuple(tuple(round(float(value), 4) for value in band) for band in bands)
+
+
+def _gsd_range(samples: Sequence[Sample], protocol: Protocol) -> tuple[float, float]:
+    """Finest and coarsest pixel the network sees; any where no tile says."""
+    seen = [
+        sample.gsd_m * (max(sample.mask.shape) / protocol.resize if protocol.resize else 1)
+        for sample in samples
+        if sample.gsd_m
+    ]
+    if not seen:
+        return _ANY_GSD_M
+    low, high = protocol.recipe.scales
+    return min(seen) / max(high, 1), max(seen) / min(low, 1)
+
+
+def _regions(learnt: Sequence[Entry]) -> tuple[str, ...]:
+    """Where tiles come from, so that nobody takes a map of there for an independent test."""
+    named = {entry.event for entry in learnt if entry.event}
+    if any(entry.source in ("l4s_rgb", "landslide4sense") for entry in learnt):
+        named |= set(REGIONS)
+    return tuple(sorted(named))

@@ -1,0 +1,159 @@
+"""Any GeoTIFF with polygons of its landslides, as tiles to learn from or to judge on."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+from shapely.geometry.base import BaseGeometry
+
+from models.errors import ModelError
+from models.pictures import opened, read_image, size_in_file
+from models.samples import Entry, Sample, Split, tiles_of
+from tasks.inventory.polygon_files import read_features
+
+POLYGONS = (".gpkg", ".geojson", ".shp", ".fgb")
+LANDSLIDES = ("landslides", "scars")
+LOOKED_AT = ("observed_area", "observed", "interpreted_area")
+
+
+def scenes(
+    folder: Path,
+    size: int = 512,
+    source: str = "scenes",
+    split: Split = "train",
+    event: str = "",
+) -> list[Entry]:
+    """Cuts of every GeoTIFF of a folder, with the landslides drawn in it.
+
+    The polygons are those of the same stem, else the only polygon file of the folder. Of several
+    layers `landslides` or `scars` are meant, and `observed_area` or `interpreted_area` is where
+    somebody looked; without, that is the whole image. A tile is normalised by its scene.
+
+    Args:
+        folder: of GeoTIFFs and polygon files.
+        size: longest side of a cut in pixels; cuts do not overlap.
+        source: what to call the dataset.
+        split: of all cuts.
+        event: what triggered the landslides; empty for the file's stem.
+
+    Raises:
+        ModelError: there is no GeoTIFF, or one has no polygons or no CRS.
+    """
+    images = images_of(folder)
+    entries = []
+    for image in images:
+        polygons = polygons_of(image)
+        shape = size_in_file(image)
+        for place in tiles_of(shape, size):
+            name = f"{image.stem}/{place[0].start}-{place[1].start}"
+            of = event or image.stem
+            read = partial(_read, image, polygons, place, source, split, of)
+            entries.append(Entry(name, read, of, source, split))
+    return entries
+
+
+def images_of(folder: Path) -> list[Path]:
+    """The GeoTIFFs of a folder.
+
+    Raises:
+        ModelError: there is none.
+    """
+    images = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".tif", ".tiff"))
+    if not images:
+        raise ModelError(f"{folder}: holds no GeoTIFF with polygons beside it")
+    return images
+
+
+def hokkaido2018(folder: Path) -> list[Entry]:
+    """The scene and inventory of the Hokkaido earthquake of 2018: a test event, never to train on.
+
+    Cuts in which nobody interpreted anything are left out.
+    """
+    found = scenes(folder, source="hokkaido2018", split="test", event="us2000h8ty")
+    image = sorted(folder.glob("*.tif"))[0]
+    looked = drawn(polygons_of(image), image, LOOKED_AT)
+    if looked is None:
+        return found
+    places = tiles_of(size_in_file(image), 512)
+    return [entry for entry, place in zip(found, places, strict=True) if looked[place].any()]
+
+
+def _read(
+    image: Path, polygons: Path, place: tuple[slice, slice], source: str, split: Split, event: str
+) -> Sample:
+    picture = read_image(image, place=place)
+    landslides = drawn(polygons, image, LANDSLIDES)
+    looked = drawn(polygons, image, LOOKED_AT)
+    if landslides is None:
+        raise ModelError(f"{polygons}: holds no layer of landslides")
+    valid = picture.valid if looked is None else picture.valid & looked[place]
+    return Sample(
+        f"{image}[{place[0].start}:, {place[1].start}:]", picture.pixels,
+        landslides[place] & valid, valid, picture.bands, picture.gsd_m, event, source, split,
+        picture.footprint, image,
+    )  # fmt: skip
+
+
+def polygons_of(image: Path) -> Path:
+    """The file of polygons that belongs to an image.
+
+    Raises:
+        ModelError: there is none, or nobody can say which.
+    """
+    beside = [image.with_suffix(suffix) for suffix in POLYGONS]
+    found = [path for path in beside if path.is_file()]
+    every = sorted(p for p in image.parent.glob("*") if p.suffix.lower() in POLYGONS)
+    if not found and len(every) != 1:
+        raise ModelError(
+            f"{image}: has no polygons {image.stem}{'/'.join(POLYGONS)} beside it"
+            + (f" and {image.parent} holds several files of polygons" if every else "")
+        )
+    return (found or every)[0]
+
+
+@lru_cache(maxsize=4)
+def drawn(polygons: Path, image: Path, layers: tuple[str, ...]) -> NDArray[np.bool_] | None:
+    """Where outlines cover a pixel's centre, bool (h, w); None without such a layer.
+
+    Raises:
+        ModelError: the image has no CRS.
+    """
+    shapes = outlines(polygons, image, layers)
+    if shapes is None:
+        return None
+    with opened(image) as dataset:
+        shape, transform = dataset.shape, dataset.transform
+    if not shapes:
+        return np.zeros(shape, bool)
+    burnt = rasterize(shapes, shape, transform=Affine(*transform[:6]), dtype="uint8")
+    return np.asarray(burnt > 0)
+
+
+def outlines(polygons: Path, image: Path, layers: tuple[str, ...]) -> list[BaseGeometry] | None:
+    """Outlines of the first of the layers that is there, in the image's CRS; None if none is.
+
+    A file with a single layer holds landslides, whatever it is called.
+
+    Raises:
+        ModelError: the image has no CRS.
+    """
+    names = [str(name) for name, _ in pyogrio.list_layers(polygons)]
+    wanted = next((name for name in layers if name in names), None)
+    if wanted is None and layers == LANDSLIDES and len(names) == 1:
+        wanted = names[0]
+    if wanted is None:
+        return None
+    frame: gpd.GeoDataFrame = read_features(polygons, wanted).frame
+    with opened(image) as dataset:
+        if dataset.crs is None:
+            raise ModelError(f"{image}: has no CRS, so that polygons cannot be drawn in it")
+        crs = dataset.crs.to_wkt()
+    drawn_in = frame.to_crs(crs).geometry
+    return [outline for outline in drawn_in if outline and not outline.is_empty]

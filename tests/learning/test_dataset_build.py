@@ -1,0 +1,147 @@
+"""`scarp dataset build`: the papers' rules, splits that hold, and chips that train."""
+
+import json
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from shapely.geometry import box
+from typer.testing import CliRunner
+
+from console.cli import app
+from models.datasets import chips
+from models.errors import ModelError
+from tasks.errors import BadInputError, StorageError
+from tasks.learning.patches import assign, chip_sizes, hardest
+
+
+def test_the_rule_gives_the_papers_sizes_for_wenchuan():
+    assert chip_sizes([417, 417, 1191, 4123, 4123]).quartiles_px == (417, 1191, 4123)
+    assert chip_sizes([417, 417, 1191, 4123, 4123]).candidates_px == (64, 128, 224)
+    assert chip_sizes([5]).candidates_px == (32,)
+    with pytest.raises(ModelError, match="no landslide"):
+        chip_sizes([])
+
+
+def test_half_of_the_negatives_are_the_barest():
+    bareness = np.arange(100.0)
+    chosen = hardest(bareness, 10, np.random.default_rng(0))
+    assert len(set(chosen)) == 10 and set(range(95, 100)) <= set(chosen)
+    assert min(chosen) < 90
+
+
+def test_groups_come_near_seventy_twenty_and_ten_percent_and_stay_whole():
+    groups = [f"g{n}" for n in range(100) for _ in range(1 + n % 5)]
+    splits = assign(groups, seed=1)
+    shares = {s: np.mean([splits[g] == s for g in groups]) for s in set(splits.values())}
+    assert shares == pytest.approx({"train": 0.7, "validation": 0.2, "test": 0.1}, abs=0.02)
+    assert assign(groups, 1) == splits != assign(groups, 2)
+    assert sorted(assign(["a", "b", "c"], 0).values()) == ["test", "train", "validation"]
+    with pytest.raises(ModelError, match="2 groups"):
+        assign(["a", "b"], 0)
+
+
+@pytest.fixture
+def land(tmp_path, write_picture):
+    """A 3 m scene of 512 × 640 pixels, striped with landslides; its west was not interpreted."""
+
+    def make(folder="scenes", stem="after", north=4700000, seed=0):
+        dice = np.random.default_rng(seed)
+        grid = Affine(3, 0, 600000, 0, -3, north)
+        image = dice.integers(40, 90, (3, 512, 640)).astype(np.uint8)
+        image[0, :, 600:] += 100  # a riverbed without landslides
+        shapes = []
+        for top in range(10, 500, 40):
+            for left in range(140, 580, 40):
+                image[:, top : top + 16, left : left + 16] += 100
+                (west, up), (east, down) = grid * (left, top), grid * (left + 16, top + 16)
+                shapes.append(box(west, down, east, up))
+        write_picture(tmp_path / folder / f"{stem}.tif", image, crs="EPSG:32654", transform=grid)
+        drawn = tmp_path / folder / f"{stem}.gpkg"
+        gpd.GeoDataFrame(geometry=shapes, crs="EPSG:32654").to_file(drawn, layer="landslides")
+        (west, up), (east, down) = grid * (128, 0), grid * (640, 512)
+        area = gpd.GeoDataFrame(geometry=[box(west, down, east, up)], crs="EPSG:32654")
+        area.to_file(drawn, layer="observed_area")
+        return tmp_path / folder
+
+    return make
+
+
+def build(*words):
+    done = CliRunner().invoke(app, ["dataset", "build", *map(str, words), "--json"])
+    if done.exception:
+        raise done.exception
+    return json.loads(done.stdout)
+
+
+def test_chips_follow_the_rules_and_read_back(land, tmp_path):
+    card = build(land(), "-o", tmp_path / "chips", "--block-m", 300, "--negatives", 0.1)
+    assert card["landslide_quartiles_px"] == [256, 256, 256]
+    assert card["candidates_px"] == [64] and card["chip_px"] == 64, "√2560 is 51"
+    assert card["chips_seen_whole"] == 8 * 8, "two columns of ten were not interpreted"
+    entries = chips(tmp_path / "chips")
+    assert len(entries) == card["chips"] == sum(s["chips"] for s in card["splits"].values())
+    samples = [entry.read() for entry in entries]
+    shares = np.array([sample.mask.mean() for sample in samples])
+    assert ((shares == 0) | (shares >= 0.1)).all()
+    assert (shares == 0).sum() == card["chips"] - card["with_landslides"] > 0
+    for sample in samples:
+        assert sample.image.shape == (3, 64, 64) and sample.gsd_m == 3 and sample.valid.all()
+        assert sample.bands == ("red", "green", "blue") and sample.event == "after"
+        bright = sample.image[1] > 100
+        assert (bright == sample.mask).all(), "masks lie on the landslides"
+    assert (tmp_path / "chips" / "map.png").read_bytes().startswith(b"\x89PNG")
+    assert "| train |" in (tmp_path / "chips" / "card.md").read_text()
+    assert json.loads((tmp_path / "chips" / "card.json").read_text()) == card
+    again = build(land(), "-o", tmp_path / "again", "--block-m", 300, "--negatives", 0.1)
+    assert again == card
+
+
+def test_three_events_are_kept_apart(land, tmp_path):
+    for number in range(3):
+        folder = land(stem=f"event{number}", north=4700000 + 9000 * number, seed=number)
+    card = build(folder, "-o", tmp_path / "chips")
+    assert card["split_by"] == "event"
+    held = {entry.event: entry.split for entry in chips(tmp_path / "chips")}
+    assert sorted(held.values()) == ["test", "train", "validation"]
+
+
+def test_events_on_the_same_ground_are_refused(land, tmp_path):
+    for number in range(3):
+        folder = land(stem=f"event{number}", seed=number)
+    with pytest.raises(ModelError, match="lies on the ground of"):
+        build(folder, "-o", tmp_path / "chips")
+    assert not (tmp_path / "chips").exists()
+    build(folder, "-o", tmp_path / "chips", "--split", "block", "--block-m", 192)
+
+
+def test_chips_are_written_whole_or_not_at_all_and_never_over_others(land, tmp_path):
+    with pytest.raises(ModelError, match="none is 90%"):
+        build(land(), "-o", tmp_path / "chips", "--least-share", 0.9)
+    assert not (tmp_path / "chips").exists()
+    (tmp_path / "chips").mkdir()
+    (tmp_path / "chips" / "mine.txt").write_text("mine")
+    with pytest.raises(StorageError, match="is not empty"):
+        build(land(), "-o", tmp_path / "chips")
+    with pytest.raises(ModelError, match="groups, which cannot be divided"):
+        build(land(), "-o", tmp_path / "other", "--block-m", 100000)
+    with pytest.raises(BadInputError, match="choose auto, event or block"):
+        build(land(), "-o", tmp_path / "other", "--split", "random")
+
+
+def test_every_dataset_is_listed():
+    done = CliRunner().invoke(app, ["dataset", "list", "--json"])
+    assert {"bijie", "gvlm", "chips", "scenes"} <= {row["name"] for row in json.loads(done.stdout)}
+
+
+def test_a_scene_keeps_its_numbers(land, tmp_path):
+    folder = land()
+    build(folder, "-o", tmp_path / "chips", "--block-m", 300)
+    path = next((tmp_path / "chips").rglob("images/*.tif"))
+    row, column = map(int, path.stem.split("-"))
+    with rasterio.open(path) as chip, rasterio.open(folder / "after.tif") as whole:
+        window = rasterio.windows.Window(column, row, 64, 64)
+        assert np.array_equal(chip.read(), whole.read(window=window))
+        assert chip.transform == whole.window_transform(window) and chip.crs == whole.crs

@@ -1,0 +1,267 @@
+"""Readers of published datasets, on tiny files in exactly the published layout, and on the data."""
+
+import json
+from pathlib import Path
+
+import geopandas as gpd
+import h5py
+import numpy as np
+import pytest
+from affine import Affine
+from shapely.geometry import box
+from typer.testing import CliRunner
+
+from console.cli import app
+from models import datasets
+from models.datasets import L4S_BANDS, READERS
+from models.errors import ModelError
+from models.samples import tiles_of
+from tasks.learning.catalog import of_split, read_data
+from tasks.learning.scenes import hokkaido2018, scenes
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real data may not be shipped")
+
+
+def splits(entries):
+    return {name: sum(e.split == name for e in entries) for name in ("train", "validation", "test")}
+
+
+def check(entry):
+    """What a reader says of a tile unread is what the tile says."""
+    sample = entry.read()
+    assert (sample.event, sample.source, sample.split) == (entry.event, entry.source, entry.split)
+    return sample
+
+
+def test_hr_gldd(tmp_path):
+    dice = np.random.default_rng(0)
+    for name, count in (("train", 3), ("val", 2), ("test", 1)):
+        np.save(tmp_path / f"{name}X.npy", dice.random((count, 128, 128, 4)).astype(np.float32))
+        np.save(tmp_path / f"{name}Y.npy", (dice.random((count, 128, 128, 1)) > 0.9).astype(float))
+    entries = READERS["hr-gldd"](tmp_path)
+    assert splits(entries) == {"train": 3, "validation": 2, "test": 1}
+    sample = check(entries[4])
+    assert sample.image.shape == (4, 128, 128) and sample.gsd_m == 3
+    assert sample.bands == ("blue", "green", "red", "nir")
+    stored = np.load(tmp_path / "valX.npy")[1, ..., 2]
+    assert np.array_equal(sample.pick(("red",), "a test")[0], stored)
+    assert np.array_equal(sample.mask, np.load(tmp_path / "valY.npy")[1, ..., 0] > 0)
+
+
+def test_gvlm_is_cut_with_overlap_and_split_by_event(tmp_path, write_picture, scene):
+    for number, site in enumerate(
+        ("A Luoi_Vietnam", "Askja_Iceland", "Big Sur_United States", "Chimanimani_Zimbabwe",
+         "Kaikoura_New Zealand", "Kupang_Indonesia", "Taitung_China")
+    ):  # fmt: skip
+        image, mask = scene(number, 600)
+        write_picture(tmp_path / site / "im1.png", image)
+        write_picture(tmp_path / site / "im2.png", 255 - image)
+        write_picture(tmp_path / site / "ref.png", mask * 255)
+    entries = READERS["gvlm"](tmp_path)
+    assert len(entries) == 7 * 4
+    assert {e.event for e in entries if e.split == "test"} == {
+        "Kaikoura_New Zealand", "Taitung_China",
+    }  # fmt: skip
+    assert {e.event for e in entries if e.split == "validation"} == {"Kupang_Indonesia"}
+    sample = check(entries[0])
+    assert sample.image.shape == (3, 512, 512) and sample.gsd_m == 0.59
+    assert sample.image[1].mean() > 150, "the image after the event"
+    assert sample.mask.any()
+
+
+@pytest.mark.parametrize("name", ["ulmd", "gdcld"])
+def test_tiffs_with_masks_are_split_by_event(tmp_path, write_picture, scene, name):
+    tested = {"ulmd": "Jiuzhaigou", "gdcld": "Lushan_UAV"}[name]
+    for folder, event in (("train", "Luding_UAV"), ("val", "Luding_UAV"), ("test", tested)):
+        image, mask = scene(1, 64)
+        write_picture(tmp_path / folder / "images" / f"{event}_1.tif", image)
+        write_picture(tmp_path / folder / "labels" / f"{event}_1.tif", mask)
+    entries = READERS[name](tmp_path)
+    assert splits(entries) == {"train": 1, "validation": 1, "test": 1}
+    assert check(entries[0]).gsd_m == 0.2
+
+
+def test_cas_uses_the_masks_and_keeps_regions_apart(tmp_path, write_picture, scene):
+    for number, region in enumerate(("Hokkaido", "Lombok", "Mengdong", "Moxi", "Palu")):
+        for tile in range(2):
+            image, mask = scene(number, 64)
+            write_picture(tmp_path / region / "img" / f"{tile}.tif", image)
+            write_picture(tmp_path / region / "label" / f"{tile}.tif", image)
+            write_picture(tmp_path / region / "mask" / f"{tile}.tif", mask)
+    entries = READERS["cas"](tmp_path)
+    assert splits(entries) == {"train": 6, "validation": 2, "test": 2}
+    assert check(entries[-1]).event == "Palu" and check(entries[-1]).mask.sum() == 20 * 24
+
+
+@pytest.mark.parametrize("size", [32, 64, 128, 224])
+def test_lmhld_patches_of_every_size(tmp_path, write_picture, size):
+    dice = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        image = dice.integers(0, 3000, (4, size, size)).astype(np.uint16)
+        write_picture(tmp_path / "Gorkha" / split / "image" / "7.tif", image)
+        write_picture(tmp_path / "Gorkha" / split / "label" / "7.tif", image[0] % 2)
+    entries = READERS["lmhld"](tmp_path)
+    assert splits(entries) == {"train": 1, "validation": 1, "test": 1}
+    sample = check(entries[0])
+    assert sample.bands == ("blue", "green", "red", "nir") and sample.image.shape == (4, size, size)
+    assert sample.event == "Gorkha"
+
+
+def test_landslide4sense_h5(tmp_path):
+    dice = np.random.default_rng(0)
+    for folder in ("TrainData", "ValidData"):
+        for number in (1, 2, 10):
+            for kind, array in (
+                ("img", dice.random((128, 128, 14))),
+                ("mask", (dice.random((128, 128)) > 0.98).astype(np.uint8)),
+            ):
+                path = (
+                    tmp_path / folder / kind / f"{'image' if kind == 'img' else 'mask'}_{number}.h5"
+                )
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with h5py.File(path, "w") as file:
+                    file.create_dataset(kind, data=array)
+    entries = READERS["landslide4sense"](tmp_path)
+    assert [entry.name for entry in entries[:3]] == [f"TrainData/image_{n}" for n in (1, 2, 10)]
+    sample = check(entries[1])
+    with h5py.File(tmp_path / "TrainData" / "img" / "image_2.h5") as file:
+        assert np.array_equal(sample.image[3], file["img"][..., 3])
+    assert sample.bands == L4S_BANDS and sample.gsd_m == 10
+    (tmp_path / "TrainData" / "img" / "image_1.h5").write_bytes(b"no HDF5")
+    with pytest.raises(ModelError, match="image_1.h5: is no HDF5 file"):
+        entries[0].read()
+    (tmp_path / "TrainData" / "mask" / "mask_2.h5").unlink()
+    with pytest.raises(ModelError, match="mask_2.h5: no such file"):
+        entries[1].read()
+
+
+def test_bijie_as_published_is_split_by_county(tmp_path, write_picture, scene):
+    for stem in ("df001", "hz002", "wn010"):
+        image, mask = scene(1, 61)
+        write_picture(tmp_path / "landslide" / "image" / f"{stem}.png", image)
+        write_picture(tmp_path / "landslide" / "mask" / f"{stem}.png", mask * 255)
+    write_picture(tmp_path / "non-landslide" / "image" / "df001.png", image)
+    entries = {entry.name: entry for entry in READERS["bijie"](tmp_path)}
+    assert {name: entry.split for name, entry in entries.items()} == {
+        "df001": "train", "hz002": "test", "wn010": "validation", "bare/df001": "train",
+    }  # fmt: skip
+    assert check(entries["df001"]).mask.any() and not check(entries["bare/df001"]).mask.any()
+
+
+@pytest.fixture
+def georeferenced(tmp_path, write_picture, scene):
+    """A 5 m scene of 100 × 64 pixels with one landslide, drawn in degrees, and what was seen."""
+    image, mask = scene(3, 64)
+    image = np.concatenate([image, image[:, :, :36]], axis=2)
+    grid = Affine(5, 0, 600000, 0, -5, 4700000)
+    write_picture(tmp_path / "after.tif", image, crs="EPSG:32654", transform=grid)
+
+    def ground(top, bottom, left, right):
+        west, north = grid * (left, top)
+        east, south = grid * (right, bottom)
+        frame = gpd.GeoDataFrame(geometry=[box(west, south, east, north)], crs="EPSG:32654")
+        return frame.to_crs("EPSG:4326")
+
+    ground(20, 40, 10, 34).to_file(tmp_path / "drawn.gpkg", layer="scars")
+    ground(0, 64, 0, 80).to_file(tmp_path / "drawn.gpkg", layer="interpreted_area")
+    return tmp_path, image
+
+
+def test_a_geotiff_with_polygons_is_a_dataset(georeferenced):
+    folder, image = georeferenced
+    (entry,) = scenes(folder)
+    sample = check(entry)
+    assert sample.gsd_m == 5 and sample.event == "after" and sample.split == "train"
+    assert sample.mask.sum() == 20 * 24 and sample.mask[20:40, 10:34].all()
+    assert sample.valid.sum() == pytest.approx(64 * 80, abs=64)
+    assert sample.footprint == pytest.approx((142.22, 42.4, 142.23, 42.45), abs=0.05)
+    assert sample.scene == folder / "after.tif"
+    cuts = scenes(folder, size=32)
+    assert len(cuts) == 8 and sum(c.read().mask.sum() for c in cuts) == 20 * 24
+    with pytest.raises(ModelError, match="holds no GeoTIFF"):
+        scenes(folder.parent / "none")
+    (folder / "drawn.gpkg").unlink()
+    with pytest.raises(ModelError, match="after.tif: has no polygons"):
+        scenes(folder)
+
+
+def test_cuts_cover_a_raster_once_or_with_overlap():
+    count = np.zeros((700, 1100), int)
+    for place in tiles_of(count.shape, 512):
+        count[place] += 1
+    assert (count == 1).all()
+    cuts = tiles_of((700, 1100), 512, 0.1)
+    assert {(r.stop - r.start, c.stop - c.start) for r, c in cuts} == {(512, 512)}
+    assert {c.start for _, c in cuts} == {0, 461, 588}
+    assert tiles_of((61, 94), 512, 0.1) == [(slice(0, 61), slice(0, 94))]
+
+
+def test_bad_files_are_named(tmp_path, write_picture, scene):
+    np.save(tmp_path / "trainX.npy", np.zeros((2, 128, 128, 4), np.float32))
+    np.save(tmp_path / "trainY.npy", np.full((2, 128, 128, 1), 2, np.uint8))
+    (entry, _) = READERS["hr-gldd"](tmp_path)
+    with pytest.raises(ModelError, match=r"trainX.npy\[0\]: the mask holds the values 2"):
+        entry.read()
+    datasets._npy.cache_clear()
+    content = (tmp_path / "trainX.npy").read_bytes()
+    (tmp_path / "trainX.npy").write_bytes(content[:-1000])
+    with pytest.raises(ModelError, match="trainX.npy: is missing, truncated or no array"):
+        READERS["hr-gldd"](tmp_path)
+    np.save(tmp_path / "trainX.npy", np.array([{"a": 1}]), allow_pickle=True)
+    with pytest.raises(ModelError, match="trainX.npy: is missing, truncated or no array"):
+        READERS["hr-gldd"](tmp_path)
+    for name in READERS:
+        (tmp_path / name).mkdir()
+        with pytest.raises(ModelError, match=str(tmp_path / name)):
+            READERS[name](tmp_path / name)
+
+
+def test_datasets_are_named_on_the_command_line(tmp_path):
+    for words, says in (
+        (["bijie"], "give a dataset as NAME=DIR"),
+        (["bijei=x"], "did you mean bijie"),
+        ([f"bijie={tmp_path / 'none'}"], "none: no such folder"),
+    ):
+        with pytest.raises(ModelError, match=says):
+            read_data(words)
+
+
+def test_evaluate_takes_a_dataset(georeferenced, tmp_path):
+    words = ["evaluate", "--data", f"scenes={georeferenced[0]}", "--json"]
+    found = CliRunner().invoke(app, [*words, "--split", "train"], catch_exceptions=False)
+    summary = json.loads(found.stdout)
+    assert summary["n_tiles"] == 1 and summary["objects"]["unit"] == "m2"
+    assert summary["objects"]["by_size"][3]["true"] == 1, "12,000 m² in the class from 10,000"
+    empty = CliRunner().invoke(app, words)
+    assert "the split 'test' is empty; the data hold train 1" in str(empty.exception)
+
+
+@needs_data
+def test_the_real_data_read():
+    for name, counts in (
+        ("bijie", {"train": 931, "validation": 70, "test": 102}),
+        ("l4s_rgb", {"train": 1385, "validation": 396, "test": 0}),
+    ):
+        entries = READERS[name](DATA / name)
+        assert splits(entries) == counts
+        check(entries[0])
+    bijie = READERS["bijie"](DATA / "bijie")
+    tested = {entry.event for entry in of_split(bijie, "test")}
+    assert tested == {"hz"} and tested.isdisjoint(e.event for e in of_split(bijie, "train"))
+    assert sum(not entry.event for entry in bijie) == 480
+    ortho = READERS["uav_ortho"](DATA / "uav_ortho")
+    samples = [check(entry) for entry in ortho]
+    assert all(sample.valid.any() for sample in samples) and all(splits(ortho).values())
+    share = sum(s.mask.sum() for s in samples) / sum(s.valid.sum() for s in samples)
+    assert share == pytest.approx(0.219, abs=0.001), "as the data's description says"
+
+
+@needs_data
+def test_hokkaido_is_a_test_event_where_it_was_interpreted():
+    entries = hokkaido2018(DATA / "hokkaido2018")
+    assert splits(entries)["train"] == 0 and entries
+    samples = [check(entry) for entry in entries]
+    looked = sum(s.valid.sum() for s in samples) * 9 / 1e6
+    assert looked == pytest.approx(23.5, abs=0.5)
+    assert all(s.gsd_m == pytest.approx(3) for s in samples)

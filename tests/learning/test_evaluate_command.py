@@ -1,0 +1,261 @@
+"""`scarp evaluate --images --masks`: what it prints, what it writes, what it refuses."""
+
+import json
+import pickle
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+from typer.testing import CliRunner
+
+from console.cli import app
+from models.cards import PRETRAINED
+from models.errors import ModelError
+from models.ldmnet import ldmnet
+from models.metrics import Confusion, confusion, macro
+from models.pictures import opened, read_image, read_mask
+from models.weights import load, save
+from tasks.errors import BadInputError
+
+
+@pytest.fixture
+def folders(tmp_path, write_picture, scene):
+    """A GeoTIFF with a scar, a PNG with one, and a JPEG without any; masks beside them."""
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    utm = {"crs": "EPSG:32654", "transform": Affine(5, 0, 600000, 0, -5, 4700000)}
+    for stem, kind, seed, scar in (
+        ("a", ".tif", 1, (20, 44, 8, 40)),
+        ("b", ".png", 2, (4, 30, 30, 60)),
+        ("c", ".jpg", 3, (0, 0, 0, 0)),
+    ):  # fmt: skip
+        image, mask = scene(seed, 64, scar)
+        write_picture(images / f"{stem}{kind}", image, **(utm if kind == ".tif" else {}))
+        write_picture(masks / f"{stem}.png", mask)
+    return images, masks
+
+
+def judge(images, masks, *more):
+    words = ["evaluate", "--images", str(images), "--masks", str(masks), "--json", *map(str, more)]
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_scores_follow_the_definitions_and_files_of_every_kind_count(folders, tmp_path):
+    found = judge(*folders, "--out", tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert found["n_tiles"] == 3 and found["n_excluded"] == 1
+    assert found["macro"].keys() == found["micro"].keys() == {"precision", "recall", "f1", "iou"}
+    rows = {row["name"]: row for row in written["tiles"]}
+    for name in ("precision", "recall", "f1", "iou"):
+        mean = (rows["a"][name] + rows["b"][name]) / 2
+        assert found["macro"][name] == pytest.approx(mean)
+    assert found["pr_auc"] == pytest.approx((rows["a"]["pr_auc"] + rows["b"]["pr_auc"]) / 2)
+    assert rows["c"]["f1"] in (None, 0)
+    tp = sum(row["landslide_px"] * (row["recall"] or 0) for row in rows.values())
+    assert found["micro"]["recall"] == pytest.approx(tp / (24 * 32 + 26 * 30))
+    assert found["micro"]["f1"] > 0.5, "the shipped weights see a bright scar on green ground"
+    low, high = found["intervals"]["micro"]["f1"]
+    assert low <= found["micro"]["f1"] <= high
+    page = (tmp_path / "out" / "evaluation.md").read_text()
+    assert f"| mean over tiles | {found['macro']['precision']:.3f} (" in page
+    for figure in ("examples.png", "curves.png"):
+        assert (tmp_path / "out" / figure).read_bytes().startswith(b"\x89PNG")
+
+
+def test_masks_of_0_and_255_score_as_masks_of_0_and_1(folders, write_picture):
+    images, masks = folders
+    before = judge(images, masks)
+    for path in masks.iterdir():
+        mask, _ = read_mask(path)
+        write_picture(path, mask.astype(np.uint8) * 255)
+    assert judge(images, masks) == before
+
+
+def test_a_picture_without_a_crs_is_scored_as_scarp_map_scores_the_same_ground(
+    tmp_path, write_picture, scene
+):
+
+    from models.samples import Sample
+    from tasks.learning.scoring import score_sample
+    from tasks.mapping.segment import segment_scene
+    from tasks.mapping.windows import WindowPlan
+
+    image, mask = scene(4, 96)
+    write_picture(
+        tmp_path / "placed.tif", image, crs="EPSG:32654",
+        transform=Affine(5, 0, 600000, 0, -5, 4700000),
+    )  # fmt: skip
+    network, card = load("ldm-net-tiny")
+    plan = WindowPlan(64, 16)
+    path = segment_scene(tmp_path / "placed.tif", network, card, tmp_path / "score.tif", plan=plan)
+    with rasterio.open(path) as file:
+        mapped = (file.read(1).astype(float) - 1) / 254
+    sample = Sample("x", image, mask > 0, mask < 2, ("red", "green", "blue"))
+    score = score_sample(sample, network, card, plan, torch.device("cpu"))
+    assert np.abs(score - mapped).max() < 0.01
+
+
+def test_ground_nobody_saw_counts_nowhere(folders, tmp_path, write_picture):
+    images, masks = folders
+    for path in sorted(images.iterdir())[1:]:
+        path.unlink()
+    image = read_image(images / "a.tif").pixels
+    alpha = np.full(image.shape[1:], 255, np.uint8)
+    alpha[:, 50:] = 0
+    write_picture(images / "a.png", np.concatenate([image, alpha[None]]))
+    (images / "a.tif").unlink()
+    found = judge(images, masks)
+    assert sum(row["pixels"] for row in found["calibration"]["bins"]) == 64 * 50
+
+
+def test_tiles_without_any_landslide_have_no_scores_and_the_json_is_valid(folders):
+    images, masks = folders
+    (images / "a.tif").unlink()
+    (images / "b.png").unlink()
+    found = judge(images, masks)
+    assert found["n_tiles"] == found["n_excluded"] == 1 and found["n_unpaired"] == 2
+    assert set(found["macro"].values()) == {None} and found["pr_auc"] is None
+
+
+def refused(images, masks, *more):
+    words = ["evaluate", "--images", str(images), "--masks", str(masks), *map(str, more)]
+    result = CliRunner().invoke(app, words)
+    assert isinstance(result.exception, ModelError | BadInputError), result.output
+    return str(result.exception)
+
+
+def test_a_mask_of_another_size_is_refused_by_name(folders, write_picture):
+    images, masks = folders
+    write_picture(masks / "b.png", np.zeros((64, 48), np.uint8))
+    said = refused(images, masks)
+    assert "b.png is 64×64 and its mask" in said and "48×64" in said
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [((0, 1, 2), "0, 1, 2"), ((0, 1, 255), "0, 1, 255"), ((0, 7), "0, 7")],
+)
+def test_masks_of_other_values_are_refused_by_name(folders, write_picture, values, says):
+    images, masks = folders
+    mask = np.resize(np.array(values, np.uint8), (64, 64))
+    write_picture(masks / "a.png", mask)
+    said = refused(images, masks)
+    assert "a.png: the mask holds the values " + says in said
+
+
+def test_a_mask_that_declares_0_as_nodata_is_refused(folders, write_picture):
+    images, masks = folders
+    (masks / "a.png").unlink()
+    write_picture(masks / "a.tif", np.ones((64, 64), np.uint8), nodata=0)
+    assert "a.tif: the mask declares nodata 0" in refused(images, masks)
+
+
+def test_a_coloured_mask_is_refused(folders, write_picture, scene):
+    images, masks = folders
+    write_picture(masks / "a.png", scene(0, 64)[0])
+    assert "a.png: is a coloured picture, not a mask" in refused(images, masks)
+
+
+def test_nan_is_refused_unless_it_is_declared_nodata(folders, write_picture):
+    images, masks = folders
+    pixels = read_image(images / "a.tif").pixels.astype(np.float32)
+    pixels[:, :3, :3] = np.nan
+    write_picture(images / "a.tif", pixels)
+    assert "a.tif: 9 pixels are NaN or infinite" in refused(images, masks)
+    write_picture(images / "a.tif", pixels, nodata=np.nan)
+    assert judge(images, masks)["n_tiles"] == 3
+
+
+@pytest.mark.parametrize("name", ["images/a.tif", "images/b.png", "images/c.jpg", "masks/a.png"])
+@pytest.mark.parametrize("damage", ["truncated", "text", "empty"])
+def test_corrupt_files_are_refused_by_name(folders, tmp_path, name, damage):
+    path = tmp_path / name
+    content = path.read_bytes()
+    broken = {"truncated": content[: len(content) * 6 // 10], "text": b"not an image", "empty": b""}
+    path.write_bytes(broken[damage])
+    assert f"{path}: is truncated or not an image" in refused(*folders)
+
+
+def test_folders_without_a_pair_are_refused(folders, tmp_path, write_picture, scene):
+    images, masks = folders
+    write_picture(tmp_path / "other" / "z.png", scene()[1])
+    assert "no image in" in refused(images, tmp_path / "other")
+    assert "holds no image" in refused(images, tmp_path)
+    assert "no such folder" in refused(images, tmp_path / "missing")
+    write_picture(images / "a.png", scene(1, 64)[0])
+    assert "have one stem" in refused(images, masks)
+
+
+def test_weights_for_other_bands_are_refused_naming_both(folders, tmp_path):
+    torch.manual_seed(0)
+    network = ldmnet("compact", bands=4)
+    _, like = load("ldm-net-tiny")
+    bands = ("red", "green", "blue", "nir")
+    card = replace(like, name="four", options=network.description, bands=bands)
+    save(network, card, tmp_path)
+    said = refused(*folders, "--weights", tmp_path / "four.safetensors")
+    assert "a.tif: band 'nir' is missing" in said and "'four'" in said
+
+
+def test_bands_of_the_images_can_be_named(folders, write_picture):
+    images, masks = folders
+    before = judge(images, masks)
+    red, green, blue = read_image(images / "a.tif").pixels
+    with_nir = np.stack([blue, green, red, red]).astype(np.uint16)
+    write_picture(images / "a.tif", with_nir)
+    assert "a.tif: band 'red' is missing" in refused(images, masks)
+    only = [path for path in images.iterdir() if path.name != "a.tif"]
+    for path in only:
+        path.unlink()
+    found = judge(images, masks, "--bands", "blue,green,red,nir")
+    assert found["n_tiles"] == 1 and before["n_tiles"] == 3
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors", "weights"])
+def test_a_pickle_is_refused_whatever_it_is_called(folders, tmp_path, name):
+    (tmp_path / name).write_bytes(pickle.dumps({"a": 1}))
+    assert "is a pickle, which can run code" in refused(*folders, "--weights", tmp_path / name)
+    torch.save({"a": torch.zeros(1)}, tmp_path / name)
+    assert "is a pickle, which can run code" in refused(*folders, "--weights", tmp_path / name)
+
+
+def test_weights_whose_file_was_changed_are_refused(folders, tmp_path):
+    for path in PRETRAINED.glob("ldm-net-tiny.*"):
+        shutil.copy(path, tmp_path)
+    path = tmp_path / "ldm-net-tiny.safetensors"
+    path.write_bytes(path.read_bytes()[:-8])
+    assert "truncated or was changed" in refused(*folders, "--weights", path)
+
+
+def test_options_of_the_two_ways_do_not_mix(folders):
+    assert "--reference does not go with tiles" in refused(*folders, "--reference", "1")
+    runner = CliRunner()
+    for words, says in (
+        (["evaluate"], "nothing to judge"),
+        (["evaluate", "some-event"], "--reference"),
+        (["evaluate", "some-event", "--reference", "1", "--masks", "x"], "--masks does not go"),
+    ):
+        assert says in str(runner.invoke(app, words).exception)
+
+
+def test_macro_of_the_summary_is_the_one_rule():
+    tiles = [Confusion(3, 1, 2, 4), Confusion(0, 5, 0, 5)]
+    assert macro(tiles).images_without_landslide == 1
+    assert confusion(np.ones((2, 2)), np.zeros((2, 2), bool)).precision == 0
+
+
+def test_a_mask_kept_as_jpeg_is_black_and_white_again(tmp_path, write_picture, scene):
+    mask = scene(1, 64, (11, 45, 9, 38))[1]
+    path = write_picture(tmp_path / "mask.jpg", mask * 255)
+    with opened(path) as file:
+        assert len(np.unique(file.read(1))) > 2, "JPEG blurs edges"
+    read, valid = read_mask(path)
+    assert np.mean(read != mask) < 0.01 and valid.all()
+    grey = write_picture(tmp_path / "grey.jpg", np.full((64, 64), 100, np.uint8))
+    with pytest.raises(ModelError, match="grey.jpg: the mask holds the values 100"):
+        read_mask(grey)

@@ -1,0 +1,295 @@
+"""`scarp train`: protocols, a run's folder, going on after kill -9, and what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from affine import Affine
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from console.cli import app
+from models.batches import Cuts, order_of
+from models.errors import ModelError
+from models.recipes import Recipe
+from models.registry import build
+from models.samples import Entry, Sample
+from models.training import Progress, train
+from models.weights import load
+from tasks.learning.leaks import check_apart
+from tasks.learning.protocol import protocols, read_protocol
+from tasks.learning.run import split_entries
+from tasks.learning.scenes import scenes
+
+TINY = """
+network = "ldm-net-compact"
+bands = ["red", "green", "blue"]
+[options]
+drop_path = 0.1
+[recipe]
+epochs = 3
+batch = 4
+accumulate = 2
+crop = 32
+rate = 1e-3
+ema = 0.5
+scales = [0.5, 2.0]
+losses = { bce = 1.0, lovasz = 0.5 }
+"""
+
+
+@pytest.fixture
+def world(tmp_path, write_picture, scene):
+    """A protocol for seconds, and twelve tiles of Bijie as published, two of them validation."""
+    (tmp_path / "tiny.toml").write_text(TINY)
+    names = [*(f"df{n:03}" for n in range(9)), "wn001", "wn002", "hz001"]
+    for number, name in enumerate(names):
+        image, mask = scene(number, 40, (8, 28, 6, 30))
+        write_picture(tmp_path / "bijie" / "landslide" / "image" / f"{name}.png", image)
+        write_picture(tmp_path / "bijie" / "landslide" / "mask" / f"{name}.png", mask)
+    return tmp_path
+
+
+def command(world, out, *more):
+    data = f"bijie={world / 'bijie'}"
+    return ["train", str(world / "tiny.toml"), "--data", data, "-o", str(out), *more]
+
+
+def run(*words):
+    return CliRunner().invoke(app, list(words), catch_exceptions=False)
+
+
+def refused(*words):
+    result = CliRunner().invoke(app, list(words))
+    assert isinstance(result.exception, ModelError), result.output
+    return str(result.exception)
+
+
+def test_a_run_killed_at_any_moment_ends_with_the_weights_of_one_that_was_not(world):
+    run(*command(world, world / "whole"))
+    words = [str(Path(sys.executable).parent / "scarp"), *command(world, world / "killed")]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoint = world / "killed" / "training.checkpoint"
+    until = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < until:
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert torch.load(checkpoint, weights_only=True)["epoch"] < 3, "killed on the way"
+    assert not (world / "killed" / "tiny.safetensors").exists()
+    run(*command(world, world / "killed"))
+    whole, resumed = (load_file(world / n / "tiny.safetensors") for n in ("whole", "killed"))
+    assert whole.keys() == resumed.keys()
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def test_a_run_leaves_config_log_curves_and_weights_that_work(world):
+    out = world / "run"
+    done = run(*command(world, out, "--seed", "3", "--set", "epochs=2", "--json"))
+    card = json.loads(done.stdout)
+    assert card["scores"]["validation"]["n_tiles"] == 2 and card["scores"]["test"]["n_tiles"] == 1
+    assert card["regions"] == ["df"] and card["bands"] == ["red", "green", "blue"]
+    assert card["gsd_range_m"] == pytest.approx([0.4, 1.6])
+    config = json.loads((out / "config.json").read_text())
+    assert config["protocol"]["recipe"]["seed"] == 3 and config["commit"]
+    log = [json.loads(line) for line in (out / "training.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in log] == [1, 2]
+    assert log[0].keys() == {"epoch", "loss", "rate", "score", "seconds"}
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    network, _ = load(out / "tiny.safetensors")
+    assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 1, 32, 32)
+    words = ["evaluate", "--data", f"bijie={world / 'bijie'}", "--json"]
+    again = json.loads(run(*words, "--weights", str(out / "tiny.safetensors")).stdout)
+    assert again["micro"] == pytest.approx(card["scores"]["test"]["micro"])
+    assert "holds a run with another protocol" in refused(*command(world, out, "--seed", "4"))
+
+
+def test_any_network_is_saved_with_a_card_that_builds_it(world):
+    changes = ("--set", "epochs=1", "--set", "network=pidnet", "--set", "options={}")
+    run(*command(world, world / "run", *changes))
+    network, card = load(world / "run" / "tiny.safetensors")
+    assert card.architecture == "pidnet" and card.options == {"bands": 3}
+    assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 1, 32, 32)
+
+
+def test_the_papers_protocols_say_what_the_papers_say():
+    kept = {name: read_protocol(name) for name in protocols()}
+    scgc, gdcld, lmhld = (kept[name].recipe for name in ("scgc-net", "gdcld", "lmhld"))
+    assert kept["ldm-net"].recipe.losses == {"bce": 1.0} and kept["ldm-net"].threshold == 0.5
+    assert scgc.losses == {"dynamic_weighted_ce": 0.4, "focal": 0.4, "lovasz": 0.2}
+    assert (scgc.optimiser, scgc.rate, scgc.decay) == ("adam", 2e-4, 1e-4)
+    assert (scgc.schedule, scgc.batch, scgc.epochs, scgc.turns) == ("cosine", 16, 400, False)
+    assert (gdcld.optimiser, gdcld.rate, gdcld.decay, gdcld.epochs) == ("adamw", 6e-4, 0.01, 100)
+    assert (lmhld.optimiser, lmhld.rate, lmhld.gamma, lmhld.epochs) == ("sgd", 1e-2, 0.99, 300)
+    assert kept["lmhld-part"].serial.shallow and kept["lmhld-part"].recipe.rate == 1e-2
+    for protocol in kept.values():
+        with torch.device("meta"):
+            build(protocol.network, len(protocol.bands), **protocol.options)
+
+
+def test_lmhld_part_trains_on_one_dataset_after_the_other(world, write_picture, scene):
+    for area, size in (("Gorkha", 32), ("Hokkaido", 48)):
+        for split, count in (("train", 4), ("val", 1)):
+            for number in range(count):
+                image, mask = scene(100 * number + size + count, size, (4, 20, 4, 20))
+                place = world / "lmhld" / area / split
+                write_picture(place / "image" / f"{number}.tif", np.concatenate([image, image[:1]]))
+                write_picture(place / "label" / f"{number}.tif", mask)
+    out = world / "part"
+    words = ["train", "lmhld-part", "-o", str(out), "--set", "epochs=1", "--set", "batch=4"]
+    run(*words, "--data", f"lmhld={world / 'lmhld'}")
+    first, second = (
+        torch.load(out / f"stage-{n}.checkpoint", weights_only=True)["network"] for n in (0, 1)
+    )
+    frozen = "network.conv_0.conv_1.conv.weight"
+    assert torch.equal(first[frozen], second[frozen])
+    for name in ("network.conv_0.conv_0.conv.weight", "network.upcat_1.convs.conv_0.conv.weight"):
+        assert not torch.equal(first[name], second[name])
+
+
+def entry(name, image, split, footprint=None):
+    shape = image.shape[1:]
+    sample = Sample(
+        name, image, np.zeros(shape, bool), np.ones(shape, bool), ("red", "green", "blue"),
+        split=split, footprint=footprint,
+    )  # fmt: skip
+    return Entry(name, lambda: sample, source="s", split=split)
+
+
+def test_tiles_of_two_splits_with_the_same_pixels_or_ground_are_refused(tmp_path, scene):
+    one, other, third = (scene(seed)[0] for seed in (1, 2, 3))
+    with pytest.raises(ModelError, match=r"s/b \(test\) holds the same pixels as s/a \(train\)"):
+        check_apart([entry("a", one, "train")], [entry("b", one.copy(), "test")])
+    left, touching, over = (0, 0, 1, 1), (1, 0, 2, 1), (0.9, 0, 1.9, 1)
+    check_apart([entry("a", one, "train", left)], [entry("b", other, "test", touching)])
+    with pytest.raises(ModelError, match="s/c .* lies on the ground of s/a"):
+        check_apart([entry("a", one, "train", left)], [entry("c", third, "test", over)])
+    blank = np.zeros((3, 8, 8), np.uint8)
+    check_apart([entry("a", blank, "train")], [entry("b", blank, "test")])
+
+
+def test_train_refuses_tiles_that_leak_between_splits(world):
+    image = world / "bijie" / "landslide" / "image"
+    (image / "hz001.png").write_bytes((image / "df003.png").read_bytes())
+    said = refused(*command(world, world / "run"))
+    assert "bijie/hz001 (test) holds the same pixels as bijie/df003 (train)" in said
+    assert not (world / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("epochs=0", "epochs = 0 makes no sense"),
+        ("optimiser=rmsprop", "optimiser = 'rmsprop' makes no sense"),
+        ("losses={dice=1.0}", "there are bce, dynamic_weighted_ce, focal, lovasz"),
+        ("epohcs=3", "epohcs"),
+        ("network=segfromer", "no network is called"),
+        ("patience", "give a change as KEY=VALUE"),
+        ("batch=64", "9 tiles do not fill a batch of 64"),
+    ],
+)
+def test_wrong_protocols_are_refused(world, text, says):
+    assert says in refused(*command(world, world / "run", "--set", text))
+
+
+def test_unknown_protocols_and_broken_files_are_named(world):
+    (world / "broken.toml").write_text("network = ")
+    with pytest.raises(ModelError, match="broken.toml: is not TOML"):
+        read_protocol(str(world / "broken.toml"))
+    with pytest.raises(ModelError, match="did you mean scgc-net"):
+        read_protocol("scgcnet")
+    (world / "run").mkdir()
+    (world / "run" / "training.checkpoint").write_bytes(b"no checkpoint")
+    assert "training.checkpoint: is no checkpoint" in refused(*command(world, world / "run"))
+
+
+def test_a_test_event_is_never_learnt_from(tmp_path, write_picture, scene):
+    import geopandas as gpd
+    from shapely.geometry import box
+
+    grid = Affine(5, 0, 600000, 0, -5, 4700000)
+    write_picture(tmp_path / "scene.tif", scene()[0], crs="EPSG:32654", transform=grid)
+    shape = box(600050, 4699800, 600200, 4699950)
+    gpd.GeoDataFrame(geometry=[shape], crs="EPSG:32654").to_file(tmp_path / "drawn.gpkg")
+    words = ["train", "compact", "--data", f"hokkaido2018={tmp_path}", "-o", str(tmp_path / "run")]
+    assert "the split 'train' is empty" in refused(*words)
+    with pytest.raises(ModelError, match="one group of tiles"):
+        split_entries(scenes(tmp_path))
+
+
+class OneLayer(torch.nn.Module):
+    """The least network: what the loop does to it is easily foreseen."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 1, 3, padding=1)
+
+    def forward(self, x, valid=None):
+        return self.layer(x)
+
+
+def learn(entries, recipe, where, **progress):
+    torch.manual_seed(0)
+    network = OneLayer()
+    cuts = Cuts(entries, ("red", "green", "blue"))
+    return train(network, cuts, recipe, where, progress=Progress(**progress)).state_dict()
+
+
+@pytest.fixture
+def entries(scene):
+    found = []
+    for seed in range(4):
+        image, mask = scene(seed, 32, (8, 24, 8, 24))
+        valid = np.ones_like(mask, bool)
+        sample = Sample(str(seed), image, mask > 0, valid, ("red", "green", "blue"))
+        found.append(Entry(str(seed), lambda sample=sample: sample, source=f"s{seed % 2}"))
+    return found
+
+
+def test_gradients_added_up_are_those_of_the_whole_batch(entries, tmp_path):
+    whole = Recipe(epochs=1, batch=4, crop=32, losses={"bce": 1.0}, optimiser="sgd", rate=0.1)
+    once = learn(entries, whole, tmp_path / "once")
+    parts = learn(entries, replace(whole, accumulate=2), tmp_path / "parts")
+    for name, value in once.items():
+        torch.testing.assert_close(value, parts[name], atol=1e-5, rtol=1e-4)
+
+
+def test_the_best_weights_are_kept_and_training_stops_when_nothing_improves(entries, tmp_path):
+    seen, given = [], iter([0.1, 0.9, 0.5, 0.6, 0.7, 0.8])
+
+    def judge(network):
+        seen.append({k: v.clone() for k, v in network.state_dict().items()})
+        return next(given)
+
+    recipe = Recipe(epochs=6, batch=4, crop=32, patience=2)
+    best = learn(entries, recipe, tmp_path / "run", judge=judge)
+    assert len(seen) == 4, "two epochs without a better score"
+    assert all(torch.equal(value, best[name]) for name, value in seen[1].items())
+
+
+def test_sources_are_drawn_equally_often():
+    class Unequal:
+        sources = ["few"] * 10 + ["many"] * 90
+
+    dice = torch.Generator().manual_seed(0)
+    recipe = Recipe(batch=10, balance=True)
+    drawn = np.concatenate([order_of(Unequal(), recipe, dice).ravel() for _ in range(20)])
+    assert (drawn < 10).mean() == pytest.approx(0.5, abs=0.04)
+
+
+def test_cuts_of_small_tiles_are_filled_with_what_nobody_saw(entries):
+    recipe, dice = Recipe(crop=48, scales=(1.0, 1.0)), torch.Generator().manual_seed(0)
+    pixels, truth, valid = Cuts(entries, ("red",)).draw(np.arange(4), recipe, dice)
+    assert pixels.shape == (4, 1, 48, 48) and valid.sum() == 4 * 32 * 32
+    assert truth.sum() == 4 * 16 * 16 and not (truth & ~valid).any()
+    pixels, truth, valid = Cuts(entries, ("red",), resize=64).draw(np.arange(4), recipe, dice)
+    assert valid.all() and truth.any()
