@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from console.clock import moment
 from console.output import AsJson, print_json, progress_bars, screen
+from console.response import AllowHosts, Profiles
 
 
 def evidence(
@@ -19,12 +19,8 @@ def evidence(
             help="STAC API or catalog of terrain-corrected Sentinel-1, or planetary-computer."
         ),
     ],
-    profiles: Annotated[
-        Path | None, typer.Option(help="TOML file of further profiles; see docs/imagery.md.")
-    ] = None,
-    allow_hosts: Annotated[
-        list[str] | None, typer.Option("--allow-host", help="Further host to read files from.")
-    ] = None,
+    profiles: Profiles = None,
+    allow_hosts: AllowHosts = None,
     now: Annotated[
         str | None, typer.Option(help="Simulated time, with its zone: 2023-05-24T00:00Z.")
     ] = None,

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from flows.respond import Response
     from tasks.imagery.waits import Wait
 
+Profiles = Annotated[
+    Path | None, typer.Option(help="TOML file of further profiles; see docs/imagery.md.")
+]
+AllowHosts = Annotated[
+    list[str] | None, typer.Option("--allow-host", help="Further host to read files from.")
+]
 EXAMPLE = Path(__file__).parents[1] / "examples" / "emilia_romagna_2023"
 
 
@@ -34,12 +40,8 @@ def respond(
     collections: Annotated[
         list[str] | None, typer.Option("--collection", help="STAC collection to look in.")
     ] = None,
-    profiles: Annotated[
-        Path | None, typer.Option(help="TOML file of further profiles; see docs/imagery.md.")
-    ] = None,
-    allow_hosts: Annotated[
-        list[str] | None, typer.Option("--allow-host", help="Further host to read files from.")
-    ] = None,
+    profiles: Profiles = None,
+    allow_hosts: AllowHosts = None,
     dem: Annotated[
         Path | None, typer.Option(help="Elevation in metres; without it no susceptibility.")
     ] = None,

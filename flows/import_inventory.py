@@ -9,7 +9,7 @@ from pathlib import Path
 from flows.runs import recorded_run
 from flows.world import open_world
 from tasks.events.registry import find_aoi
-from tasks.imagery.rasters import file_sha256
+from tasks.files import file_sha256
 from tasks.inventory.importing import (
     ImportedPolygons,
     joined,

@@ -28,12 +28,12 @@ from flows.world import World, open_world
 from models.cards import Card
 from models.datasets import REGIONS
 from models.weights import load
-from tasks.errors import AccessError, CatalogError, NoImageryError, RasterError
+from tasks.errors import NoImageryError, ScarpError
 from tasks.events.registry import find_aoi, find_event
+from tasks.files import file_sha256
 from tasks.imagery.before import prepare_before, shift_doubt
 from tasks.imagery.looking import SEARCH_BEFORE, look_at
 from tasks.imagery.protocol import Span
-from tasks.imagery.rasters import file_sha256
 from tasks.imagery.select import imagery_doubts
 from tasks.imagery.sources import obtain
 from tasks.imagery.waits import Wait
@@ -219,7 +219,7 @@ def look_by_radar_at_last(event_id: str, options: ResponseOptions, now: datetime
         return
     try:
         look_by_radar(event_id, options.radar, now, options.profiles, options.allow_hosts)
-    except (NoImageryError, CatalogError, RasterError, AccessError) as error:
+    except ScarpError as error:
         log.warning("no evidence from radar: %s", error)
 
 

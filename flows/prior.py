@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from pathlib import Path
 
 from flows.world import World
@@ -11,6 +10,7 @@ from tasks.events.impact import expected_impact
 from tasks.events.impact_layers import ImpactLayers, read_layers
 from tasks.events.priors import Expectation, find_prior
 from tasks.events.shakemap import ShakeMap
+from tasks.files import file_sha256
 from tasks.types import AreaOfInterest, Event, Provenance
 
 
@@ -46,7 +46,7 @@ def expect_landslides(
     layers = read_layers(configured) if configured else None
     inputs = {"aoi": aoi.geometry.wkt} | _identities(layers)
     if shaking:
-        inputs["shakemap"] = sha256(shaking.path.read_bytes()).hexdigest()
+        inputs["shakemap"] = file_sha256(shaking.path)
     made_from = Provenance(event.id, inputs, {"magnitude": event.magnitude, "kind": event.kind})
     with world.engine.connect() as connection:
         known = find_prior(connection, made_from.digest)

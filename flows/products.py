@@ -17,6 +17,7 @@ from flows.progress import report
 from flows.susceptibility_products import write_susceptibility
 from flows.world import open_world
 from tasks.errors import InventoryError
+from tasks.inventory.carry import MADE_BY_PEOPLE
 from tasks.inventory.export import About, export_inventory
 from tasks.inventory.quality import match_areas
 from tasks.inventory.runs import get_run
@@ -28,8 +29,6 @@ from tasks.publish.report import Making, Match, Report, write_report
 from tasks.publish.stac_item import ASSETS, write_stac_item
 from tasks.types import Provenance
 
-# How inventories say that people drew them.
-BY_PEOPLE = ("imported", "manual")
 PRODUCTS = (*ASSETS, "item.json")
 
 
@@ -149,7 +148,7 @@ def _match(mapped: Mapped, landslides: gpd.GeoDataFrame, folder: Path) -> Match 
         theirs = [
             other
             for other in list_inventories(connection, mapped.event.id)
-            if other.method in BY_PEOPLE
+            if other.method in MADE_BY_PEOPLE
         ]
         if not theirs:
             return None

@@ -3,8 +3,8 @@
 A response that is due, a published inventory, a stored susceptibility map and a response that was
 given up become Prefect events, on which the deployments' triggers and the notifications wait. The
 store remembers what was told, and only once the server has taken it: an event is told late rather
-than never. It also sees when the run that had a turn has ended without saying so, and when runs
-wait for a worker that is not there.
+than never. It also sees when the run that had a turn has ended without saying so, when runs wait
+for a worker that is not there, and when one was lost before it began.
 """
 
 from __future__ import annotations

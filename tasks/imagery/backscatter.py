@@ -25,7 +25,7 @@ from scipy import ndimage, stats
 from shapely.geometry import MultiPolygon, shape
 
 from tasks.errors import NoImageryError
-from tasks.imagery.mosaic import event_grid, part_of_area
+from tasks.imagery.mosaic import BLOCK_PX, event_grid, part_of_area, tiled_profile
 from tasks.imagery.radar import POLARISATIONS
 from tasks.imagery.rasters import (
     BandOnGrid,
@@ -51,7 +51,6 @@ LEAST_PX = 5
 CHANGE = "change"
 IN_DECIBELS = 0.01
 _LARGEST = 30.0
-_BLOCK_PX = 512
 
 
 @dataclass(frozen=True)
@@ -180,9 +179,9 @@ def _log_ratios(
             ]
             for scenes in (one.scenes_before, one.scenes_after)
         ]
-        for row in range(0, rows, _BLOCK_PX):
-            for col in range(0, cols, _BLOCK_PX):
-                height, width = min(_BLOCK_PX, rows - row), min(_BLOCK_PX, cols - col)
+        for row in range(0, rows, BLOCK_PX):
+            for col in range(0, cols, BLOCK_PX):
+                height, width = min(BLOCK_PX, rows - row), min(BLOCK_PX, cols - col)
                 top, left = min(row, LOOKS_PX), min(col, LOOKS_PX)
                 bottom = min(row + height + LOOKS_PX, rows)
                 right = min(col + width + LOOKS_PX, cols)
@@ -263,20 +262,4 @@ def _ground(path: Path, aoi: AreaOfInterest) -> tuple[MultiPolygon, MultiPolygon
 
 
 def _profile(grid: GeoBox, count: int) -> dict[str, Any]:
-    rows, cols = grid.shape
-    return {
-        "driver": "GTiff",
-        "height": rows,
-        "width": cols,
-        "count": count,
-        "dtype": "float32",
-        "nodata": np.nan,
-        "crs": grid_wkt(grid),
-        "transform": grid.affine,
-        "tiled": True,
-        "blockxsize": _BLOCK_PX,
-        "blockysize": _BLOCK_PX,
-        "compress": "deflate",
-        "predictor": 3,
-        "bigtiff": "if_safer",
-    }
+    return tiled_profile(grid, count, "float32") | {"nodata": np.nan}

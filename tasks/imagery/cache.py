@@ -24,8 +24,8 @@ from filelock import FileLock, Timeout
 from rasterio.errors import RasterioError
 
 from tasks.errors import AccessError, CatalogError, RasterError, StorageError, TransientError
+from tasks.files import file_sha256
 from tasks.imagery.hosts import host_of, is_allowed, without_query
-from tasks.imagery.rasters import file_sha256
 from tasks.publish.products import storage_error, written_aside
 
 CONNECT_S = 10.0

@@ -19,8 +19,9 @@ from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import CatalogError, RasterError
 from tasks.events.aoi import continuous_longitudes, split_at_antimeridian
+from tasks.files import file_sha256
 from tasks.imagery.protocol import Found, Span
-from tasks.imagery.rasters import band_href, file_sha256, ground_sample_m, open_raster
+from tasks.imagery.rasters import band_href, ground_sample_m, open_raster
 from tasks.imagery.viewing import off_nadir_deg, sun_elevation_deg
 from tasks.types import AreaOfInterest, Scene
 

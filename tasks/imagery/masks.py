@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
 from tasks.errors import RasterError
 from tasks.imagery.rasters import BandOnGrid, source_path
@@ -125,14 +126,14 @@ def mask_of(scene: Scene) -> str | None:
     return next((name for name in MASKS if name in scene.bands), None)
 
 
-def read_mask(mask: BandOnGrid, *window: Any) -> NDArray[np.uint8]:
+def read_mask(mask: BandOnGrid, window: Window | None = None) -> NDArray[np.uint8]:
     """What each pixel of a mask opened on a grid shows, (rows, cols) of `Seen`.
 
     Raises:
         RasterError: the file is truncated or holds another kind of mask.
         TransientError: the server that holds it timed out or answered 429 or 5xx.
     """
-    layers, valid = mask.read_all(*window)
+    layers, valid = mask.read_all(window)
     if mask.band == "udm2" and len(layers) != _UDM2_BANDS:
         raise RasterError(
             f"scene {mask.scene.id}, band udm2: {source_path(mask.scene.hrefs['udm2'])} has "

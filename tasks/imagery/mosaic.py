@@ -237,7 +237,7 @@ def _new_image(
     """Open the mosaic for writing, with an internal mask and band names."""
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-        rasterio.open(path, "w", **_profile(grid, len(names), dtype)) as image,
+        rasterio.open(path, "w", **tiled_profile(grid, len(names), dtype)) as image,
     ):
         image.colorinterp = [INTERPRETATION[name] for name in names]
         for number, name in enumerate(names, start=1):
@@ -246,12 +246,13 @@ def _new_image(
 
 
 def _new_index(path: Path, grid: GeoBox) -> DatasetWriter:
-    index = rasterio.open(path, "w", **_profile(grid, 1, "uint8"), nodata=0)
+    index = rasterio.open(path, "w", **tiled_profile(grid, 1, "uint8"), nodata=0)
     index.set_band_description(1, "scene")
     return index
 
 
-def _profile(grid: GeoBox, count: int, dtype: str) -> dict[str, Any]:
+def tiled_profile(grid: GeoBox, count: int, dtype: str) -> dict[str, Any]:
+    """How rasters that are written block by block lie on disk."""
     rows, cols = grid.shape
     return {
         "driver": "GTiff",

@@ -19,6 +19,7 @@ from shapely.geometry import MultiPolygon, mapping
 
 from tasks.errors import AccessError, CatalogError, RasterError, TransientError
 from tasks.events.aoi import as_multipolygon
+from tasks.files import file_sha256
 from tasks.imagery.cache import Cache, Download
 from tasks.imagery.folder import PLANETSCOPE
 from tasks.imagery.items import item_footprint
@@ -221,8 +222,7 @@ class PlanetSource:
                 entry["digests"],
             )
             placed = self.cache.fetch(wanted, folder / name, api.incidents.append)
-            with placed.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = file_sha256(placed)
             files.append({"name": name, "size": entry["size"], "sha256": digest})
         return files
 

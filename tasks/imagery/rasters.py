@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import warnings
@@ -277,12 +276,6 @@ def ground_sample_m(dataset: DatasetReader) -> float:
     west, north = dataset.xy(dataset.height // 2, dataset.width // 2)
     south = north - abs(pixel.e)
     return abs(float(Geod(ellps="WGS84").inv(west, north, west, south)[2]))
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _open_quietly(href: str, overview_level: int | None) -> DatasetReader:

@@ -19,7 +19,7 @@ import torch
 from rasterio.windows import Window
 
 from models.cards import Card
-from tasks.imagery.rasters import file_sha256
+from tasks.files import file_sha256
 from tasks.mapping.blend import BandScores, join, no_carry
 from tasks.mapping.kept import open_kept
 from tasks.mapping.ledger import Ledger, open_ledger

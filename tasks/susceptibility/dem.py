@@ -24,8 +24,9 @@ from rasterio.vrt import WarpedVRT
 from shapely.geometry import MultiPolygon, Point, box
 
 from tasks.errors import RasterError
+from tasks.files import file_sha256
 from tasks.imagery.hosts import is_remote
-from tasks.imagery.rasters import GDAL_OPTIONS, file_sha256, read_errors
+from tasks.imagery.rasters import GDAL_OPTIONS, read_errors
 
 DemSource = str | Path | Sequence[str | Path]
 

@@ -25,7 +25,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tasks.errors import FactorError
-from tasks.imagery.rasters import file_sha256
+from tasks.files import file_sha256
 
 # What a susceptibility study usually has; a table without one of these names says so.
 USUAL = (

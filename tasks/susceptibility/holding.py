@@ -9,7 +9,7 @@ import geopandas as gpd
 import numpy as np
 
 from tasks.errors import AssessmentError, SamplingError
-from tasks.imagery.rasters import file_sha256
+from tasks.files import file_sha256
 from tasks.inventory.polygon_files import read_features
 from tasks.susceptibility.folds import (
     FOLDS,
