@@ -24,6 +24,7 @@ from console import (
     runs,
     serve,
     susceptibility_group,
+    tokens,
     up,
     watch,
 )
@@ -56,6 +57,7 @@ app.add_typer(susceptibility_group.app, name="susceptibility")
 app.add_typer(networks.app, name="model")
 app.add_typer(db.app, name="db")
 app.command()(serve.serve)
+app.add_typer(tokens.app, name="token")
 app.command()(up.up)
 app.command()(up.status)
 app.command()(up.down)

@@ -62,6 +62,7 @@ def register(
     Example: scarp register us2000h8ty --kind earthquake --time 2018-09-05T18:07:59Z
     --lon 141.93 --lat 42.69 --magnitude 6.6 --title "Hokkaido Eastern Iburi"
     """
+    from flows.options import wishes_of
     from flows.register import ask_comcat, register_event, register_report, saved_report
     from tasks.errors import EventError
     from tasks.events.request import event_from_fields, read_event
@@ -82,7 +83,7 @@ def register(
     fields = {name: value for name, value in given.items() if value is not None}
     if file and fields:
         raise EventError(f"give either --file {file} or the event's fields, not both")
-    wishes = _wishes(source, dem)
+    wishes = wishes_of(source, dem)
     report = saved_report(file) if file else None
     if event_id and fields.keys() == {"id"}:
         report = ask_comcat(event_id)
@@ -269,27 +270,6 @@ def _lasting(span: timedelta) -> str:
     """A span to the second; before the start it has a minus."""
     whole = timedelta(seconds=round(abs(span).total_seconds()))
     return f"-{whole}" if span < timedelta() else str(whole)
-
-
-def _wishes(source: str | None, dem: Path | None) -> dict[str, Any] | None:
-    """How `scarp up` is to respond, with paths that hold wherever its workers stand."""
-    from tasks.errors import BadInputError
-
-    if source is None:
-        if dem is not None:
-            raise BadInputError(f"--dem {dem} says how to respond; give --source with it")
-        return None
-    from pydantic import ValidationError
-
-    from flows.options import ResponseOptions
-
-    where = str(Path(source).resolve()) if Path(source).exists() else source
-    chosen = {"source": where} | ({"dem": dem.resolve()} if dem else {})
-    try:
-        options = ResponseOptions.model_validate(chosen)
-    except ValidationError as error:
-        raise BadInputError(f"--source {source}: {error.errors()[0]['msg']}") from error
-    return options.model_dump(mode="json", include=set(chosen))
 
 
 def _move(event_id: str, change: Move, reason: str, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""`scarp serve`: inventories and maps for QGIS, web maps and scripts."""
+"""`scarp serve`: the console for people, and the service for QGIS, web maps and scripts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import typer
 from console.garbage import stay
 from console.output import say
 
-CONCURRENT = 64
+# A viewer holds up to six connections, one of them for news.
+CONCURRENT = 1000
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def serve(
@@ -22,13 +24,14 @@ def serve(
         list[str] | None, typer.Option(help="Web page that may ask from a browser; again for more.")
     ] = None,
 ) -> None:
-    """Serve the views as OGC API Features and vector tiles, and the products as raster tiles.
+    """Serve the console, the views as OGC API Features and tiles, and the products as tiles.
 
-    Nothing can be written through it. Example: scarp serve --port 8085
+    People log in with what `scarp token add` gives them. Example: scarp serve --port 8085
     """
     import uvicorn
 
     from console.service.app import create_app
+    from console.web.site import create_site
     from flows.world import open_world
     from infra.roles import role_url
     from infra.settings import Settings
@@ -40,7 +43,10 @@ def serve(
         raise typer.BadParameter(why) from error
     stay()
     world = open_world()
-    app = create_app(role_url(Settings(), "reader"), world.products, origins=origin or ())
+    settings = Settings()
+    service = create_app(role_url(settings, "reader"), world.products, origins=origin or ())
+    # Whoever reaches a machine's own address is on it; from elsewhere a token is needed to read.
+    app = create_site(service, basemap=settings.basemap_url, open_to_read=host in LOOPBACK)
     say(f"serving http://{host}:{port} (QGIS: WFS / OGC API Features); Ctrl-C ends it")
     quiet: dict[str, Any] = {"log_level": "warning", "access_log": False}
     config = uvicorn.Config(app, limit_concurrency=CONCURRENT, **quiet)

@@ -85,7 +85,10 @@ class Imagery:
 
 @dataclass(frozen=True)
 class Mapped:
-    """An inventory, and everything that was looked at for it."""
+    """An inventory, and everything that was looked at for it.
+
+    `before` are the scenes that show the ground before the event, the one preferred first.
+    """
 
     event: Event
     aoi: AreaOfInterest
@@ -95,6 +98,7 @@ class Mapped:
     rasters: Rasters
     inventory: StoredInventory
     wait: Wait | None = None
+    before: tuple[Scene, ...] = ()
 
 
 @flow(name=NAME)
@@ -175,7 +179,7 @@ def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -
     if stored.status == "draft" and wait is None:
         with world.engine.begin() as connection:
             stored = publish_draft(connection, stored)
-    return Mapped(*mapped, stored, wait)
+    return Mapped(*mapped, stored, wait, imagery.before)
 
 
 def look_for_scenes(

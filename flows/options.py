@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
-from tasks.errors import AssessmentError
+from tasks.errors import AssessmentError, BadInputError
 from tasks.mapping.screens import parse_screens
 from tasks.mapping.volume import VolumeRelation
 from tasks.susceptibility.classes import Breaks, parse_breaks
@@ -149,3 +156,24 @@ class ResponseOptions(BaseModel):
         """What is asked of the susceptibility map."""
         shared = ("dem", "factors", "model", "seed")
         return SusceptibilityOptions.model_validate({name: getattr(self, name) for name in shared})
+
+
+def wishes_of(source: str | None, dem: Path | None) -> dict[str, Any] | None:
+    """How `scarp up` is to respond, as the store keeps it; None where nothing is said of it.
+
+    Paths are kept whole, so that they hold wherever a worker stands.
+
+    Raises:
+        BadInputError: elevation is given without imagery, or one of them cannot be.
+    """
+    if source is None:
+        if dem is not None:
+            raise BadInputError(f"--dem {dem} says how to respond; give --source with it")
+        return None
+    where = str(Path(source).resolve()) if Path(source).exists() else source
+    chosen = {"source": where} | ({"dem": dem.resolve()} if dem else {})
+    try:
+        options = ResponseOptions.model_validate(chosen)
+    except ValidationError as error:
+        raise BadInputError(f"--source {source}: {error.errors()[0]['msg']}") from error
+    return options.model_dump(mode="json", include=set(chosen))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,8 @@ from flows.map_landslides import Mapped
 from flows.progress import report
 from flows.susceptibility_products import write_susceptibility
 from flows.world import open_world
-from tasks.errors import InventoryError
+from tasks.errors import InventoryError, ScarpError
+from tasks.imagery.before import prepare_before
 from tasks.inventory.carry import MADE_BY_PEOPLE
 from tasks.inventory.export import About, export_inventory
 from tasks.inventory.quality import match_areas
@@ -25,9 +27,13 @@ from tasks.inventory.sizes import describe_sizes
 from tasks.inventory.store import list_inventories, read_reviewed, read_screened
 from tasks.publish import figures
 from tasks.publish.products import replaced_together
+from tasks.publish.quicklook import hillshade_of, picture_of
 from tasks.publish.report import Making, Match, Report, write_report
 from tasks.publish.stac_item import ASSETS, write_stac_item
+from tasks.susceptibility.store import StoredSusceptibility
 from tasks.types import Provenance
+
+log = logging.getLogger(__name__)
 
 PRODUCTS = (*ASSETS, "item.json")
 
@@ -67,6 +73,7 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
             )
     shutil.copyfile(mapped.rasters.score, folder / "score.tif")
     shutil.copyfile(mapped.rasters.mask, folder / "mask.tif")
+    _picture(mapped, stored, folder)
     about = About(mapped.event, inventory)
     for name, aside in (("inventory.gpkg", screened), ("inventory.parquet", None)):
         export_inventory(
@@ -140,6 +147,23 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
         digest=making[-1].provenance.digest,
     )
     report("writing products", 3, 3)
+
+
+def _picture(mapped: Mapped, stored: StoredSusceptibility | None, folder: Path) -> None:
+    """What the console shows under the landslides; without it the products are whole."""
+    after = mapped.rasters.mosaic.path
+    picture_of(after, folder / "after.tif")
+    if stored and "elevation" in stored.factors:
+        factors = stored.path.with_name("factors.tif")
+        hillshade_of(factors, folder / "hillshade.tif", stored.factors.index("elevation") + 1)
+    if not mapped.before:
+        return
+    try:
+        before = prepare_before(mapped.before, mapped.aoi, after, after.parent / "before")
+    except ScarpError as error:
+        log.warning("no picture of the ground before the event: %s", error)
+        return
+    picture_of(before.path, folder / "before.tif", like=after)
 
 
 def _match(mapped: Mapped, landslides: gpd.GeoDataFrame, folder: Path) -> Match | None:

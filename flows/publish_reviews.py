@@ -30,12 +30,14 @@ class _Named:
     id: str
 
 
-def publish_reviews(event_id: str, version: int | None = None) -> StoredInventory:
+def publish_reviews(
+    event_id: str, version: int | None = None, assess: bool = True
+) -> StoredInventory:
     """Store the landslides that stand after the reviews of a version, and publish them.
 
     The same reviews again give the version that is stored. Numbers start anew; who reviewed what
     goes with the landslides. An event that has a susceptibility map gets a new one, asked for as
-    the last one was.
+    the last one was, unless `assess` is false: who says so sees to it.
 
     Raises:
         EventError, InventoryError: there is no such version, or nobody has reviewed it.
@@ -43,11 +45,17 @@ def publish_reviews(event_id: str, version: int | None = None) -> StoredInventor
         AssessmentError: the version is published, and its susceptibility map could not be made.
     """
     stored = _publish(event_id, version)
-    _assess_again(stored)
+    if assess:
+        assess_again(stored)
     return stored
 
 
-def _assess_again(published: StoredInventory) -> None:
+def assess_again(published: StoredInventory) -> None:
+    """Make the susceptibility map of a new version, if its event has one, as the last one was.
+
+    Raises:
+        AssessmentError: it could not be made.
+    """
     with open_world().engine.connect() as connection:
         maps = list_susceptibility(connection, published.event_id, "fitted")
     last = next((one for one in maps if one.settings), None)

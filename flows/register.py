@@ -83,7 +83,7 @@ def register_event(
             set_priority(connection, event.id, urgency, expected.impact.how)
         wished = _keep(connection, event.id, wishes)
         if ask and (wished or change != "unchanged"):
-            _ask_for_response(connection, event.id)
+            ask_for_response(connection, event.id)
         return Registration(event, aoi, change, expected.impact if expected else None)
 
 
@@ -117,7 +117,7 @@ def register_report(
             raise AreaError(f"event {report.id} cannot be registered: {made.reason}")
         known = find_registered(connection, made.event_id)
         if _keep(connection, made.event_id, wishes) and made.respond_at is None:
-            _ask_for_response(connection, made.event_id)
+            ask_for_response(connection, made.event_id)
         expected = next((one.impact for one in find_priors(connection, made.event_id)), None)
     done = {"registered": "registered", "unchanged": "unchanged"}.get(made.decision, "updated")
     return Registration(known.event, known.aoi, done, expected)  # type: ignore[arg-type]
@@ -132,7 +132,8 @@ def _keep(connection: Connection, event_id: str, wishes: Wishes | None) -> bool:
     return True
 
 
-def _ask_for_response(connection: Connection, event_id: str) -> None:
+def ask_for_response(connection: Connection, event_id: str) -> None:
+    """Ask for a response to an event because an operator wants one, whatever was made before."""
     known, now = find_registered(connection, event_id), datetime.now(UTC)
     version = f"operator:{now.isoformat()}"
     why = "an operator asked for it"

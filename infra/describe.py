@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import groupby
 
 from sqlalchemy import Connection, text
@@ -16,16 +17,45 @@ _COLUMNS = """
 _SHORT = {"timestamp with time zone": "timestamptz", "double precision": "double"}
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column of a view: its name, type and meaning."""
+
+    name: str
+    type: str
+    words: str
+
+
+@dataclass(frozen=True)
+class View:
+    """A view, what it shows, and its columns."""
+
+    name: str
+    words: str
+    columns: tuple[Column, ...]
+
+
+def read_views(connection: Connection) -> list[View]:
+    """The views as the database comments them, by name."""
+    rows = connection.execute(text(_COLUMNS)).all()
+    return [
+        View(
+            name,
+            words,
+            tuple(Column(one.name, _SHORT.get(one.type, one.type), one.words) for one in columns),
+        )
+        for (name, words), columns in groupby(rows, lambda row: (row.view, row.view_words))
+    ]
+
+
 def describe_views(connection: Connection) -> str:
     """One Markdown section a view: what it shows, and its columns with type and meaning."""
-    rows = connection.execute(text(_COLUMNS)).all()
     sections = []
-    for (view, words), columns in groupby(rows, lambda row: (row.view, row.view_words)):
-        lines = [f"### `scarp.{view}`", "", words, "", "| column | type | |", "|---|---|---|"]
-        for column in columns:
-            kind = _SHORT.get(column.type, column.type)
-            lines.append(
-                f"| `{column.name}` | {kind} | {column.words.replace('|', chr(92) + '|')} |"
-            )
+    for view in read_views(connection):
+        lines = [f"### `scarp.{view.name}`", "", view.words, ""]
+        lines += ["| column | type | |", "|---|---|---|"]
+        for column in view.columns:
+            words = column.words.replace("|", chr(92) + "|")
+            lines.append(f"| `{column.name}` | {column.type} | {words} |")
         sections.append("\n".join(lines) + "\n")
     return "\n".join(sections)

@@ -27,6 +27,9 @@ class Settings(BaseSettings):
             docs/events.md; None, or a blank value, means that magnitude and land must do.
         console_url: where people reach `scarp serve` (`SCARP_CONSOLE_URL`), for links; `scarp up`
             sets it to its own.
+        basemap_url: tiles laid under the console's maps (`SCARP_BASEMAP_URL`), such as
+            https://tiles.example.org/{z}/{x}/{y}.png; None, or a blank value, means that hillshade
+            and the shoreline must do, and that no request leaves the machine.
         imagery_cache_gb: room for imagery fetched whole, in GB (`SCARP_IMAGERY_CACHE_GB`).
         imagery_quota_km2: ground that may be ordered from paid sources in a calendar month, in km²
             (`SCARP_IMAGERY_QUOTA_KM2`).
@@ -42,6 +45,7 @@ class Settings(BaseSettings):
     )
     dask_address: Annotated[str | None, BeforeValidator(lambda value: value or None)] = None
     console_url: str = "http://127.0.0.1:8085"
+    basemap_url: Annotated[str | None, BeforeValidator(lambda value: value or None)] = None
     device: Annotated[str, BeforeValidator(lambda value: value or "cpu")] = "cpu"
     imagery_cache_gb: float = Field(default=20.0, gt=0)
     imagery_quota_km2: float = Field(default=1000.0, ge=0)

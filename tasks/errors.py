@@ -13,6 +13,8 @@ ScarpError                      the one base; `scarp` prints its sentence and ex
 │   ├── ScreenError             a screen is misspelt or its layer cannot be used
 │   ├── FactorError             a factor is misspelt or its layer cannot be used
 │   ├── PointsError             a table of points lacks a column or holds what it must not
+│   ├── TokenError              a token of the console is not known, void, or cannot be made
+│   ├── QuestionError           a question to the database is not one that may be asked
 │   └── AssessmentError         a model, scheme or class of susceptibility is misspelt or impossible
 ├── NoImageryError              no usable scene sees the area of interest
 ├── SamplingError               too little ground or too few landslides to fit a model
@@ -99,6 +101,14 @@ class PointsError(BadInputError):
 
 class AssessmentError(BadInputError):
     """A model, sampling scheme or classes asked of a susceptibility map are not to be had."""
+
+
+class TokenError(BadInputError):
+    """A token of the console is not known, void, or cannot be made as asked."""
+
+
+class QuestionError(BadInputError):
+    """A question to the database cannot be read, or may not be asked."""
 
 
 class FactorError(BadInputError):

@@ -19,6 +19,9 @@ PREFIX = "/products/{event_id}/{product}"
 Product = Literal[
     "score",
     "mask",
+    "before",
+    "after",
+    "hillshade",
     "susceptibility",
     "susceptibility_classes",
     "susceptibility_uncertainty",

@@ -10,12 +10,12 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from shapely.geometry import MultiPolygon, box
+from shapely.geometry import MultiPolygon, box, mapping
 from shapely.geometry.base import BaseGeometry
 
 from tasks.errors import AreaError
@@ -56,6 +56,21 @@ def on_land(area: MultiPolygon, what: str, land: Path | None = None) -> MultiPol
             f"({_SHORELINE if land is None else land}); nothing there can be mapped"
         )
     return dry
+
+
+def outline_of_land(tolerance_deg: float) -> dict[str, Any]:
+    """The land of the earth as a GeoJSON geometry, for maps of the whole of it.
+
+    Args:
+        tolerance_deg: how far corners may move; islands smaller than its square are left out.
+    """
+    shore = _shoreline()
+    large = np.prod(shore.bounds[:, 2:] - shore.bounds[:, :2], axis=1) > tolerance_deg**2
+    rings = [shore.points[shore.starts[n] : shore.starts[n + 1]] for n in np.flatnonzero(large)]
+    simple = shapely.simplify([shapely.Polygon(ring) for ring in rings], tolerance_deg)
+    parts = shapely.set_precision(shapely.make_valid(simple), 0.01)
+    whole: dict[str, Any] = mapping(as_multipolygon(shapely.union_all(parts)))
+    return whole
 
 
 def _shore_near(area: MultiPolygon) -> BaseGeometry:

@@ -17,6 +17,9 @@ _COG, _PNG = pystac.MediaType.COG, pystac.MediaType.PNG
 ASSETS = {
     "score.tif": (_COG, "Landslide score, 0-1", "data"),
     "mask.tif": (_COG, "Landslide mask: 1 landslide, 0 none", "data"),
+    "before.tif": (_COG, "Picture of the ground before the event", "visual"),
+    "after.tif": (_COG, "Picture of the ground after the event", "visual"),
+    "hillshade.tif": (_COG, "Hillshade of the terrain", "visual"),
     "inventory.gpkg": (pystac.MediaType.GEOPACKAGE, "Landslide inventory", "data"),
     "inventory.qgz": ("application/x-qgis-project", "QGIS project of the inventory", "visual"),
     "inventory.parquet": (pystac.MediaType.PARQUET, "Landslide inventory, GeoParquet", "data"),

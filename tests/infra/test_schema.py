@@ -18,7 +18,8 @@ from alembic.script import ScriptDirectory
 from shapely.geometry import MultiPolygon, box
 from sqlalchemy import insert, text
 
-import tasks.imagery.tables  # noqa: F401  joins the metadata
+import tasks.access.tables  # noqa: F401  joins the metadata
+import tasks.imagery.tables  # noqa: F401
 from infra.describe import describe_views
 from infra.errors import DatabaseError, SchemaError
 from infra.schema import (

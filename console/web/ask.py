@@ -1,0 +1,233 @@
+"""Ask: questions of analysts, in SQL, over the documented views; nothing can be changed by one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cache
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import psycopg
+import shapely
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, Response
+from psycopg.rows import dict_row
+from shapely.geometry import mapping
+
+from console.service.collections import KEYS
+from console.web.access import Viewer
+from console.web.pages import page, words
+from infra.describe import View, read_views
+from infra.roles import role_url
+from infra.settings import Settings
+from flows.world import open_world
+from tasks.errors import QuestionError
+from tasks.inventory.questions import check_question
+
+router = APIRouter(prefix="/ask")
+ROWS_SHOWN, ROWS_EXPORTED = 500, 50_000
+# What a page, or a file, may grow to: a row can hold an outline of a megabyte.
+LARGEST = 20_000_000
+SECONDS = 10
+_SESSION = (
+    f"-c statement_timeout={SECONDS}s -c default_transaction_read_only=on "
+    "-c search_path=scarp,public -c application_name=scarp-ask -c work_mem=16MB"
+)
+Question = Annotated[str, Query(max_length=10_000)]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Rows of an answer; `more` is whether there were more than are here."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    more: bool
+
+    @property
+    def places(self) -> dict[str, Any] | None:
+        """The rows that have a geometry, as GeoJSON; None where no column is one."""
+        where = next((n for n, _ in enumerate(self.columns) if self._is_geometry(n)), None)
+        if where is None:
+            return None
+        features = [
+            {
+                "type": "Feature",
+                "properties": {
+                    name: plain(value)
+                    for name, value in zip(self.columns, row, strict=True)
+                    if not isinstance(value, shapely.Geometry)
+                },
+                "geometry": mapping(row[where]),
+            }
+            for row in self.rows
+            if row[where] is not None
+        ]
+        return {"type": "FeatureCollection", "features": features}
+
+    def _is_geometry(self, column: int) -> bool:
+        return any(isinstance(row[column], shapely.Geometry) for row in self.rows)
+
+
+@router.get("", response_class=HTMLResponse)
+def ask_page(request: Request, _: Viewer, question: Question = "") -> Response:
+    """A question, its answer as a table and on a map, and examples."""
+    answer, reason = None, ""
+    if question.strip():
+        try:
+            answer = ask(question, ROWS_SHOWN)
+        except QuestionError as error:
+            reason = str(error)
+    return page(
+        request,
+        "ask.html",
+        400 if reason else 200,
+        question=question,
+        answer=answer,
+        shown=[[shown(value) for value in row] for row in answer.rows] if answer else [],
+        reason=reason,
+        views=_views(),
+        limits={"rows": ROWS_SHOWN, "exported": ROWS_EXPORTED, "seconds": SECONDS},
+        map={"places": answer.places if answer else None, "words": words()["map"]},
+    )
+
+
+@router.get("/answer.{form}")
+def export(_: Viewer, form: Literal["csv", "geojson", "json"], question: Question) -> Response:
+    """The answer as a file."""
+    answer = ask(question, ROWS_EXPORTED)
+    if form == "geojson":
+        if (places := answer.places) is None:
+            raise QuestionError("no column of this answer is a geometry; take it as CSV")
+        return _file(json.dumps(places, default=plain), "application/geo+json", form)
+    if form == "json":
+        rows = [
+            {name: plain(value) for name, value in zip(answer.columns, row, strict=True)}
+            for row in answer.rows
+        ]
+        return _file(json.dumps(rows), "application/json", form)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(answer.columns)
+    writer.writerows([_cell(value) for value in row] for row in answer.rows)
+    return _file(text.getvalue(), "text/csv; charset=utf-8", form)
+
+
+def ask(question: str, most: int) -> Answer:
+    """Ask the database as somebody who may read the views, for a limited time and number of rows.
+
+    Raises:
+        QuestionError: it may not be asked, the database cannot make sense of it, or it took too
+            long.
+    """
+    sql = check_question(question, KEYS)
+    try:
+        with (
+            psycopg.connect(_reader(), options=_session(_reader())) as connection,
+            connection.cursor("answer") as cursor,
+        ):
+            geometry = _geometry_oid(connection)
+            cursor.itersize = 200
+            cursor.execute(sql)
+            assert cursor.description is not None
+            columns = tuple(column.name for column in cursor.description)
+            kinds = [column.type_code == geometry for column in cursor.description]
+            rows, more = _some(cursor, kinds, most)
+    except psycopg.errors.QueryCanceled as error:
+        raise QuestionError(f"this takes longer than {SECONDS} s; ask for less") from error
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error as error:
+        said = error.diag.message_primary or str(error)
+        raise QuestionError(f"PostgreSQL says: {said}") from error
+    return Answer(columns, tuple(rows), more)
+
+
+def _some(
+    cursor: Iterator[tuple[Any, ...]], kinds: list[bool], most: int
+) -> tuple[list[tuple[Any, ...]], bool]:
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    for row in cursor:
+        size += sum(len(value) if isinstance(value, str) else 16 for value in row)
+        if len(rows) == most or size > LARGEST:
+            return rows, True
+        rows.append(
+            tuple(
+                shapely.from_wkb(value) if value is not None and spatial else value
+                for value, spatial in zip(row, kinds, strict=True)
+            )
+        )
+    return rows, False
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON holds it."""
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, shapely.Geometry):
+        return mapping(value)
+    if isinstance(value, Decimal):
+        return float(value)
+    return value if isinstance(value, int | float | str | list | dict | None) else str(value)
+
+
+def shown(value: Any) -> str:
+    """A value as a table shows it."""
+    if value is None:
+        return "–"
+    if isinstance(value, shapely.Geometry):
+        corners = shapely.get_num_coordinates(value)
+        return f"{value.geom_type}, {corners:,} corners" if corners > 1 else value.wkt
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S %Z}"
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    if isinstance(value, list | dict):
+        return json.dumps(value, default=str, ensure_ascii=False)
+    return str(value)
+
+
+def _cell(value: Any) -> Any:
+    """A value as CSV has it; a text that a spreadsheet would take for a formula is quoted."""
+    if isinstance(value, shapely.Geometry):
+        return value.wkt
+    if isinstance(value, list | dict):
+        return json.dumps(value, default=str, ensure_ascii=False)
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return plain(value)
+
+
+def _file(text: str, kind: str, form: str) -> Response:
+    name = {"Content-Disposition": f'attachment; filename="answer.{form}"'}
+    return Response(text, media_type=kind, headers=name)
+
+
+@cache
+def _reader() -> str:
+    return role_url(Settings(), "reader")
+
+
+def _session(url: str) -> str:
+    """Options of the session; a URL that takes the role by an option of its own keeps it."""
+    own = psycopg.conninfo.conninfo_to_dict(url).get("options", "")
+    return f"{own} {_SESSION}".strip()
+
+
+def _geometry_oid(connection: psycopg.Connection[Any]) -> int:
+    found = connection.execute("SELECT to_regtype('geometry')::oid::int").fetchone()
+    assert found is not None
+    return int(found[0] or 0)
+
+
+@cache
+def _views() -> list[View]:
+    with open_world().engine.connect() as connection:
+        return read_views(connection)

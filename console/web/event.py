@@ -1,0 +1,234 @@
+"""One event: what happened, what is known, what is not, and what may be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi import Path as FromPath
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.background import BackgroundTask
+
+from console.service.products import EventId
+from console.web.access import Operator, Viewer
+from console.web.pages import page, words
+from flows.overview import STEPS
+from flows.picture import Picture, ground_of, read_picture
+from flows.register import ask_for_response
+from flows.stopping import stop_response
+from flows.world import World, open_world
+from infra.orchestration import api_url_of
+from infra.settings import Settings
+from tasks.access.audit import list_acts, written_down
+from tasks.errors import InventoryError
+from tasks.events import operator, turns
+from tasks.events.registry import find_aoi, find_event, find_registered
+from tasks.events.states import move
+from tasks.inventory.compare import difference
+from tasks.inventory.export import FORMATS, About, export_inventory
+from tasks.inventory.sizes import describe_sizes
+from tasks.inventory.store import get_inventory, read_reviewed, read_screened
+from tasks.publish import figures
+
+router = APIRouter(prefix="/events/{event_id}")
+Version = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
+Act = Literal["hold", "release", "cancel", "close", "stop", "respond", "replay"]
+Reason = Annotated[str, Form(max_length=300)]
+# What a map can show, and how: the band's colours and range as titiler takes them.
+RASTERS = {
+    "before": "",
+    "after": "",
+    "score": "rescale=0,1&colormap_name=ylorbr",
+    "hillshade": "",
+    "susceptibility": "rescale=0,1&colormap_name=ylorbr",
+}
+# What may be done in which state, in the order the page offers it.
+OFFERED: dict[str, tuple[Act, ...]] = {
+    "registered": ("respond", "hold", "cancel", "close"),
+    "responding": ("stop", "hold", "cancel"),
+    "published": ("respond", "hold", "cancel", "close"),
+    "closed": ("respond", "hold"),
+    "held": ("release", "cancel"),
+    "cancelled": ("release",),
+}
+
+
+@router.get("", response_class=HTMLResponse)
+def event_page(
+    request: Request, event_id: EventId, holder: Viewer, version: Version = None
+) -> Response:
+    """Everything about one event, with a version of its inventory."""
+    world = open_world()
+    shown = read_picture(world, event_id, version)
+    name = shown.line.event_id
+    return page(
+        request,
+        "event.html",
+        picture=shown,
+        line=shown.line,
+        steps=STEPS,
+        rasters=[one for one in RASTERS if (world.products(name) / f"{one}.tif").is_file()],
+        offered=_offered(shown) if holder.may("operator") else (),
+        acts=list_acts(world.engine, name) if holder.may("operator") else (),
+        formats=FORMATS,
+        map=_for_the_map(shown),
+    )
+
+
+@router.get("/status", response_class=HTMLResponse)
+def status(request: Request, event_id: EventId, _: Viewer, version: Version = None) -> Response:
+    """The part of the page that changes while a response runs."""
+    shown = read_picture(open_world(), event_id, version)
+    return page(request, "status.html", picture=shown, line=shown.line, steps=STEPS)
+
+
+@router.get("/ground.geojson")
+def ground(event_id: EventId, _: Viewer, version: Version = None) -> Response:
+    """The area of interest, what was seen of it, and what was not."""
+    found = ground_of(read_picture(open_world(), event_id, version))
+    return JSONResponse(found, media_type="application/geo+json")
+
+
+@router.get("/sizes.png")
+def sizes(event_id: EventId, _: Viewer, version: Version = None) -> Response:
+    """How many landslides there are of which size, as reviewed."""
+    with open_world().engine.connect() as connection:
+        stored = get_inventory(connection, event_id, version)
+        areas = read_reviewed(connection, stored.id)["area_m2"].to_numpy(dtype=float)
+    if not len(areas):
+        raise InventoryError(f"version {stored.version} of {event_id} has no landslide")
+    least = stored.minimum_mapping_unit_m2
+    return drawn(lambda path: figures.size_figure(path, areas, least, describe_sizes(areas, least)))
+
+
+@router.get("/diff", response_class=HTMLResponse)
+def diff_page(
+    request: Request,
+    event_id: EventId,
+    _: Viewer,
+    before: Annotated[int, Query(ge=1, le=2**31 - 1)],
+    after: Annotated[int, Query(ge=1, le=2**31 - 1)],
+) -> Response:
+    """What changed from one version to another, where both looked."""
+    world = open_world()
+    with world.engine.connect() as connection:
+        event = find_event(connection, event_id)
+        old, new = (get_inventory(connection, event.id, one) for one in (before, after))
+        then, now = (read_reviewed(connection, one.id) for one in (old, new))
+    found = difference(then, now, old.observed & new.observed)
+    return page(
+        request,
+        "diff.html",
+        event=event,
+        before=old,
+        after=new,
+        tallies={**found.tallies, "not comparable": found.not_comparable},
+        ground_km2=found.ground_km2,
+    )
+
+
+@router.get("/diff.png")
+def diff_picture(
+    event_id: EventId,
+    _: Viewer,
+    before: Annotated[int, Query(ge=1, le=2**31 - 1)],
+    after: Annotated[int, Query(ge=1, le=2**31 - 1)],
+) -> Response:
+    """The same as a map."""
+    with open_world().engine.connect() as connection:
+        old, new = (get_inventory(connection, event_id, one) for one in (before, after))
+        then, now = (read_reviewed(connection, one.id) for one in (old, new))
+    found = difference(then, now, old.observed & new.observed)
+    if found.ground.is_empty:
+        raise InventoryError(f"versions {before} and {after} looked at no ground in common")
+    return drawn(lambda path: figures.difference_figure(path, found.changes, found.ground))
+
+
+@router.get("/versions/{version}/{form}", response_class=FileResponse)
+def download(
+    event_id: EventId, version: Annotated[int, FromPath(ge=1, le=2**31 - 1)], form: str, _: Viewer
+) -> Response:
+    """A version of the inventory as a file: gpkg, parquet, fgb, geojson, csv, kml or zip."""
+    if f".{form}" not in FORMATS:
+        known = ", ".join(one.removeprefix(".") for one in FORMATS)
+        raise InventoryError(f"{form!r} is no format of an inventory; choose {known}")
+    with open_world().engine.connect() as connection:
+        event = find_event(connection, event_id)
+        stored = get_inventory(connection, event.id, version)
+        landslides = read_reviewed(connection, stored.id)
+        screened = read_screened(connection, stored.id)
+        aoi = find_aoi(connection, event.id).geometry
+    aside = TemporaryDirectory(prefix="scarp-download-")
+    path = Path(aside.name) / f"{event.id}_v{version}.{form}"
+    export_inventory(
+        landslides, stored.observed, path, aoi=aoi, screened=screened, about=About(event, stored)
+    )
+    return FileResponse(path, filename=path.name, background=BackgroundTask(aside.cleanup))
+
+
+@router.post("/{act}")
+def act(
+    request: Request, event_id: EventId, act: Act, by: Operator, reason: Reason = ""
+) -> Response:
+    """Hold, release, cancel or close an event; begin, stop or try again the response to it."""
+    world = open_world()
+    with world.engine.connect() as connection:
+        name = find_registered(connection, event_id).event.id
+    why = f"{by.name}: {reason.strip()}" if reason.strip() else by.name
+    with written_down(world.engine, by, address_of(request), act, name, reason.strip()):
+        _do(world, name, act, why)
+    return RedirectResponse(f"/events/{name}", 303)
+
+
+def _do(world: World, event_id: str, act: Act, why: str) -> None:
+    if act == "stop":
+        stop_response(world, event_id, api_url_of(Settings()))
+        return
+    with world.engine.begin() as connection:
+        now = datetime.now(UTC)
+        if act == "respond":
+            ask_for_response(connection, event_id)
+        elif act == "replay":
+            turns.replay(connection, event_id)
+        elif act == "release":
+            operator.release(connection, event_id, why, now)
+        elif act == "hold":
+            move(connection, event_id, "held", why)
+        elif act == "cancel":
+            move(connection, event_id, "cancelled", why)
+        else:
+            move(connection, event_id, "closed", why)
+
+
+def drawn(draw: Callable[[Path], object]) -> Response:
+    """A figure as an answer."""
+    with TemporaryDirectory(prefix="scarp-figure-") as aside:
+        path = Path(aside) / "figure.png"
+        draw(path)
+        return Response(path.read_bytes(), media_type="image/png")
+
+
+def address_of(request: Request) -> str:
+    """Where a request came from."""
+    return request.client.host if request.client else "?"
+
+
+def _offered(shown: Picture) -> tuple[Act, ...]:
+    offered = OFFERED[shown.line.state]
+    return ("replay", *offered) if shown.line.given_up else offered
+
+
+def _for_the_map(shown: Picture) -> dict[str, Any]:
+    """What the map of the page has to know."""
+    stored = shown.shown
+    return {
+        "event": shown.line.event_id,
+        "version": stored.version if stored else None,
+        "inventory": str(stored.id) if stored else None,
+        "rasters": RASTERS,
+        "words": words()["map"],
+    }

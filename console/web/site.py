@@ -1,0 +1,157 @@
+"""The console: pages for people, over the service that programs read.
+
+    /                     the first page to a browser, the OGC landing page to a program
+    /events/…             one event: its page, review, susceptibility, downloads, live news
+    /register, /ask       registering an event; questions in SQL
+    /login, /log          who may do what; what people did
+    everything else       the service: /collections, /products, … (console/service)
+
+Pages need a token (`console/web/access.py`). The service does as well, unless it is open to be
+read, as it is on a machine's own loopback address.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.gzip import GZipMiddleware
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from console.web import access, ask, event, events, live, registering, review, susceptibility
+from console.web.access import NotAllowedError, NotLoggedInError, Operator, given_token, holder_of
+from console.web.headers import Guarded
+from console.web.pages import page
+from flows.world import open_world
+from infra.errors import InfraError
+from tasks.access.audit import list_acts
+from tasks.errors import ReviewConflictError, ScarpError
+
+log = logging.getLogger(__name__)
+COMPRESSED_FROM_BYTES = 1000
+WORDS_KEPT = 300
+PAGES = "/pages"
+# Files whose address holds their version could be kept for ever; these are asked about each time.
+STATIC = Path(str(files("console.web") / "static"))
+
+
+def create_site(service: FastAPI, *, basemap: str | None, open_to_read: bool) -> ASGIApp:
+    """The console over a service, as one application.
+
+    Args:
+        service: what `console.service.app.create_app` makes.
+        basemap: tiles to lay under every map, such as https://tiles.example.org/{z}/{x}/{y}.png.
+        open_to_read: whether the service may be read without a token.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.router.lifespan_context(service):
+            yield
+
+    site = FastAPI(
+        title="Scarp console",
+        lifespan=lifespan,
+        openapi_url=f"{PAGES}/api",
+        docs_url=None,
+        redoc_url=None,
+    )
+    site.state.basemap = basemap
+    guarded = service if open_to_read else _Known(service)
+    site.add_route("/", _Front(guarded), include_in_schema=False)
+    for part in (access, events, registering, ask, live, review, susceptibility, event):
+        site.include_router(part.router)
+    site.get("/log", response_class=HTMLResponse)(_log)
+    site.mount("/static", StaticFiles(directory=STATIC))
+    site.mount("/", guarded)
+    for kind, answer in (
+        (NotLoggedInError, access.turned_away),
+        (NotAllowedError, _not_allowed),
+        (ScarpError, _refused),
+        (InfraError, _no_database),
+        (psycopg.OperationalError, _no_database),
+        (RequestValidationError, _unreadable),
+        (HTTPException, _no_page),
+        (Exception, _our_fault),
+    ):
+        site.add_exception_handler(kind, answer)
+    site.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_FROM_BYTES, compresslevel=4)
+    return Guarded(site, basemap)
+
+
+class _Front:
+    """Shows people the events, and programs where the service begins."""
+
+    def __init__(self, service: ASGIApp) -> None:
+        self.service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        wants_page = "text/html" in request.headers.get("accept", "") and not request.query_params
+        answer = RedirectResponse("/events", 303) if wants_page else self.service
+        await answer(scope, receive, send)
+
+
+class _Known:
+    """Lets only who has a token read the service."""
+
+    def __init__(self, service: ASGIApp) -> None:
+        self.service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await run_in_threadpool(holder_of, given_token(Request(scope)))
+        await self.service(scope, receive, send)
+
+
+def _log(request: Request, _: Operator) -> Response:
+    """What people changed, the latest first."""
+    return page(request, "log.html", acts=list_acts(open_world().engine))
+
+
+def _not_allowed(request: Request, error: Exception) -> Response:
+    return page(request, "problem.html", 403, title="403", reason=str(error))
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """What was asked for cannot be had, or done; the sentence says why."""
+    missing = "is not registered" in str(error)
+    status = 404 if missing else 409 if isinstance(error, ReviewConflictError) else 400
+    return page(request, "problem.html", status, title=str(status), reason=str(error)[:2000])
+
+
+def _no_database(request: Request, error: Exception) -> Response:
+    """The page loads itself again until the database is back."""
+    log.warning("%s: %s", request.url.path, error)
+    return page(request, "down.html", 503, {"Retry-After": "5"}, reason=str(error)[:WORDS_KEPT])
+
+
+def _unreadable(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    said = "; ".join(
+        f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors()
+    )
+    return page(request, "problem.html", 422, title="422", reason=said[:2000])
+
+
+def _no_page(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    title, reason = str(error.status_code), str(error.detail)
+    return page(
+        request, "problem.html", error.status_code, error.headers, title=title, reason=reason
+    )
+
+
+def _our_fault(request: Request, error: Exception) -> Response:
+    log.error("%s %s", request.method, request.url.path, exc_info=error)
+    return page(request, "problem.html", 500, title="500", reason=type(error).__name__)

@@ -1,0 +1,103 @@
+"""Susceptibility of one event: the map, how far to believe it, and why it says what it says."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from matplotlib.colors import to_hex
+
+from console.service.products import EventId
+from console.web.access import Viewer
+from console.web.event import Version, drawn
+from console.web.pages import page, words
+from flows.picture import read_picture
+from flows.why import explain_place
+from flows.world import open_world
+from tasks.errors import AssessmentError
+from tasks.events.registry import find_registered
+from tasks.publish import figures
+from tasks.susceptibility.store import StoredSusceptibility, list_susceptibility
+
+router = APIRouter(prefix="/events/{event_id}/susceptibility")
+LAYERS = (
+    "susceptibility_classes",
+    "susceptibility",
+    "susceptibility_uncertainty",
+    "susceptibility_applicability",
+)
+
+
+@router.get("", response_class=HTMLResponse)
+def susceptibility_page(
+    request: Request, event_id: EventId, _: Viewer, version: Version = None
+) -> Response:
+    """The newest map of the version, its AUC by spatial and by random folds, its factors."""
+    world = open_world()
+    shown = read_picture(world, event_id, version)
+    if (stored := shown.susceptibility) is None:
+        raise AssessmentError(f"event {event_id} has no susceptibility map yet")
+    folder = world.products(shown.line.event_id)
+    layers = [one for one in LAYERS if (folder / f"{one}.tif").is_file()]
+    count = len(stored.classes)
+    names = figures.class_names(count)
+    colours = [to_hex(figures.CLASS_SHADES(level / max(1, count - 1))) for level in range(count)]
+    return page(
+        request,
+        "susceptibility.html",
+        picture=shown,
+        line=shown.line,
+        stored=stored,
+        classes=list(zip(names, colours, stored.classes, strict=True)),
+        layers=layers,
+        most=max([abs(loss.value) for loss in stored.importance.values()] or [1.0]),
+        map={
+            "event": shown.line.event_id,
+            "version": shown.shown.version if shown.shown else None,
+            "inventory": str(shown.shown.id) if shown.shown else None,
+            "classes": {str(n): colour for n, colour in enumerate(colours, start=1)},
+            "words": words()["map"] | words()["susceptibility"],
+        },
+    )
+
+
+@router.get("/roc.png")
+def roc(event_id: EventId, _: Viewer) -> Response:
+    """Both ROC curves."""
+    stored = _newest(event_id)
+    return drawn(
+        lambda path: figures.roc_figure(
+            path,
+            stored.roc["spatial"],
+            stored.roc["random"],
+            stored.auc_spatial,
+            stored.auc_random,
+        )
+    )
+
+
+@router.get("/why")
+def why(
+    event_id: EventId,
+    _: Viewer,
+    lon: Annotated[float, Query(ge=-180, le=180, allow_inf_nan=False)],
+    lat: Annotated[float, Query(ge=-90, le=90, allow_inf_nan=False)],
+) -> Response:
+    """What the map says of a place, the factors there, and what each of them adds."""
+    return JSONResponse(asdict(explain_place(_name(event_id), lon, lat)))
+
+
+def _name(event_id: str) -> str:
+    with open_world().engine.connect() as connection:
+        return find_registered(connection, event_id).event.id
+
+
+def _newest(event_id: str) -> StoredSusceptibility:
+    with open_world().engine.connect() as connection:
+        maps: list[Any] = list_susceptibility(connection, _name(event_id))
+    if not maps:
+        raise AssessmentError(f"event {event_id} has no susceptibility map yet")
+    found: StoredSusceptibility = maps[0]
+    return found

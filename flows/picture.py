@@ -1,0 +1,141 @@
+"""What a person looks at when they open one event: everything the store and the disk have of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from shapely.geometry import MultiPolygon, mapping
+from sqlalchemy import Connection, text
+
+from flows.dossier import Dossier, read_dossier
+from flows.overview import EventLine, list_lines
+from flows.world import World
+from tasks.errors import EventError, InventoryError
+from tasks.events.aoi import as_multipolygon
+from tasks.inventory.review import Progress, progress
+from tasks.inventory.store import StoredInventory, list_inventories
+from tasks.publish.stac_item import ASSETS
+from tasks.susceptibility.store import StoredSusceptibility, list_susceptibility
+
+_SCENES = """
+    SELECT scene_id, acquired_at, gsd_m, used, clear_fraction, reason, licence
+    FROM scarp.run_scene JOIN scarp.scene ON scene.id = scene_key
+    WHERE run_id = :run_id ORDER BY used DESC, acquired_at DESC NULLS LAST, scene_id
+"""
+
+
+@dataclass(frozen=True)
+class SceneLine:
+    """What was made of one scene, and why; `clear_share` is None where its pixels were not read."""
+
+    scene_id: str
+    acquired_at: datetime | None
+    gsd_m: float
+    used: bool
+    clear_share: float | None
+    reason: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One event, one version of its inventory and the map fitted to it, as far as there are any.
+
+    `products` are the names of the files it left.
+    """
+
+    line: EventLine
+    dossier: Dossier
+    inventories: tuple[StoredInventory, ...]
+    shown: StoredInventory | None
+    scenes: tuple[SceneLine, ...]
+    reviewed: Progress | None
+    susceptibility: StoredSusceptibility | None
+    products: tuple[str, ...]
+
+
+def read_picture(world: World, event_id: str, version: int | None = None) -> Picture:
+    """Read an event by its id or an alternate one, with a version or the one people should see.
+
+    That is the published one, else the newest.
+
+    Raises:
+        EventError: it is not registered.
+        InventoryError: it has no such version.
+    """
+    with world.engine.connect() as connection:
+        dossier = read_dossier(connection, event_id)
+        if dossier.event is None or dossier.aoi is None:
+            raise EventError(
+                f"{event_id} was looked at and never registered; `scarp events show {event_id}` "
+                "says why"
+            )
+        name = dossier.event.id
+        versions = tuple(list_inventories(connection, name))
+        shown = _shown(name, versions, version)
+        maps = list_susceptibility(connection, name)
+        return Picture(
+            _line(connection, name, dossier.merged_into),
+            dossier,
+            versions,
+            shown,
+            _scenes(connection, shown.run_id) if shown else (),
+            progress(connection, shown.id) if shown else None,
+            next((one for one in maps if shown and one.inventory_id == shown.id), None)
+            or next((one for one in maps if one.kind == "carried"), None),
+            tuple(asset for asset in ASSETS if (world.products(name) / asset).is_file()),
+        )
+
+
+def ground_of(picture: Picture) -> dict[str, Any]:
+    """What is known of the ground, as GeoJSON: the area, what was seen of it, and what was not.
+
+    Seen and unseen are empty where nothing was mapped yet; the whole area is unseen then.
+    """
+    assert picture.dossier.aoi is not None
+    aoi = picture.dossier.aoi.geometry
+    seen = picture.shown.observed if picture.shown else MultiPolygon()
+    unseen = as_multipolygon(aoi.difference(seen))
+    layers = {"aoi": aoi, "seen": seen, "unseen": unseen}
+    return {
+        "type": "FeatureCollection",
+        "bbox": list(aoi.bounds),
+        "features": [
+            {"type": "Feature", "properties": {"layer": name}, "geometry": mapping(geometry)}
+            for name, geometry in layers.items()
+            if not geometry.is_empty
+        ],
+    }
+
+
+def _shown(
+    event_id: str, versions: tuple[StoredInventory, ...], version: int | None
+) -> StoredInventory | None:
+    if version is not None:
+        for one in versions:
+            if one.version == version:
+                return one
+        raise InventoryError(
+            f"event {event_id} has no version {version}; it has "
+            + (", ".join(str(one.version) for one in versions) or "none yet")
+        )
+    published = [one for one in versions if one.status == "published"]
+    return (published or list(versions) or [None])[-1]
+
+
+def _line(connection: Connection, event_id: str, merged_into: str | None) -> EventLine:
+    lines = list_lines(connection, event_id)
+    if not lines:
+        raise EventError(f"event {event_id} was merged into {merged_into}; open that one")
+    return lines[0]
+
+
+def _scenes(connection: Connection, run_id: UUID) -> tuple[SceneLine, ...]:
+    found = [SceneLine(*row) for row in connection.execute(text(_SCENES), {"run_id": run_id})]
+    return tuple(
+        replace(one, acquired_at=one.acquired_at and one.acquired_at.astimezone(UTC))
+        for one in found
+    )
