@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from tasks.inventory.tables import EventState
 
@@ -17,7 +18,7 @@ _LINES = """
                 WHERE request.event_id = event.event_id AND done_at IS NULL) AS asked_for,
         waiting.reason AS waits_for, waiting.next_look_at,
         newest.version, newest.status, newest.landslide_count, newest.area_m2,
-        newest.observed_km2, auc_spatial, inventory_id IS NOT NULL AS mapped
+        newest.observed_km2, auc_spatial
     FROM scarp.v_events AS event
     LEFT JOIN scarp.response_turn AS turn USING (event_id)
     LEFT JOIN scarp.v_waiting AS waiting
@@ -68,11 +69,10 @@ class EventLine:
     area_m2: float | None
     observed_km2: float | None
     auc_spatial: float | None
-    mapped: bool
 
     @property
     def seen_share(self) -> float | None:
-        """Part of the area of interest that was seen clear, 0-1; None where nothing was looked at."""
+        """Part of the area of interest that was seen clear, 0-1; None where nobody looked."""
         if self.observed_km2 is None:
             return None
         return min(1.0, self.observed_km2 / self.aoi_km2)
@@ -82,11 +82,11 @@ class EventLine:
         """How many of `STEPS` are behind it."""
         if self.auc_spatial is not None:
             return 4
-        return 3 if self.mapped else 2 if self.being_responded_to else 1
+        return 3 if self.version is not None else 2 if self.being_responded_to else 1
 
     @property
     def doing(self) -> str:
-        """What is being done about it, by the words of `STANDINGS` in the console."""
+        """What is being done about it."""
         if self.state in ("held", "cancelled", "closed"):
             return self.state
         if self.being_responded_to or self.state == "responding":
@@ -102,14 +102,13 @@ class EventLine:
 
 def list_lines(connection: Connection, event_id: str | None = None) -> list[EventLine]:
     """All events, the latest first, without those that were merged into another; or one."""
-    names = [one.name for one in fields(EventLine)]
-    return [
-        EventLine(
-            **{
-                name: value.astimezone(UTC) if isinstance(value, datetime) else value
-                for name, value in row._mapping.items()
-                if name in names
-            }
-        )
-        for row in connection.execute(text(_LINES), {"event_id": event_id})
-    ]
+    rows = connection.execute(text(_LINES), {"event_id": event_id})
+    return [_read(row) for row in rows]
+
+
+def _read(row: Row[Any]) -> EventLine:
+    values: dict[str, Any] = {
+        name: value.astimezone(UTC) if isinstance(value, datetime) else value
+        for name, value in row._mapping.items()
+    }
+    return EventLine(**values)

@@ -123,7 +123,7 @@ def _shown(
             + (", ".join(str(one.version) for one in versions) or "none yet")
         )
     published = [one for one in versions if one.status == "published"]
-    return (published or list(versions) or [None])[-1]
+    return next(reversed(published or versions), None)
 
 
 def _line(connection: Connection, event_id: str, merged_into: str | None) -> EventLine:

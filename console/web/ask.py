@@ -11,22 +11,20 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 import psycopg
 import shapely
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
-from psycopg.rows import dict_row
 from shapely.geometry import mapping
 
 from console.service.collections import KEYS
 from console.web.access import Viewer
 from console.web.pages import page, words
+from flows.world import open_world
 from infra.describe import View, read_views
 from infra.roles import role_url
 from infra.settings import Settings
-from flows.world import open_world
 from tasks.errors import QuestionError
 from tasks.inventory.questions import check_question
 

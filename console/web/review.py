@@ -1,4 +1,4 @@
-"""Reviewing an inventory: the most uncertain landslides first, by keyboard, several people at once."""
+"""Reviewing an inventory: the least certain first, by keyboard, several people at once."""
 
 from __future__ import annotations
 

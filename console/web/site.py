@@ -26,6 +26,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from console.web import access, ask, event, events, live, registering, review, susceptibility
@@ -68,7 +69,7 @@ def create_site(service: FastAPI, *, basemap: str | None, open_to_read: bool) ->
     )
     site.state.basemap = basemap
     guarded = service if open_to_read else _Known(service)
-    site.add_route("/", _Front(guarded), include_in_schema=False)
+    site.router.routes.append(Route("/", _Front(guarded)))
     for part in (access, events, registering, ask, live, review, susceptibility, event):
         site.include_router(part.router)
     site.get("/log", response_class=HTMLResponse)(_log)
@@ -96,6 +97,7 @@ class _Front:
         self.service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request for /."""
         request = Request(scope)
         wants_page = "text/html" in request.headers.get("accept", "") and not request.query_params
         answer = RedirectResponse("/events", 303) if wants_page else self.service
@@ -109,6 +111,7 @@ class _Known:
         self.service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on a request that carries one."""
         if scope["type"] == "http":
             await run_in_threadpool(holder_of, given_token(Request(scope)))
         await self.service(scope, receive, send)

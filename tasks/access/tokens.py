@@ -75,7 +75,7 @@ def add_token(
         "expires_at": now + lasting,
         "revoked_at": None,
     }
-    anew = insert(token).values(values).on_conflict_do_update(["name"], set_=values)
+    anew = insert(token).values(values).on_conflict_do_update(index_elements=["name"], set_=values)
     row = connection.execute(anew.returning(token)).one()
     return made, _read(row)
 

@@ -1,8 +1,8 @@
-"""Which SQL a person may ask: one SELECT over the documented views, with functions that only compute.
+"""Which SQL a person may ask: one SELECT over the views, with functions that only compute.
 
 This is the first of two walls. Behind it the question runs as the database role that may read the
-views and nothing else, in a transaction that may not write, for a limited time. What runs is written
-anew from what was understood here, so that the two can not read it differently.
+views and nothing else, in a transaction that may not write, for a limited time. What runs is
+written anew from what was understood here, so that the two cannot read it differently.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from tasks.errors import QuestionError
 LONGEST = 10_000
 SCHEMA = "scarp"
 # Functions that PostgreSQL adds to those of the standard, which sqlglot knows by itself.
-COMPUTING = frozenset(
-    """
-    near age array_agg array_length bool_and bool_or cardinality char_length corr covar_pop
-    date_part degrees div every format ilike initcap isfinite json_agg jsonb_agg
-    jsonb_array_elements jsonb_array_elements_text jsonb_array_length jsonb_build_object
-    jsonb_each jsonb_each_text jsonb_object_keys jsonb_typeof justify_hours log10 make_date
-    make_interval mode now num_nonnulls num_nulls radians regexp_match regr_r2 regr_slope
-    round split_part starts_with stddev_pop string_to_array to_char to_date to_number
-    to_timestamp trunc unnest width_bucket geometrytype geography geometry
-    """.split()
+_COMPUTING = (
+    "age array_agg array_length bool_and bool_or cardinality char_length corr covar_pop "
+    "date_part degrees div every format geography geometry geometrytype ilike initcap "
+    "isfinite json_agg jsonb_agg jsonb_array_elements jsonb_array_elements_text "
+    "jsonb_array_length jsonb_build_object jsonb_each jsonb_each_text jsonb_object_keys "
+    "jsonb_typeof justify_hours log10 make_date make_interval mode near now num_nonnulls "
+    "num_nulls radians regexp_match regr_r2 regr_slope round split_part starts_with "
+    "stddev_pop string_to_array to_char to_date to_number to_timestamp trunc unnest "
+    "width_bucket"
 )
+COMPUTING = frozenset(_COMPUTING.split(" "))
 # Of the standard's, those that make much of little: a few words could fill the memory.
 _FILLING = (exp.Repeat, exp.Pad, exp.Space)
 # Of PostGIS's, those that read files, rasters or the catalog.
@@ -65,7 +65,7 @@ def check_question(question: str, views: Iterable[str]) -> str:
     return asked.sql(dialect="postgres", comments=False)
 
 
-def _check_nodes(asked: exp.Expression) -> None:
+def _check_nodes(asked: exp.Query) -> None:
     for node in asked.walk():
         if isinstance(
             node, exp.DML | exp.DDL | exp.Into | exp.Lock | exp.Command
@@ -83,7 +83,7 @@ def _check_function(name: str) -> None:
         raise QuestionError(f"the function {name} may not be asked")
 
 
-def _check_tables(asked: exp.Expression, views: set[str]) -> None:
+def _check_tables(asked: exp.Query, views: set[str]) -> None:
     named_here = {one.alias_or_name.lower() for one in asked.find_all(exp.CTE)}
     for table in asked.find_all(exp.Table):
         if isinstance(table.this, exp.Func):

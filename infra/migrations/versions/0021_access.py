@@ -18,7 +18,7 @@ def upgrade() -> None:
         _text("name", "Whose token it is; reviews carry this name."),
         _text("digest", "SHA-256 of the token."),
         _text("role", "viewer reads; reviewer reviews as well; operator does everything."),
-        _time("created_at", "When it was made.", server_default=sa.func.now()),
+        _time("created_at", "When it was made.", now=True),
         _time("expires_at", "From when it is void."),
         _time("revoked_at", "When it was taken back.", nullable=True),
         sa.PrimaryKeyConstraint("name", name="token_pkey"),
@@ -30,7 +30,7 @@ def upgrade() -> None:
     op.create_table(
         "audit",
         sa.Column("id", sa.BigInteger, sa.Identity(always=True), comment="Identity."),
-        _time("at", "When it was asked for.", server_default=sa.func.now()),
+        _time("at", "When it was asked for.", now=True),
         _text("who", "Name of the token."),
         _text("role", "Role of the token."),
         _text("address", "Where the request came from."),
@@ -61,7 +61,8 @@ def _text(name: str, comment: str, server_default: str | None = None) -> sa.Colu
 
 
 def _time(
-    name: str, comment: str, *, nullable: bool = False, server_default: object = None
+    name: str, comment: str, *, nullable: bool = False, now: bool = False
 ) -> sa.Column[object]:
+    default = sa.func.now() if now else None
     kind = sa.DateTime(timezone=True)
-    return sa.Column(name, kind, nullable=nullable, server_default=server_default, comment=comment)
+    return sa.Column(name, kind, nullable=nullable, server_default=default, comment=comment)
