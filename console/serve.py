@@ -12,6 +12,8 @@ from console.output import say
 
 # A viewer holds up to six connections, one of them for news.
 CONCURRENT = 1000
+# A page that is looked at asks again within seconds; a new connection costs more than a kept one.
+KEPT_S = 60
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -49,5 +51,5 @@ def serve(
     app = create_site(service, basemap=settings.basemap_url, open_to_read=host in LOOPBACK)
     say(f"serving http://{host}:{port} (QGIS: WFS / OGC API Features); Ctrl-C ends it")
     quiet: dict[str, Any] = {"log_level": "warning", "access_log": False}
-    config = uvicorn.Config(app, limit_concurrency=CONCURRENT, **quiet)
+    config = uvicorn.Config(app, limit_concurrency=CONCURRENT, timeout_keep_alive=KEPT_S, **quiet)
     uvicorn.Server(config).run(sockets=[listening])

@@ -32,6 +32,7 @@ from console.service.etags import Next, conditional
 from console.service.heads import AnswersHead
 from console.service.products import product_files, product_tiles
 from console.service.questions import well_asked
+from console.service.remembered import RememberedTiles
 
 CONNECTIONS = 8
 # A question that takes longer is too wide to be asked of a service that others use as well.
@@ -83,6 +84,7 @@ def create_app(
     app.add_exception_handler(asyncpg.QueryCanceledError, _too_wide)
     app.add_exception_handler(asyncpg.DataError, _unfit)
     add_exception_handlers(app, RASTER_ERRORS | FEATURE_ERRORS)
+    app.middleware("http")(RememberedTiles(products))
     app.middleware("http")(conditional)
     app.middleware("http")(_refused_as_the_standard_says)
     app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_FROM_BYTES, compresslevel=4)

@@ -20,9 +20,7 @@ async def conditional(request: Request, call_next: Next) -> Response:
     answer = await call_next(request)
     if request.method != "GET" or answer.status_code != 200:
         return answer
-    # Starlette hands every answer on as a stream.
-    stream = cast(StreamingResponse, answer).body_iterator
-    body = b"".join([cast(bytes, part) async for part in stream])
+    body = await body_of(answer)
     tag = f'W/"{blake2b(body, digest_size=12).hexdigest()}"'
     headers = {"ETag": tag, "Cache-Control": CACHE}
     known = request.headers.get("if-none-match", "")
@@ -30,3 +28,10 @@ async def conditional(request: Request, call_next: Next) -> Response:
         return Response(status_code=304, headers=headers)
     kept = {name: value for name, value in answer.headers.items() if name != "content-length"}
     return Response(body, answer.status_code, kept | headers)
+
+
+async def body_of(answer: Response) -> bytes:
+    """All that an answer says, which cannot be read from it again."""
+    # Starlette hands every answer on as a stream.
+    stream = cast(StreamingResponse, answer).body_iterator
+    return b"".join([cast(bytes, part) async for part in stream])

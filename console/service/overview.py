@@ -8,6 +8,7 @@ or reviewed, so the counts are never older than the answer.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -85,27 +86,47 @@ class Overview:
                 self._points[key] = _points(rows, state[key])
 
     def cells(self, tile: Tile) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Number and area of the landslides in each cell of a tile that has any.
+        """What `count_in_cells` says of everything published."""
+        return count_in_cells(self._points.values(), tile)
 
-        Returns:
-            Place of each cell in the tile row by row from the north-west, shape (n,); landslides
-            in it; their area in m².
-        """
-        places, areas = [], []
-        side = 0.5**tile.z
-        for points in self._points.values():
-            if not points.touches(tile.x * side, tile.y * side, side):
-                continue
-            x = np.floor((points.x * 2**tile.z - tile.x) * CELLS_ACROSS).astype(np.int64)
-            y = np.floor((points.y * 2**tile.z - tile.y) * CELLS_ACROSS).astype(np.int64)
-            inside = (x >= 0) & (x < CELLS_ACROSS) & (y >= 0) & (y < CELLS_ACROSS)
-            places.append(y[inside] * CELLS_ACROSS + x[inside])
-            areas.append(points.area_m2[inside])
-        place = np.concatenate([np.empty(0, np.int64), *places])
-        counts = np.bincount(place, minlength=CELLS_ACROSS**2)
-        sums = np.bincount(place, np.concatenate([np.empty(0), *areas]), CELLS_ACROSS**2)
-        held = np.flatnonzero(counts)
-        return held.astype(np.int64), counts[held].astype(np.int64), np.asarray(sums[held])
+
+def count_in_cells(
+    inventories: Iterable[Points], tile: Tile
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Number and area of the landslides in each cell of a tile that has any.
+
+    Returns:
+        Place of each cell in the tile row by row from the north-west, shape (n,); landslides
+        in it; their area in m².
+    """
+    places, areas = [], []
+    side = 0.5**tile.z
+    for points in inventories:
+        if not points.touches(tile.x * side, tile.y * side, side):
+            continue
+        x = np.floor((points.x * 2**tile.z - tile.x) * CELLS_ACROSS).astype(np.int64)
+        y = np.floor((points.y * 2**tile.z - tile.y) * CELLS_ACROSS).astype(np.int64)
+        inside = (x >= 0) & (x < CELLS_ACROSS) & (y >= 0) & (y < CELLS_ACROSS)
+        places.append(y[inside] * CELLS_ACROSS + x[inside])
+        areas.append(points.area_m2[inside])
+    place = np.concatenate([np.empty(0, np.int64), *places])
+    counts = np.bincount(place, minlength=CELLS_ACROSS**2)
+    sums = np.bincount(place, np.concatenate([np.empty(0), *areas]), CELLS_ACROSS**2)
+    held = np.flatnonzero(counts)
+    return held.astype(np.int64), counts[held].astype(np.int64), np.asarray(sums[held])
+
+
+def points_at(
+    longitude: NDArray[np.float64],
+    latitude: NDArray[np.float64],
+    area_m2: NDArray[np.float64],
+    reviewed: int,
+) -> Points:
+    """Landslides of one inventory by the degrees and m² of each."""
+    x = (longitude + 180) / 360
+    y = (1 - np.arcsinh(np.tan(np.radians(latitude))) / np.pi) / 2
+    box = (x.min(), x.max(), y.min(), y.max()) if len(x) else (2.0, -2.0, 2.0, -2.0)
+    return Points(reviewed, x, y, area_m2, box)
 
 
 async def _read(connection: Connection[Any], inventories: list[UUID]) -> list[NDArray[np.void]]:
@@ -124,7 +145,5 @@ async def _read(connection: Connection[Any], inventories: list[UUID]) -> list[ND
 
 
 def _points(rows: NDArray[np.void], reviewed: int) -> Points:
-    x = (rows["longitude"].astype(np.float64) + 180) / 360
-    y = (1 - np.arcsinh(np.tan(np.radians(rows["latitude"].astype(np.float64)))) / np.pi) / 2
-    box = (x.min(), x.max(), y.min(), y.max()) if len(rows) else (2.0, -2.0, 2.0, -2.0)
-    return Points(reviewed, x, y, rows["area_m2"].astype(np.float64), box)
+    columns = (rows[name].astype(np.float64) for name in ("longitude", "latitude", "area_m2"))
+    return points_at(*columns, reviewed)

@@ -228,7 +228,6 @@ def _for_the_map(shown: Picture) -> dict[str, Any]:
     return {
         "event": shown.line.event_id,
         "version": stored.version if stored else None,
-        "inventory": str(stored.id) if stored else None,
         "rasters": RASTERS,
         "words": words()["map"],
     }

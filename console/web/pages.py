@@ -115,8 +115,10 @@ def share(part: float | None) -> str:
     """A part of a whole in percent; what nobody knows is a dash."""
     if part is None:
         return "–"
-    if 0.995 <= part < 1 or 0 < part < 0.005:
-        return f"{part:.1%}".replace("%", " %")
+    if 0.995 <= part < 1:
+        return f"{min(part, 0.999):.1%}".replace("%", " %")
+    if 0 < part < 0.005:
+        return f"{max(part, 0.001):.1%}".replace("%", " %")
     return f"{part:.0%}".replace("%", " %")
 
 

@@ -81,7 +81,6 @@ def review_page(
         map={
             "event": name,
             "version": shown.shown.version,
-            "inventory": str(shown.shown.id),
             "words": words()["map"] | words()["review"],
         },
     )

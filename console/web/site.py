@@ -29,7 +29,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from console.web import access, ask, event, events, live, registering, review, susceptibility
+from console.web import access, ask, event, events, live, registering, review, susceptibility, tiles
 from console.web.access import NotAllowedError, NotLoggedInError, Operator, given_token, holder_of
 from console.web.headers import Guarded
 from console.web.pages import page
@@ -70,7 +70,7 @@ def create_site(service: FastAPI, *, basemap: str | None, open_to_read: bool) ->
     site.state.basemap = basemap
     guarded = service if open_to_read else _Known(service)
     site.router.routes.append(Route("/", _Front(guarded)))
-    for part in (access, events, registering, ask, live, review, susceptibility, event):
+    for part in (access, events, registering, ask, live, review, susceptibility, tiles, event):
         site.include_router(part.router)
     site.get("/log", response_class=HTMLResponse)(_log)
     site.mount("/static", StaticFiles(directory=STATIC))

@@ -56,7 +56,6 @@ def susceptibility_page(
         map={
             "event": shown.line.event_id,
             "version": shown.shown.version if shown.shown else None,
-            "inventory": str(shown.shown.id) if shown.shown else None,
             "classes": {str(n): colour for n, colour in enumerate(colours, start=1)},
             "words": words()["map"] | words()["susceptibility"],
         },

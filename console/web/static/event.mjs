@@ -22,37 +22,52 @@ news.addEventListener("stage", ({ data }) => {
 });
 window.addEventListener("pagehide", () => news.close());
 
-const right = createMap("map", look);
-const left = right && createMap("left-map", look);
-if (left) {
-  await Promise.all([whenReady(left), whenReady(right)]);
-  for (const map of [left, right]) {
-    await addGround(map, look.event, look.version);
-    addLandslides(map, look.inventory, look.words);
-  }
-  const draw = (map, select) => showRaster(map, look.event, select.value, look.rasters[select.value]);
-  sides.left.addEventListener("change", () => draw(left, sides.left));
-  sides.right.addEventListener("change", () => draw(right, sides.right));
-  draw(left, sides.left);
-  draw(right, sides.right);
+// The right map lies over the left one and is cut off where the slider stands; the left one is made
+// when somebody first moves the slider, and each follows the other.
+async function create(id, select) {
+  const map = createMap(id, look);
+  if (!map) return null;
+  await whenReady(map);
+  const bounds = await addGround(map, look.event, look.version);
+  addLandslides(map, look.event, look.version, look.words);
+  const draw = () => showRaster(map, look.event, select.value, bounds, look.rasters[select.value]);
+  select.addEventListener("change", draw);
+  draw();
+  return map;
+}
 
-  // The right map lies over the left one and is cut off where the slider stands; each follows the other.
-  const divide = () => {
-    const share = Number(swipe.value);
-    right.getContainer().style.clipPath = `inset(0 0 0 ${share}%)`;
-    document.getElementById("divider").style.left = `${share}%`;
-    document.getElementById("divider").hidden = share === 0 || share === 100;
-  };
-  swipe.addEventListener("input", divide);
+const right = await create("map", sides.right);
+let left = null;
+
+function divide() {
+  const share = Number(swipe.value);
+  right.getContainer().style.clipPath = `inset(0 0 0 ${share}%)`;
+  document.getElementById("divider").style.left = `${share}%`;
+  document.getElementById("divider").hidden = share === 0 || share === 100;
+}
+
+async function compare() {
+  if (!left) {
+    left = create("left-map", sides.left);
+    const map = await left;
+    map.jumpTo({ center: right.getCenter(), zoom: right.getZoom() });
+    let following = false;
+    const follow = (one, other) => one.on("move", () => {
+      if (following) return;
+      following = true;
+      other.jumpTo({ center: one.getCenter(), zoom: one.getZoom() });
+      following = false;
+    });
+    follow(map, right);
+    follow(right, map);
+  }
+  await left;
   divide();
-  let following = false;
-  const follow = (one, other) => one.on("move", () => {
-    if (following) return;
-    following = true;
-    other.jumpTo({ center: one.getCenter(), zoom: one.getZoom() });
-    following = false;
-  });
-  follow(left, right);
-  follow(right, left);
+}
+
+if (right) {
+  swipe.addEventListener("input", compare);
+  sides.left.addEventListener("change", compare);
+  document.getElementById("divider").hidden = true;
   document.body.dataset.map = "ready";
 }

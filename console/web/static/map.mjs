@@ -3,7 +3,7 @@ import * as maplibre from "./vendor/maplibre-gl.mjs";
 
 export { maplibre };
 export const CONFIDENCE = ["interpolate", ["linear"], ["coalesce", ["get", "confidence"], 1],
-  0.3, "#fff7bc", 0.55, "#fec44f", 0.75, "#ec7014", 0.95, "#993404"];
+  0, "#fff7bc", 0.33, "#fec44f", 0.67, "#ec7014", 1, "#993404"];
 const EMPTY = { type: "FeatureCollection", features: [] };
 
 export function told() {
@@ -95,45 +95,52 @@ export async function addGround(map, event, version, fit = true) {
 }
 
 // A product's tiles under everything else; an empty name takes them away.
-export function showRaster(map, event, product, query = "", id = "raster", opacity = 1) {
+export function showRaster(map, event, product, bounds, query = "") {
+  const id = "raster";
   if (map.getLayer(id)) map.removeLayer(id);
   if (map.getSource(id)) map.removeSource(id);
   if (!product) return;
-  const tiles = `${location.origin}/products/${event}/${product}/tiles/WebMercatorQuad/{z}/{x}/{y}.png`;
-  map.addSource(id, { type: "raster", tiles: [query ? `${tiles}?${query}` : tiles], tileSize: 256 });
+  // Pictures are for eyes: as WebP they are a fraction of the size. Numbers keep their colours as PNG.
+  const form = ["before", "after", "hillshade"].includes(product) ? "webp" : "png";
+  const tiles = `${location.origin}/products/${event}/${product}/tiles/WebMercatorQuad/{z}/{x}/{y}.${form}`;
+  map.addSource(id, { type: "raster", tiles: [query ? `${tiles}?${query}` : tiles], tileSize: 256, bounds });
   const above = ["unseen", "aoi-halo"].find((name) => map.getLayer(name));
-  map.addLayer({ id, type: "raster", source: id, paint: { "raster-opacity": opacity, "raster-fade-duration": 0 } }, above);
+  map.addLayer({ id, type: "raster", source: id, paint: { "raster-fade-duration": 0 } }, above);
 }
 
-// Landslides of one inventory, coloured by confidence; a click says what each is.
-export function addLandslides(map, inventory, words, { filled = true } = {}) {
-  if (!inventory) return;
-  map.addSource("landslides", { type: "vector", tiles: [tilesOf(inventory)], minzoom: 5, maxzoom: 15, promoteId: "number" });
+// Landslides of one version, coloured by confidence, and below zoom 12 as squares that hold some; a
+// click says what each is.
+export function addLandslides(map, event, version, words, { filled = true } = {}) {
+  if (!version) return;
+  const tiles = `${location.origin}/events/${event}/versions/${version}/tiles/{z}/{x}/{y}`;
+  map.addSource("landslides", { type: "vector", tiles: [tiles], minzoom: 3, maxzoom: 15 });
   const layer = { source: "landslides", "source-layer": "default" };
+  map.addLayer({ id: "squares", type: "fill", ...layer, filter: ["has", "landslides"], paint: {
+    "fill-color": "#993404", "fill-opacity": ["interpolate", ["linear"], ["get", "landslides"], 1, 0.35, 20, 0.9] } });
+  const outlines = { ...layer, filter: ["!", ["has", "landslides"]] };
   if (filled) {
-    map.addLayer({ id: "landslides", type: "fill", ...layer, paint: { "fill-color": CONFIDENCE, "fill-opacity": 0.55 } });
+    map.addLayer({ id: "landslides", type: "fill", ...outlines, paint: { "fill-color": CONFIDENCE, "fill-opacity": 0.55 } });
+  } else {
+    map.addLayer({ id: "landslide-halo", type: "line", ...outlines, paint: { "line-color": "#ffffff", "line-width": 4 } });
   }
-  map.addLayer({ id: "landslide-edges", type: "line", ...layer,
-    paint: { "line-color": filled ? "#3b1e08" : "#005b8f", "line-width": ["interpolate", ["linear"], ["zoom"], 8, 0.4, 14, 1.4] } });
-  if (!filled) return;
-  map.on("click", "landslides", (event) => {
-    const one = event.features[0].properties;
+  map.addLayer({ id: "landslide-edges", type: "line", ...outlines, paint: {
+    "line-color": filled ? "#3b1e08" : "#0072b2", "line-width": ["interpolate", ["linear"], ["zoom"], 8, 0.4, 14, 1.6] } });
+  const tell = (name, facts, lngLat) => {
     const list = element("dl", undefined, { class: "measures" });
-    const facts = { [words.confidence]: one.confidence === undefined ? "–" : Number(one.confidence).toFixed(2),
-      [words.area]: `${Math.round(one.area_m2).toLocaleString("en")} m²`, [words.review]: one.review_state };
-    for (const [name, value] of Object.entries(facts)) list.append(element("dt", name), element("dd", value));
+    for (const [fact, value] of Object.entries(facts)) list.append(element("dt", fact), element("dd", value));
     const box = element("div");
-    box.append(element("strong", `${words.landslide} ${one.number}`), list);
-    new maplibre.Popup().setLngLat(event.lngLat).setDOMContent(box).addTo(map);
-  });
+    box.append(element("strong", name), list);
+    new maplibre.Popup().setLngLat(lngLat).setDOMContent(box).addTo(map);
+  };
+  const area = (one) => `${Math.round(one.area_m2).toLocaleString("en")} m²`;
+  map.on("click", "squares", ({ features: [{ properties: one }], lngLat }) => (
+    tell(`${one.landslides} ${words.landslides_here}`, { [words.area]: area(one) }, lngLat)));
+  if (!filled) return;
+  map.on("click", "landslides", ({ features: [{ properties: one }], lngLat }) => tell(`${words.landslide} ${one.number}`, {
+    [words.confidence]: one.confidence === undefined ? "–" : one.confidence.toFixed(2),
+    [words.area]: area(one), [words.review]: one.review_state }, lngLat));
   map.on("mouseenter", "landslides", () => { map.getCanvas().style.cursor = "pointer"; });
   map.on("mouseleave", "landslides", () => { map.getCanvas().style.cursor = ""; });
-}
-
-export function tilesOf(inventory) {
-  const columns = "number,confidence,area_m2,review_state";
-  return `${location.origin}/collections/scarp.v_landslides_all/tiles/WebMercatorQuad/{z}/{x}/{y}` +
-    `?inventory_id=${inventory}&stands=true&properties=${columns}&sortby=-area_m2&limit=4000`;
 }
 
 export function emptySource(map, id) {

@@ -186,14 +186,14 @@ await load();
 map = createMap("map", look);
 if (map) {
   await whenReady(map);
-  await addGround(map, look.event, look.version);
-  addLandslides(map, look.inventory, words);
+  const bounds = await addGround(map, look.event, look.version);
+  addLandslides(map, look.event, look.version, words);
   emptySource(map, "current");
   map.addLayer({ id: "current-halo", type: "line", source: "current", paint: { "line-color": "#ffffff", "line-width": 5 } });
   map.addLayer({ id: "current", type: "line", source: "current", paint: { "line-color": "#0072b2", "line-width": 2.5 } });
   const raster = part("raster");
-  raster.addEventListener("change", () => showRaster(map, look.event, raster.value));
-  showRaster(map, look.event, raster.value);
+  raster.addEventListener("change", () => showRaster(map, look.event, raster.value, bounds));
+  showRaster(map, look.event, raster.value, bounds);
   draw = createDrawing(map);
   draw.setMode("static");
 }

@@ -52,16 +52,18 @@ place.addEventListener("submit", (event) => {
 const map = createMap("map", look);
 if (map) {
   await whenReady(map);
-  await addGround(map, look.event, look.version);
-  addLandslides(map, look.inventory, words, { filled: false });
+  const bounds = await addGround(map, look.event, look.version);
+  addLandslides(map, look.event, look.version, words, { filled: false });
   const draw = () => {
-    showRaster(map, look.event, choice.value, QUERIES[choice.value]);
+    showRaster(map, look.event, choice.value, bounds, QUERIES[choice.value]);
     for (const legend of document.querySelectorAll(".legend[data-layer]")) legend.hidden = legend.dataset.layer !== choice.value;
   };
   choice.addEventListener("change", draw);
   draw();
   document.getElementById("landslides").addEventListener("change", ({ target }) => {
-    if (map.getLayer("landslide-edges")) map.setLayoutProperty("landslide-edges", "visibility", target.checked ? "visible" : "none");
+    for (const layer of ["squares", "landslide-halo", "landslide-edges"]) {
+      if (map.getLayer(layer)) map.setLayoutProperty(layer, "visibility", target.checked ? "visible" : "none");
+    }
   });
   const pin = new maplibre.Marker({ color: "#0072b2" });
   map.on("click", ({ lngLat }) => {
