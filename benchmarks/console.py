@@ -153,7 +153,8 @@ def open_page(base: str, token: str) -> dict[str, float]:
             began = time.perf_counter()
             page.goto(f"{base}/events/event-{PLACE}", wait_until="domcontentloaded")
             page.evaluate(
-                "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+                "() => new Promise((done) => "
+                "requestAnimationFrame(() => requestAnimationFrame(done)))"
             )
             interactive = time.perf_counter() - began
             page.wait_for_selector("body[data-map=ready]")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from shapely.geometry import MultiPolygon, mapping
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select, text
 
 from flows.dossier import Dossier, read_dossier
 from flows.overview import EventLine, list_lines
 from flows.world import World
 from tasks.errors import EventError, InventoryError
 from tasks.events.aoi import as_multipolygon
+from tasks.events.registry import find_registered
 from tasks.inventory.review import Progress, progress
 from tasks.inventory.store import StoredInventory, list_inventories
+from tasks.inventory.tables import review
 from tasks.publish.stac_item import ASSETS
 from tasks.susceptibility.store import StoredSusceptibility, list_susceptibility
 
@@ -83,21 +86,26 @@ def read_picture(world: World, event_id: str, version: int | None = None) -> Pic
             versions,
             shown,
             _scenes(connection, shown.run_id) if shown else (),
-            progress(connection, shown.id) if shown else None,
+            _reviewed(world, connection, shown.id) if shown else None,
             next((one for one in maps if shown and one.inventory_id == shown.id), None)
             or next((one for one in maps if one.kind == "carried"), None),
             tuple(asset for asset in ASSETS if (world.products(name) / asset).is_file()),
         )
 
 
-def ground_of(picture: Picture) -> dict[str, Any]:
+def read_ground(world: World, event_id: str, version: int | None = None) -> dict[str, Any]:
     """What is known of the ground, as GeoJSON: the area, what was seen of it, and what was not.
 
-    Seen and unseen are empty where nothing was mapped yet; the whole area is unseen then.
+    Where nothing was mapped yet the whole area is unseen. `version` is as `read_picture` takes it.
+
+    Raises:
+        EventError, InventoryError: as `read_picture`.
     """
-    assert picture.dossier.aoi is not None
-    aoi = picture.dossier.aoi.geometry
-    seen = picture.shown.observed if picture.shown else MultiPolygon()
+    with world.engine.connect() as connection:
+        known = find_registered(connection, event_id)
+        name, aoi = known.event.id, known.aoi.geometry
+        shown = _shown(name, tuple(list_inventories(connection, name)), version)
+    seen = shown.observed if shown else MultiPolygon()
     unseen = as_multipolygon(aoi.difference(seen))
     layers = {"aoi": aoi, "seen": seen, "unseen": unseen}
     return {
@@ -131,6 +139,18 @@ def _line(connection: Connection, event_id: str, merged_into: str | None) -> Eve
     if not lines:
         raise EventError(f"event {event_id} was merged into {merged_into}; open that one")
     return lines[0]
+
+
+def _reviewed(world: World, connection: Connection, inventory_id: UUID) -> Progress:
+    newest = select(func.max(review.c.id)).where(review.c.inventory_id == inventory_id)
+    return _progress_until(world, inventory_id, connection.scalar(newest) or 0)
+
+
+# Nothing but a review changes it, and counting 20,000 landslides takes most of a page's time.
+@lru_cache(maxsize=64)
+def _progress_until(world: World, inventory_id: UUID, newest: int) -> Progress:
+    with world.engine.connect() as connection:
+        return progress(connection, inventory_id)
 
 
 def _scenes(connection: Connection, run_id: UUID) -> tuple[SceneLine, ...]:

@@ -17,7 +17,7 @@ from console.service.products import EventId
 from console.web.access import Operator, Viewer
 from console.web.pages import page, words
 from flows.overview import STEPS
-from flows.picture import Picture, ground_of, read_picture
+from flows.picture import Picture, read_ground, read_picture
 from flows.register import ask_for_response
 from flows.stopping import stop_response
 from flows.world import World, open_world
@@ -89,7 +89,7 @@ def status(request: Request, event_id: EventId, _: Viewer, version: Version = No
 @router.get("/ground.geojson")
 def ground(event_id: EventId, _: Viewer, version: Version = None) -> Response:
     """The area of interest, what was seen of it, and what was not."""
-    found = ground_of(read_picture(open_world(), event_id, version))
+    found = read_ground(open_world(), event_id, version)
     return JSONResponse(found, media_type="application/geo+json")
 
 

@@ -1,9 +1,8 @@
 """Vector tiles of one version of an inventory, as the maps of the console draw it.
 
 From zoom `OUTLINES_FROM` on they hold outlines, the largest first. Below, where most could not be
-seen, they hold squares with the number of landslides in them and their area, so that no landslide is
-missing from a map for being small. What was made is remembered until somebody
-reviews the version.
+seen, they hold squares with the number of landslides in them and their area, so that none is
+missing from a map for being small. What was made is remembered until somebody reviews the version.
 """
 
 from __future__ import annotations
