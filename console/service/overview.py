@@ -145,5 +145,5 @@ async def _read(connection: Connection[Any], inventories: list[UUID]) -> list[ND
 
 
 def _points(rows: NDArray[np.void], reviewed: int) -> Points:
-    columns = (rows[name].astype(np.float64) for name in ("longitude", "latitude", "area_m2"))
-    return points_at(*columns, reviewed)
+    longitude, latitude = rows["longitude"].astype(np.float64), rows["latitude"].astype(np.float64)
+    return points_at(longitude, latitude, rows["area_m2"].astype(np.float64), reviewed)

@@ -68,13 +68,13 @@ def create_site(service: FastAPI, *, basemap: str | None, open_to_read: bool) ->
         redoc_url=None,
     )
     site.state.basemap = basemap
-    guarded = service if open_to_read else _Known(service)
-    site.router.routes.append(Route("/", _Front(guarded)))
+    rest = _Service(service, open_to_read)
+    site.router.routes.append(Route("/", _Front(rest)))
     for part in (access, events, registering, ask, live, review, susceptibility, tiles, event):
         site.include_router(part.router)
     site.get("/log", response_class=HTMLResponse)(_log)
     site.mount("/static", StaticFiles(directory=STATIC))
-    site.mount("/", guarded)
+    site.mount("/", rest)
     for kind, answer in (
         (NotLoggedInError, access.turned_away),
         (NotAllowedError, _not_allowed),
@@ -104,17 +104,19 @@ class _Front:
         await answer(scope, receive, send)
 
 
-class _Known:
-    """Lets only who has a token read the service."""
+class _Service:
+    """The service as the rest of the site; where it is not open, for those who have a token."""
 
-    def __init__(self, service: ASGIApp) -> None:
+    def __init__(self, service: ASGIApp, open_to_read: bool) -> None:
         self.service = service
+        self.open_to_read = open_to_read
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on a request that carries one."""
-        if scope["type"] == "http":
+        """Pass a request on as if the service stood alone: its links are its own."""
+        if scope["type"] == "http" and not self.open_to_read:
             await run_in_threadpool(holder_of, given_token(Request(scope)))
-        await self.service(scope, receive, send)
+        own = {name: value for name, value in scope.items() if name not in ("router", "app")}
+        await self.service(own, receive, send)
 
 
 def _log(request: Request, _: Operator) -> Response:

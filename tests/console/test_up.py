@@ -5,12 +5,8 @@ import os
 import re
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -19,65 +15,9 @@ import psutil
 import pytest
 
 from tests.conftest import EXAMPLE
+from tests.console.machine import Machine, wait_for
 
-SCARP = (sys.executable, "-c", "from console.cli import main; main()")
 EVENT = "emilia-romagna-2023"
-PATIENCE_S = 240
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Machine:
-    """A SCARP_HOME with commands run in it as a person would."""
-
-    def __init__(self, home):
-        self.home = home
-        ports = {name: free_port() for name in ("prefect", "console", "health")}
-        self.ports = [
-            word for name, port in ports.items() for word in (f"--{name}-port", str(port))
-        ]
-        self.api = f"http://127.0.0.1:{ports['prefect']}/api"
-        self.health = f"http://127.0.0.1:{ports['health']}/healthz"
-        kept_out = ("PREFECT_API_URL", "SCARP_DATABASE_URL", "PREFECT_HOME")
-        self.environment = {k: v for k, v in os.environ.items() if k not in kept_out}
-        self.environment["SCARP_HOME"] = str(home)
-
-    def scarp(self, *words):
-        done = subprocess.run(
-            [*SCARP, *words], env=self.environment, capture_output=True, text=True, check=False
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    def state(self):
-        return json.loads((self.home / "up" / "state.json").read_text())
-
-    def pid(self, name):
-        return next(one["pid"] for one in self.state()["services"] if one["name"] == name)
-
-    def python(self, code, *words, **environment):
-        done = subprocess.run(
-            [sys.executable, "-c", code, *words],
-            env=self.environment | environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-
-def wait_for(what, seconds=PATIENCE_S):
-    """Wait until something is so; gives what it is."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := what():
-            return found
-        time.sleep(0.5)
-    pytest.fail(f"not so after {seconds} s: {what.__name__}")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,69 @@
+"""A machine with `scarp up`, as tests run it: ports of its own, commands as a person types them."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+SCARP = (sys.executable, "-c", "from console.cli import main; main()")
+PATIENCE_S = 240
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Machine:
+    """A SCARP_HOME with commands run in it as a person would."""
+
+    def __init__(self, home):
+        self.home = home
+        ports = {name: free_port() for name in ("prefect", "console", "health")}
+        self.ports = [
+            word for name, port in ports.items() for word in (f"--{name}-port", str(port))
+        ]
+        self.api = f"http://127.0.0.1:{ports['prefect']}/api"
+        self.console = f"http://127.0.0.1:{ports['console']}"
+        self.health = f"http://127.0.0.1:{ports['health']}/healthz"
+        kept_out = ("PREFECT_API_URL", "SCARP_DATABASE_URL", "PREFECT_HOME")
+        self.environment = {k: v for k, v in os.environ.items() if k not in kept_out}
+        self.environment["SCARP_HOME"] = str(home)
+
+    def scarp(self, *words):
+        done = subprocess.run(
+            [*SCARP, *words], env=self.environment, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def state(self):
+        return json.loads((self.home / "up" / "state.json").read_text())
+
+    def pid(self, name):
+        return next(one["pid"] for one in self.state()["services"] if one["name"] == name)
+
+    def python(self, code, *words, **environment):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def wait_for(what, seconds=PATIENCE_S):
+    """Wait until something is so; gives what it is."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := what():
+            return found
+        time.sleep(0.5)
+    pytest.fail(f"not so after {seconds} s: {what.__name__}")

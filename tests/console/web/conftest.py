@@ -1,0 +1,161 @@
+"""The console over a true PostGIS, with the bundled example mapped; a server, tokens, a browser."""
+
+import shutil
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+import uvicorn
+
+from tests.conftest import EXAMPLE, new_world
+
+EVENT = "emilia-romagna-2023"
+ROLES = ("viewer", "reviewer", "operator")
+SWIFTSHADER = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+XSS = "<script>window.struck=1</script><img src=x onerror=window.struck=1>"
+
+
+@pytest.fixture(scope="module")
+def settings(cluster_home, tmp_path_factory):
+    """A world in which the example was responded to; SCARP_* name it while the module runs."""
+    import flows.world
+    from flows.options import ResponseOptions
+    from flows.register import register_event
+    from flows.respond import respond
+    from tasks.events.request import read_event
+
+    home = tmp_path_factory.mktemp("console")
+    with pytest.MonkeyPatch.context() as patch, new_world(cluster_home, home) as settings:
+        patch.setenv("SCARP_HOME", str(settings.home))
+        patch.setenv("SCARP_DATABASE_URL", settings.database_url)
+        _forget()
+        register_event(read_event(EXAMPLE / "event.json"), EXAMPLE / "aoi.geojson", ask=False)
+        options = ResponseOptions(source=str(EXAMPLE / "catalog.json"), dem=EXAMPLE / "dem.tif")
+        respond(EVENT, options)
+        yield settings
+        flows.world.open_world().engine.dispose()
+        _forget()
+
+
+def _forget():
+    """What a process remembers of a world, since a test has another one each time."""
+    import flows.world
+    from console.web import ask
+
+    flows.world._open.cache_clear()
+    ask._reader.cache_clear()
+
+
+@contextmanager
+def serving(app):
+    """A server of an application on loopback; gives its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=1)
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.05)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def app(settings):
+    from console.service.app import create_app
+    from console.web.site import create_site
+    from flows.world import open_world
+    from infra.roles import role_url
+
+    service = create_app(role_url(settings, "reader"), open_world().products)
+    return create_site(service, basemap=None, open_to_read=True)
+
+
+@pytest.fixture(scope="module")
+def address(app):
+    with serving(app) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def tokens(settings):
+    """A token of each role, its holder called like it."""
+    return {role: make_token(role, role) for role in ROLES}
+
+
+def make_token(name, role, **lasting):
+    from flows.world import open_world
+    from tasks.access.tokens import add_token
+
+    span = timedelta(**(lasting or {"days": 1}))
+    with open_world().engine.begin() as connection:
+        return add_token(connection, name, role, span, datetime.now(UTC))[0]
+
+
+@pytest.fixture(scope="module")
+def clients(address, tokens):
+    """A client of each role, as a script asks: no cookie, no page."""
+    made = {
+        role: httpx.Client(
+            base_url=address, timeout=60, headers={"Authorization": f"Bearer {token}"}
+        )
+        for role, token in tokens.items()
+    }
+    yield made
+    for client in made.values():
+        client.close()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless browser that draws maps without a graphics card."""
+    from playwright.sync_api import sync_playwright
+
+    program = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    assert program, "install Chromium: apt-get install chromium"
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=list(SWIFTSHADER))
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def visiting(chromium, address, token=None, **options):
+    """A page that counts what leaves the machine, and what goes wrong in it; gives both."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, **options)
+    if token:
+        context.add_cookies([{"name": "scarp_token", "value": token, "url": address}])
+    page = context.new_page()
+    page.outside, page.wrong = [], []
+    page.on(
+        "request",
+        lambda one: (
+            None
+            if one.url.startswith((address, "data:", "blob:"))
+            else page.outside.append(one.url)
+        ),
+    )
+    page.on("pageerror", lambda error: page.wrong.append(str(error)))
+    page.on("console", lambda said: page.wrong.append(said.text) if said.type == "error" else None)
+    try:
+        yield page
+    finally:
+        context.close()
+
+
+def ready(page):
+    """Wait until the page's map is there."""
+    page.wait_for_selector("body[data-map=ready]", timeout=60_000)

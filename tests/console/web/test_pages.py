@@ -1,0 +1,218 @@
+"""What the pages show and say, and what they do when something is missing or down."""
+
+import re
+
+import geopandas as gpd
+import httpx
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+from morecantile import tms
+from sqlalchemy import text
+
+from tests.console.web.conftest import EVENT
+
+PAGE = {"Accept": "text/html"}
+
+
+def words_of(answer):
+    """What a page says."""
+    body = re.sub(r"<(script|style)\b.*?</\1>", "", answer.text, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body))
+
+
+def test_a_browser_gets_the_events_and_a_program_the_landing_page(clients):
+    to_browser = clients["viewer"].get("/", headers=PAGE)
+    assert to_browser.status_code == 303 and to_browser.headers["location"] == "/events"
+    links = {link["rel"] for link in clients["viewer"].get("/").json()["links"]}
+    assert {"service-desc", "conformance", "data"} <= links
+
+
+def test_the_list_says_what_is_known_of_an_event(clients):
+    said = words_of(clients["viewer"].get("/events", headers=PAGE))
+    with_event = re.search(r"Rainstorm of 16-17 May 2023.*", said)[0]
+    assert "published" in with_event and "99.9 %" in with_event and "0.0851 km²" in with_event
+    assert re.search(r"\b19\b", with_event) and "0.58" in with_event
+
+
+def test_an_event_nobody_mapped_is_never_shown_as_free_of_landslides(clients, settings):
+    from datetime import UTC, datetime
+
+    from flows.register import register_event
+    from tasks.types import Event
+
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    register_event(Event("quake-unseen", "earthquake", "A quake", moment, 142, 43, 6.0), ask=False)
+    page = clients["viewer"].get("/events", headers=PAGE).text
+    row = re.search(r'<a href="/events/quake-unseen">.*?</tr>', page, re.DOTALL)[0]
+    assert "not looked" in row
+    assert row.count("–") == 3  # landslides, area and AUC: not 0
+    said = words_of(clients["viewer"].get("/events/quake-unseen", headers=PAGE))
+    assert "Nothing is mapped yet: nobody looked." in said
+    ground = clients["viewer"].get("/events/quake-unseen/ground.geojson").json()
+    layers = {one["properties"]["layer"]: one["geometry"] for one in ground["features"]}
+    assert layers["unseen"] == layers["aoi"] and "seen" not in layers
+
+
+def test_the_event_page_tells_why_each_scene_was_refused(clients):
+    said = words_of(clients["viewer"].get(f"/events/{EVENT}", headers=PAGE))
+    assert "S2_L2A_4120_20230523 used" in said
+    assert "S2_L2A_4120_20230518 refused" in said
+    assert "Only 0 % of what it covers of the area is clear" in said
+    assert said.count("its pixels were not looked at") > 3
+    assert "first image 7 days after the event" in said
+
+
+def test_what_may_be_done_is_offered_to_who_may(clients):
+    for role, offered in (("viewer", False), ("operator", True)):
+        page = clients[role].get(f"/events/{EVENT}", headers=PAGE).text
+        assert (f'formaction="/events/{EVENT}/hold"' in page) is offered
+    assert "Review landslides" not in clients["viewer"].get(f"/events/{EVENT}", headers=PAGE).text
+    assert "Review landslides" in clients["reviewer"].get(f"/events/{EVENT}", headers=PAGE).text
+
+
+@pytest.mark.parametrize("form", ["gpkg", "geojson", "fgb", "csv", "kml", "zip", "parquet"])
+def test_an_inventory_is_downloaded_in_every_form(clients, tmp_path, form):
+    answer = clients["viewer"].get(f"/events/{EVENT}/versions/1/{form}")
+    assert f'filename="{EVENT}_v1.{form}"' in answer.headers["content-disposition"]
+    path = tmp_path / f"taken.{form}"
+    path.write_bytes(answer.content)
+    if form == "parquet":
+        rows = gpd.read_parquet(path)
+    elif form == "zip":
+        rows = pyogrio.read_dataframe(path, layer="landslides")
+    else:
+        layers = [name for name, _ in pyogrio.list_layers(path)]
+        rows = pyogrio.read_dataframe(path, layer="landslides" if len(layers) > 1 else layers[0])
+    assert len(rows) == 19
+
+
+def test_tiles_of_a_version_hold_every_landslide_at_every_zoom(clients):
+    grid = tms.get("WebMercatorQuad")
+    for zoom in range(3, 12):
+        tile = grid.tile(11.583, 44.332, zoom)
+        path = f"/events/{EVENT}/versions/1/tiles/{zoom}/{tile.x}/{tile.y}"
+        rows = pyogrio.read_dataframe(clients["viewer"].get(path).content, layer="default")
+        assert rows["landslides"].sum() == 19
+    tile = grid.tile(11.583, 44.332, 13)
+    path = f"/events/{EVENT}/versions/1/tiles/13/{tile.x}/{tile.y}"
+    rows = pyogrio.read_dataframe(clients["viewer"].get(path).content, layer="default")
+    assert set(rows["number"]) == set(range(1, 20))
+    assert rows["confidence"].between(0, 1).all()
+    assert clients["viewer"].get(f"/events/{EVENT}/versions/1/tiles/3/0/0").content == b""
+
+
+@pytest.mark.parametrize("product", ["before", "after", "hillshade"])
+def test_the_pictures_cover_the_area_and_are_no_black_squares(settings, product):
+    with rasterio.open(settings.home / "products" / EVENT / f"{product}.tif") as picture:
+        assert picture.dtypes[0] == "uint8"
+        alpha = picture.read(picture.count) > 0
+        grey = picture.read(1)[alpha]
+    assert alpha.mean() > 0.5
+    assert np.ptp(np.percentile(grey, [5, 95])) > 40
+
+
+def test_a_tile_of_a_raster_that_is_not_there_is_not_found(clients, settings):
+    path = f"/products/{EVENT}/evidence/tiles/WebMercatorQuad/12/2180/1484.png"
+    assert clients["viewer"].get(path).status_code in (404, 400)
+    path = "/products/quake-nowhere/score/tiles/WebMercatorQuad/12/2180/1484.png"
+    assert clients["viewer"].get(path).status_code == 404
+
+
+def test_remembered_tiles_follow_their_raster(clients, settings):
+    tile = tms.get("WebMercatorQuad").tile(11.583, 44.332, 14)
+    path = f"/products/{EVENT}/after/tiles/WebMercatorQuad/14/{tile.x}/{tile.y}.webp"
+    first = clients["viewer"].get(path)
+    assert first.status_code == 200 and clients["viewer"].get(path).content == first.content
+    raster = settings.home / "products" / EVENT / "after.tif"
+    kept = raster.read_bytes()
+    try:
+        raster.write_bytes((settings.home / "products" / EVENT / "before.tif").read_bytes())
+        assert clients["viewer"].get(path).content != first.content
+    finally:
+        raster.write_bytes(kept)
+
+
+def test_the_difference_of_versions_is_a_page_and_a_picture(clients):
+    query = "?before=1&after=1"
+    assert "unchanged" in words_of(
+        clients["viewer"].get(f"/events/{EVENT}/diff{query}", headers=PAGE)
+    )
+    picture = clients["viewer"].get(f"/events/{EVENT}/diff.png{query}")
+    assert picture.content.startswith(b"\x89PNG")
+    missing = clients["viewer"].get(f"/events/{EVENT}/diff?before=1&after=9", headers=PAGE)
+    assert missing.status_code == 400 and "no inventory version 9" in words_of(missing)
+
+
+def test_a_slope_is_explained_by_what_adds_up_to_the_map(clients):
+    path = f"/events/{EVENT}/susceptibility/why"
+    why = clients["viewer"].get(path, params={"lon": 11.585, "lat": 44.33}).json()
+    assert why["average"] + sum(part["added"] for part in why["parts"]) == pytest.approx(
+        why["fitted"]
+    )
+    assert why["fitted"] == pytest.approx(why["mapped"], abs=1 / 127)  # the map has 254 levels
+    assert {part["factor"] for part in why["parts"]} >= {"slope", "elevation"}
+    outside = clients["viewer"].get(path, params={"lon": 12.9, "lat": 44.33})
+    assert outside.status_code == 400 and "outside the map" in outside.json()["detail"]
+
+
+def test_the_susceptibility_page_sets_both_validations_side_by_side(clients):
+    said = words_of(clients["viewer"].get(f"/events/{EVENT}/susceptibility", headers=PAGE))
+    assert re.search(r"Held out in space 0\.58.*Random folds 0\.62", said)
+    assert "only 19 landslides were there to learn from" in said
+    assert (
+        clients["viewer"].get(f"/events/{EVENT}/susceptibility/roc.png").content[:4] == b"\x89PNG"
+    )
+
+
+def test_news_come_as_they_happen(address, tokens, clients):
+    headers = {"Authorization": f"Bearer {tokens['viewer']}"}
+    url = f"{address}/events/{EVENT}/live"
+    with httpx.stream("GET", url, headers=headers, timeout=30) as news:
+        lines = news.iter_lines()
+        assert next(lines) == "retry: 2000"
+        clients["operator"].post(f"/events/{EVENT}/hold")
+        assert next(line for line in lines if line.startswith("event:")) == "event: changed"
+    clients["operator"].post(f"/events/{EVENT}/release")
+
+
+def test_an_event_deleted_while_it_is_open_is_said_to_be_gone(address, tokens, settings):
+    from datetime import UTC, datetime
+
+    from flows.register import register_event
+    from flows.world import open_world
+    from tasks.types import Event
+
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    register_event(Event("quake-deleted", "earthquake", "Gone", moment, 142, 43, 6.0), ask=False)
+    headers = {"Authorization": f"Bearer {tokens['viewer']}"}
+    url = f"{address}/events/quake-deleted"
+    with httpx.stream("GET", f"{url}/live", headers=headers, timeout=30) as news:
+        lines = news.iter_lines()
+        next(lines)
+        with open_world().engine.begin() as connection:
+            connection.execute(text("SET session_replication_role = replica"))
+            for table in ("event_history", "aoi", "prior_map"):
+                connection.execute(
+                    text(f"DELETE FROM scarp.{table} WHERE event_id = 'quake-deleted'")
+                )
+            connection.execute(text("DELETE FROM scarp.event WHERE id = 'quake-deleted'"))
+        assert next(line for line in lines if line.startswith("event:")) == "event: gone"
+    answer = httpx.get(url, headers=headers | PAGE)
+    assert answer.status_code == 404 and "not registered" in words_of(answer)
+
+
+def test_an_unknown_event_is_not_found_everywhere(clients):
+    for path in ("", "/status", "/ground.geojson", "/review", "/susceptibility", "/live"):
+        answer = clients["operator"].get(f"/events/nowhere{path}")
+        assert answer.status_code == 404, path
+        assert "nowhere" in answer.json()["detail"]
+
+
+def test_the_land_is_that_of_the_earth(clients):
+    from shapely.geometry import Point, shape
+
+    land = shape(clients["viewer"].get("/land.geojson").json())
+    assert land.contains(Point(11.58, 44.33)) and land.contains(Point(142.5, 43))
+    assert not land.contains(Point(-30, 30))
