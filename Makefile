@@ -8,7 +8,7 @@ VENV := .venv
 # torch, Prefect and geopandas take 10 s then, and every flow is a process of its own.
 UV := UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true VIRTUAL_ENV=$(CURDIR)/$(VENV) UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(VENV)/bin/uv
 
-.PHONY: help demo test lint system clean
+.PHONY: help demo test lint system system-dev clean
 
 help:
 	@echo "make demo   install what is missing, then map a real disaster from end to end"
@@ -30,6 +30,10 @@ lint: $(VENV)/.installed-dev
 system:
 	@PYTHON=$(PYTHON) infra/debian.sh postgresql postgresql-postgis python3-venv
 
+# The tests open the console in a browser.
+system-dev: system
+	@infra/debian.sh chromium
+
 $(VENV)/bin/uv: | system
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Scarp needs Python 3.11 or newer: set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
@@ -40,7 +44,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | system $(VENV)/bin/uv
 	$(VENV)/bin/python -m compileall -q console flows tasks models infra
 	touch $@
 
-$(VENV)/.installed-dev: pyproject.toml constraints.txt | system $(VENV)/bin/uv
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | system-dev $(VENV)/bin/uv
 	$(UV) pip install --quiet --compile-bytecode -c constraints.txt -e '.[dev]'
 	$(VENV)/bin/python -m compileall -q console flows tasks models infra
 	touch $@ $(VENV)/.installed

@@ -142,6 +142,7 @@ def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, watch: bool, fold
         )
         where = f"http://{orchestration.LOOPBACK}:{ports.health}/healthz"
         _say_ready("health", time.monotonic() - began, where)
+        say(f"people log in at {settings.console_url} with what `scarp token add NAME` gives them")
         say(f"up in {time.monotonic() - began:.0f} s; Ctrl-C ends all of it")
         stay()
         while True:

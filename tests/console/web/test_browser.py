@@ -83,7 +83,7 @@ def test_the_swipe_shows_one_picture_and_the_other(chromium, address, tokens):
         for _ in range(40):
             page.keyboard.press("ArrowRight")
         page.wait_for_selector("#left-map canvas")
-page.wait_for_selector("#map[style*='40%']")
+        page.wait_for_selector("#map[style*='40%']")
         page.wait_for_timeout(1000)
         assert any(f"/products/{EVENT}/before/tiles" in url for url in asked)
         assert page.wrong == []

@@ -1,7 +1,7 @@
 """A night: an event is registered in a browser, watched, inspected, reviewed, and downloaded.
 
 Everything is the real thing: `scarp up` with its server and workers, PostGIS, the bundled images, a
-headless Chromium. The pictures of the README are taken here, where SCARP_SCREENSHOTS names a folder.
+headless Chromium. Where SCARP_SCREENSHOTS names a folder, the pictures of the README are taken here.
 """
 
 import json
@@ -43,15 +43,11 @@ def photograph(page, name, **options):
 def review_five(page):
     """By keyboard: three confirmed, one rejected, one drawn anew, undone and confirmed."""
     said = page.locator("#said")
-    for key, word in (
-        ("c", "confirmed"),
-        ("c", "confirmed"),
-        ("r", "rejected"),
-        ("c", "confirmed"),
-    ):
+    acts = {"c": "confirmed", "r": "rejected"}
+    for key in "ccrc":
         before = page.inner_text("#landslide h2")
         page.keyboard.press(key)
-        said.filter(has_text=word).wait_for()
+        said.filter(has_text=acts[key]).wait_for()
         page.locator("#landslide h2").filter(has_not_text=before).wait_for()
     page.keyboard.press("e")
     page.locator("#drawing").wait_for()
