@@ -7,7 +7,7 @@ from schemathesis.generation import GenerationMode
 
 from tests.console.web.conftest import EVENT
 
-EXAMPLES = 15
+EXAMPLES = 4
 FEWER = {
     "max_examples": EXAMPLES,
     "deadline": None,

@@ -1,7 +1,7 @@
 """A night: an event is registered in a browser, watched, inspected, reviewed, and downloaded.
 
 Everything is the real thing: `scarp up` with its server and workers, PostGIS, the bundled images, a
-headless Chromium. Where SCARP_SCREENSHOTS names a folder, the pictures of the README are taken here.
+headless Chromium. SCARP_SCREENSHOTS names a folder for the pictures of the README.
 """
 
 import json
