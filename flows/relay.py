@@ -45,7 +45,12 @@ AGAIN = timedelta(minutes=10)
 ASK_S = 10.0
 # How long a run may stay in a state of that name, or without a heartbeat in it: many times what a
 # worker takes from there to starting a process, and what the server's own automation takes.
-STUCK_S = {"Submitting": 60.0, "Crashed": 30.0, "Running": SILENT_S + 15.0}
+STUCK_S = {
+    "Submitting": 60.0,
+    "Running": SILENT_S + 15.0,
+    "Crashed": 30.0,
+    "Cancelling": 60.0,
+}
 # Older runs are history: they were given up, and are not begun by an upgrade.
 RECENT = timedelta(hours=3)
 _MOST = 200
@@ -144,7 +149,8 @@ def try_again(client: httpx.Client, since: Mapping[str, float], now_s: float) ->
 
     The server has automations for these. One that is killed forgets what it was waiting for, never
     waits for more from a run that was lost with its first heartbeat, and holds back for a quarter
-    of an hour what follows an event it lost.
+    of an hour what follows an event it lost. A run that is cancelled and has nobody left to end it
+    is said to have ended, which frees its slot.
 
     Args:
         client: of the server.
@@ -162,6 +168,9 @@ def try_again(client: httpx.Client, since: Mapping[str, float], now_s: float) ->
         patience_s = STUCK_S.get(state["name"], BEGIN_S)
         if now_s - first <= patience_s:
             continue
+        if state["type"] == "CANCELLING":
+            _set_state(client, run["id"], "CANCELLED", state["message"])
+            continue
         if state["type"] != "CRASHED":
             what = "nothing was heard of it for" if _runs(run) else "it did not begin within"
             log.warning("run %s: %s %.0f s", run["name"], what, patience_s)
@@ -176,7 +185,7 @@ def _unsettled(client: httpx.Client) -> list[dict[str, Any]]:
     recent = {"after_": (datetime.now(UTC) - RECENT).isoformat()}
     found: list[dict[str, Any]] = []
     for asked in (
-        {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}},
+        {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}},
         {"state": {"type": {"any_": ["CRASHED"]}}, "expected_start_time": recent},
     ):
         runs = {"flow_runs": asked | {"deployment_id": {"is_null_": False}}, "limit": _MOST}

@@ -117,3 +117,13 @@ def test_a_running_run_that_was_never_heard_or_is_no_more_is_scheduled_anew(clie
     assert state_of(client, heard)["type"] == "SCHEDULED"
     assert state_of(client, undeployed)["type"] == "RUNNING"
     assert STUCK_S["Running"] > SILENT_S
+
+
+def test_a_cancelled_run_that_nobody_is_left_to_end_gives_its_slot_back(client):
+    run = new_run(client, kind="RUNNING")
+    put(client, run, "CANCELLING")
+    since = try_again(client, {}, 1000.0)
+    try_again(client, since, 1000.0 + STUCK_S["Cancelling"])
+    assert state_of(client, run)["type"] == "CANCELLING"
+    try_again(client, since, 1001.0 + STUCK_S["Cancelling"])
+    assert state_of(client, run)["type"] == "CANCELLED"
