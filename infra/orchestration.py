@@ -37,8 +37,6 @@ WORKER_LOOKS_S = 1
 ASK_S = 5.0
 # A run outlives a restart of the server, or of its database: it asks again for four minutes.
 PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "7", "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500"}
-# A worker has a thread for each run, and glibc would keep what each of them let go of.
-FRUGAL = {"MALLOC_ARENA_MAX": "2"}
 
 
 @dataclass(frozen=True)
@@ -102,8 +100,8 @@ def worker(settings: Settings, api_url: str, pool: str, slots: int) -> Service:
     name = f"worker-{pool}"
     return Service(
         name,
-        _prefect("worker", "start", "--pool", pool, "--name", name),
-        prefect_environment(settings, api_url) | PATIENT | FRUGAL,
+        (sys.executable, "-m", "infra.worker", "start", "--pool", pool, "--name", name),
+        prefect_environment(settings, api_url) | PATIENT,
         lambda: _is_online(api_url, pool, name),
         f"pool {pool}, {slots} at once",
     )
