@@ -11,7 +11,7 @@ from functools import cache
 
 import httpx
 
-PATIENCE_S = 5.0
+PATIENCE_S = 3.0
 LOOK_S = 2.0
 ASK_S = 10.0
 
