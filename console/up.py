@@ -114,17 +114,16 @@ def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, watch: bool, fold
 
     outside = os.environ.get("PREFECT_API_URL")
     api_url = outside or f"http://{orchestration.LOOPBACK}:{ports.prefect}/api"
-    for port, option in _asked(ports, outside):
-        orchestration.check_port(port, option)
+    orchestration.check_ports(_asked(ports, outside))
+    if outside:
+        orchestration.check_server(api_url)
     keeper = Keeper(folder, myself() | {"api_url": api_url})
     with suppress(KeyboardInterrupt), interrupted_by_sigterm(), ExitStack() as stack:
         began = time.monotonic()
         stack.enter_context(_database(settings))
         stack.callback(keeper.stop)
         _say_ready("postgres", time.monotonic() - began, _where_the_store_is(settings))
-        if outside:
-            orchestration.check_server(api_url)
-        else:
+        if not outside:
             _start(keeper, orchestration.server(settings, ports.prefect))
         slots = {"cpu": cpu_slots, "gpu": orchestration.gpu_slots()}
         orchestration.deploy(settings, api_url, slots, watch)
@@ -158,9 +157,9 @@ def _start(keeper: Keeper, *together: Service) -> None:
         _say_ready(service.name, took, service.address)
 
 
-def _asked(ports: Ports, outside: str | None) -> list[tuple[int, str]]:
-    asked = [(ports.console, "--console-port"), (ports.health, "--health-port")]
-    return asked if outside else [(ports.prefect, "--prefect-port"), *asked]
+def _asked(ports: Ports, outside: str | None) -> dict[str, int]:
+    asked = {"--console-port": ports.console, "--health-port": ports.health}
+    return asked if outside else {"--prefect-port": ports.prefect} | asked
 
 
 @contextmanager

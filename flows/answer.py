@@ -89,8 +89,11 @@ def _respond(world: World, turn: Turn) -> None:
 
 
 def handed_over_as(turn: Turn) -> str:
-    """The key of the mapping run of a turn: a run begun again finds the mapping it had begun."""
-    return f"{turn.event_id} {turn.upto} {turn.failures}"
+    """The key of the mapping run of a turn: a run begun again finds the mapping it had begun.
+
+    One that failed or was cancelled is not found: then others hold the turn, or it has failed.
+    """
+    return f"{turn.event_id} {turn.held_by} {turn.failures}"
 
 
 def _call_it(name: str) -> None:

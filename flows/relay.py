@@ -4,7 +4,7 @@ A response that is due, a published inventory, a stored susceptibility map and a
 given up become Prefect events, on which the deployments' triggers and the notifications wait. The
 store remembers what was told, and only once the server has taken it: an event is told late rather
 than never. It also sees when the run that had a turn has ended without saying so, when runs wait
-for a worker that is not there, and when one was lost before it began.
+for a worker that is not there, and when one was lost, before it began or later.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from flows.pools import pools_without_worker
 from flows.world import World, open_world
-from infra.automations import BEGIN_S, TRIES
+from infra.automations import BEGIN_S, HEARTBEAT, SILENT_S, TRIES
 from infra.errors import InfraError
 from infra.notifications import FAILED, NO_IMAGERY, OVERDUE, UNMANNED
 from tasks.errors import NoImageryError, StoreError
@@ -43,9 +43,14 @@ REAP_S = 5.0
 # Nobody took it up: the server, or the run, was lost.
 AGAIN = timedelta(minutes=10)
 ASK_S = 10.0
-# How long a run may stay in a state of that name: many times what a worker takes from there to
-# starting a process, and what the server's own automation takes.
-STUCK_S = {"Submitting": 60.0, "Crashed": 30.0}
+# How long a run may stay in a state of that name, or without a heartbeat in it: many times what a
+# worker takes from there to starting a process, and what the server's own automation takes.
+STUCK_S = {
+    "Submitting": 60.0,
+    "Running": SILENT_S + 15.0,
+    "Crashed": 30.0,
+    "Cancelling": 60.0,
+}
 # Older runs are history: they were given up, and are not begun by an upgrade.
 RECENT = timedelta(hours=3)
 _MOST = 200
@@ -140,37 +145,70 @@ def tell_unmanned(client: httpx.Client, told: frozenset[str]) -> frozenset[str]:
 
 
 def try_again(client: httpx.Client, since: Mapping[str, float], now_s: float) -> dict[str, float]:
-    """Schedule deployed runs anew that crashed, or were taken up and do not begin.
+    """Schedule deployed runs anew that crashed, fell silent, or were taken up and do not begin.
 
-    The server has automations for both. One that is killed forgets what it was waiting for, and
-    holds back for a quarter of an hour what follows an event it lost.
+    The server has automations for these. One that is killed forgets what it was waiting for, never
+    waits for more from a run that was lost with its first heartbeat, and holds back for a quarter
+    of an hour what follows an event it lost. A run that is cancelled and has nobody left to end it
+    is said to have ended, which frees its slot.
 
     Args:
         client: of the server.
-        since: when each state that a run should leave was first seen, by its id.
+        since: when each sign of a run that should not be its last was first seen.
         now_s: seconds of a clock that nobody sets, as those in `since` are.
 
     Returns:
-        The same, of the states that runs are in now.
+        The same, of the last signs of runs now.
     """
-    stuck = {"type": {"any_": ["PENDING", "CRASHED"]}}
-    recent = {"after_": (datetime.now(UTC) - RECENT).isoformat()}
-    asked = {"state": stuck, "expected_start_time": recent, "deployment_id": {"is_null_": False}}
-    answer = client.post("/flow_runs/filter", json={"flow_runs": asked, "limit": _MOST})
     waiting: dict[str, float] = {}
-    for run in answer.raise_for_status().json():
+    for run in _unsettled(client):
         state = run["state"]
-        waiting[state["id"]] = first = since.get(state["id"], now_s)
+        sign = _last_sign(run, client)
+        waiting[sign] = first = since.get(sign, now_s)
         patience_s = STUCK_S.get(state["name"], BEGIN_S)
-        if now_s - first <= patience_s or run["run_count"] >= TRIES:
+        if now_s - first <= patience_s:
             continue
-        if state["type"] == "PENDING":
-            why = f"a worker took it up and it did not begin within {patience_s:.0f} s"
-            log.warning("run %s: %s", run["name"], why)
-            _set_state(client, run["id"], "CRASHED", why)
-        if _crashes(client, run["id"]) <= TRIES:
+        if state["type"] == "CANCELLING":
+            _set_state(client, run["id"], "CANCELLED", state["message"])
+            continue
+        if state["type"] != "CRASHED":
+            what = "nothing was heard of it for" if _runs(run) else "it did not begin within"
+            log.warning("run %s: %s %.0f s", run["name"], what, patience_s)
+            _set_state(client, run["id"], "CRASHED", f"{what} {patience_s:.0f} s")
+        if run["run_count"] < TRIES and _crashes(client, run["id"]) <= TRIES:
             _set_state(client, run["id"], "SCHEDULED", "it crashed and is tried again")
     return waiting
+
+
+def _unsettled(client: httpx.Client) -> list[dict[str, Any]]:
+    """Deployed runs that a worker has or had, and that crashed not long ago."""
+    recent = {"after_": (datetime.now(UTC) - RECENT).isoformat()}
+    found: list[dict[str, Any]] = []
+    for asked in (
+        {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}},
+        {"state": {"type": {"any_": ["CRASHED"]}}, "expected_start_time": recent},
+    ):
+        runs = {"flow_runs": asked | {"deployment_id": {"is_null_": False}}, "limit": _MOST}
+        found += client.post("/flow_runs/filter", json=runs).raise_for_status().json()
+    return found
+
+
+def _last_sign(run: dict[str, Any], client: httpx.Client) -> str:
+    """What is another text once a run goes on: its state, and how often it was heard in it.
+
+    Heartbeats are counted, for their times are those of a clock that may be set.
+    """
+    state = str(run["state"]["id"])
+    if not _runs(run):
+        return state
+    of_run = {"id": [f"prefect.flow-run.{run['id']}"]}
+    asked = {"filter": {"event": {"name": [HEARTBEAT]}, "resource": of_run}, "limit": 1}
+    answer = client.post("/events/filter", json=asked).raise_for_status()
+    return f"{state} {answer.json()['total']}"
+
+
+def _runs(run: dict[str, Any]) -> bool:
+    return bool(run["state"]["type"] == "RUNNING")
 
 
 def _crashes(client: httpx.Client, flow_run_id: str) -> int:
@@ -275,6 +313,8 @@ def main() -> None:
                     reaped = time.monotonic()
             except (httpx.HTTPError, DBAPIError, StoreError, InfraError) as error:
                 log.warning("not told, tried again: %s", str(error).splitlines()[0])
+                # Nobody could be heard meanwhile.
+                stuck = {}
                 time.sleep(REAP_S)
             time.sleep(LOOK_S)
 

@@ -41,7 +41,7 @@ def responding(event_id: str, now: datetime | None = None) -> Iterator[str]:
             log.info("the response is done")
     except BaseException as error:
         with engine.begin() as connection:
-            settle(connection, name, "failed", str(error) or type(error).__name__)
+            settle(connection, name, "failed", str(error) or _unsaid(error))
         raise
     with engine.begin() as connection:
         answer_requests(connection, name, last)
@@ -52,3 +52,8 @@ def responding(event_id: str, now: datetime | None = None) -> Iterator[str]:
             look_again(connection, wait, known.priority, now or datetime.now(UTC))
         else:
             settle(connection, name, "published", "a response was published")
+
+
+def _unsaid(error: BaseException) -> str:
+    """What to say of an error without words; one that is no `Exception` asks a process to end."""
+    return type(error).__name__ if isinstance(error, Exception) else "it was stopped"

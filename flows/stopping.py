@@ -9,6 +9,7 @@ import httpx
 from flows.answer import handed_over_as
 from flows.world import World
 from tasks.errors import EventError, StoreError
+from tasks.events.states import settle
 from tasks.events.turns import CANCELLED, fail_turn, find_turn, give_up
 
 ASK_S = 10.0
@@ -31,9 +32,15 @@ def stop_response(world: World, event_id: str, api_url: str | None) -> str:
                 raise EventError(f"no response to {event_id} runs or waits; see `scarp runs list`")
             return f"the response to {event_id} is not begun any more"
     try:
-        with httpx.Client(base_url=api_url or "", timeout=ASK_S) as client:
-            runs = [turn.held_by, *_handed_over(client, handed_over_as(turn))]
-            for run in runs:
+        with (
+            httpx.Client(base_url=api_url or "", timeout=ASK_S) as client,
+            # Whatever the run says of its end waits for this, and comes too late.
+            world.engine.begin() as connection,
+        ):
+            now = datetime.now(UTC)
+            fail_turn(connection, turn, WHY, now, give_up=True, cause=CANCELLED)
+            settle(connection, event_id, "failed", WHY)
+            for run in [turn.held_by, *_handed_over(client, handed_over_as(turn))]:
                 state = {"type": "CANCELLING", "name": "Cancelling", "message": WHY}
                 answer = client.post(f"/flow_runs/{run}/set_state", json={"state": state})
                 answer.raise_for_status()
@@ -42,8 +49,6 @@ def stop_response(world: World, event_id: str, api_url: str | None) -> str:
             f"the response to {event_id} runs, but its Prefect server does not answer ({error}); "
             "`scarp status` shows whether it is up"
         ) from error
-    with world.engine.begin() as connection:
-        fail_turn(connection, turn, WHY, datetime.now(UTC), give_up=True, cause=CANCELLED)
     return f"the response to {event_id} is being stopped"
 
 

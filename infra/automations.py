@@ -30,6 +30,7 @@ from prefect.workers.process import ProcessWorker
 
 from infra import notifications
 from infra.errors import PoolError
+from infra.orchestration import HEARTBEAT_S
 from infra.pools import Pool, read_pools
 
 SILENT_S = 75
@@ -37,17 +38,17 @@ BEGIN_S = 240
 TRIES = 3
 QUEUES = {"first": 1, "default": 2, "last": 3}
 _RUN = "prefect.flow-run"
+HEARTBEAT = f"{_RUN}.heartbeat"
 _ENDS = {f"{_RUN}.{end}" for end in ("Completed", "Failed", "Cancelled", "Crashed", "Cancelling")}
 
 
 def automations() -> list[AutomationCore]:
     """What the server does by itself when a run falls silent or crashes."""
-    heard = f"{_RUN}.heartbeat"
     begins = {f"{_RUN}.Running", f"{_RUN}.AwaitingConcurrencySlot"}
     return [
         AutomationCore(
             name="a silent run has crashed",
-            trigger=_missing(after=heard, expect={heard, *_ENDS}, within_s=SILENT_S),
+            trigger=_missing(after=HEARTBEAT, expect={HEARTBEAT, *_ENDS}, within_s=SILENT_S),
             actions=[_change(StateType.CRASHED, f"nothing was heard of it for {SILENT_S} s")],
         ),
         AutomationCore(
@@ -138,13 +139,14 @@ def _make_queues(client: SyncPrefectClient, pool: str) -> None:
 
 
 def _template() -> dict[str, Any]:
-    """How a worker starts a run: as one process.
+    """How a worker starts a run: as one process, heard of often whoever started the worker.
 
     Without a command it starts a process that looks for code to download, and that one the run.
     """
     template = ProcessWorker.get_default_base_job_template()
-    command = template["variables"]["properties"]["command"]
-    command["default"] = shlex.join((sys.executable, "-m", "prefect.engine"))
+    variables = template["variables"]["properties"]
+    variables["command"]["default"] = shlex.join((sys.executable, "-m", "prefect.engine"))
+    variables["env"]["default"] = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}
     return template
 
 

@@ -100,7 +100,7 @@ def worker(settings: Settings, api_url: str, pool: str, slots: int) -> Service:
     name = f"worker-{pool}"
     return Service(
         name,
-        _prefect("worker", "start", "--pool", pool, "--name", name),
+        (sys.executable, "-m", "infra.worker", "start", "--pool", pool, "--name", name),
         prefect_environment(settings, api_url) | PATIENT,
         lambda: _is_online(api_url, pool, name),
         f"pool {pool}, {slots} at once",
@@ -220,20 +220,29 @@ def check_server(api_url: str) -> None:
         )
 
 
-def check_port(port: int, option: str) -> None:
-    """See that nobody listens on a loopback port.
+def check_ports(asked: Mapping[str, int]) -> None:
+    """See that nobody listens on loopback ports, and that no two are the same.
+
+    Args:
+        asked: each port, by the option that chooses another.
 
     Raises:
-        ServiceError: somebody does; names the option that chooses another.
+        ServiceError: one is not free; names the option.
     """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError as error:
+    for option, port in asked.items():
+        others = [other for other, same in asked.items() if same == port and other != option]
+        if others:
             raise ServiceError(
-                f"port {port} is in use ({error.strerror}); choose another with {option}"
-            ) from error
+                f"port {port} is asked for twice, by {option} and {others[0]}; choose two"
+            )
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError as error:
+                raise ServiceError(
+                    f"port {port} is in use ({error.strerror}); choose another with {option}"
+                ) from error
 
 
 def prefect_database(settings: Settings) -> str:

@@ -17,6 +17,8 @@ MISSING = (
     "apt-get install postgresql postgresql-postgis; or name a server in SCARP_DATABASE_URL"
 )
 DEADLINE_S = 120.0
+# What errors of Prefect's and our own commands are framed with.
+_FRAME = " \t│╭╮╰╯─"
 
 
 class Owner(NamedTuple):
@@ -93,7 +95,7 @@ def run(
 
 def last_line(text: str) -> str:
     """The line of a program's output that says what went wrong, as one clause of a sentence."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for drawn in text.splitlines() if (line := drawn.strip(_FRAME))]
     telling = [line for line in lines if "FATAL" in line or "ERROR" in line or "error" in line]
     return (telling or lines or ["no reason given"])[-1].split("FATAL:  ")[-1]
 

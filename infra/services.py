@@ -198,12 +198,13 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
-    """What the keeper of a folder last wrote of itself; None if there is none."""
+    """What the keeper of a folder last wrote of itself; None if there is none, or it is damaged."""
     try:
-        state: dict[str, Any] = json.loads((folder / "state.json").read_text())
+        state = json.loads((folder / "state.json").read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    return state
+    known = isinstance(state, dict) and {"pid", "created", "services"} <= state.keys()
+    return state if known else None
 
 
 def keeper_pid(folder: Path) -> int | None:

@@ -8,6 +8,7 @@ worker-terminated  SIGTERM of the gpu pool's worker
 prefect-killed     kill -9 of the Prefect server
 postgres-killed    kill -9 of PostgreSQL, the first process of all
 all-killed         kill -9 of `scarp up` and of everything it runs, which is then started again
+cancelled          an operator cancels the response while imagery is read, and asks for it again
 network-refused    the image catalog refuses connections for two minutes
 disk-full          no room for intermediate rasters until the first try has failed (root only)
 clock-forward      the programs' clocks jump an hour ahead (PostgreSQL's does not)
@@ -16,6 +17,7 @@ clock-back         … an hour back
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -30,14 +32,15 @@ from typing import Literal
 
 import psutil
 import uvicorn
-from starlette.applications import Starlette
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from console.drills.machine import Machine, end, free_port, wait_for
 from infra.errors import ServiceError
 from infra.orchestration import LOOPBACK
 
 REFUSED_S = 120.0
+CANCELLED_S = 10.0
 HOUR_S = 3600
 PATIENCE_S = 300.0
 
@@ -112,19 +115,61 @@ def _family(process: psutil.Process | None) -> list[psutil.Process]:
 
 
 @contextmanager
+def _cancelled(machine: Machine, example: Path) -> Iterator[Strike]:
+    """Imagery is read for as long as it takes to cancel: it is held back once rasters are begun."""
+    event_id = "drill-cancelled"
+    let_go = threading.Event()
+
+    def cancel_then_replay() -> None:
+        runs = [*machine.flow_runs_of("cpu"), *machine.flow_runs_of("gpu")]
+        machine.done("runs", "cancel", event_id)
+        _, running = psutil.wait_procs(runs, timeout=CANCELLED_S)
+        let_go.set()
+        if running or not runs:
+            raise ServiceError(
+                f"{len(running)} of {len(runs)} runs go on after {CANCELLED_S:.0f} s"
+            )
+        if machine.rows("SELECT FROM scarp.inventory WHERE event_id = %(id)s", id=event_id):
+            raise ServiceError(f"the cancelled response to {event_id} left an inventory")
+        machine.done("runs", "replay", event_id)
+
+    def held() -> bool:
+        return not let_go.is_set() and any((machine.home / "work" / event_id).rglob("*.tif"))
+
+    with _catalog(example, held) as (serving, url):
+        serving.start()
+        yield Strike(url, cancel_then_replay)
+        let_go.set()
+
+
+@contextmanager
 def _network(_machine: Machine, example: Path) -> Iterator[Strike]:
     """Nobody listens where the catalog should be, until it is served there."""
-    port = free_port()
-    app = Starlette()
-    app.mount("/", StaticFiles(directory=example))
-    server = uvicorn.Server(uvicorn.Config(app, LOOPBACK, port, log_level="critical"))
+    with _catalog(example) as (serving, url):
+
+        def refuse_then_serve() -> None:
+            time.sleep(REFUSED_S)
+            serving.start()
+
+        yield Strike(url, refuse_then_serve, "registered")
+
+
+@contextmanager
+def _catalog(
+    example: Path, held: Callable[[], bool] = lambda: False
+) -> Iterator[tuple[threading.Thread, str]]:
+    """A thread that will serve the example's catalog, to nobody while it is held, and where."""
+    files, port = StaticFiles(directory=example), free_port()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while held():
+            await asyncio.sleep(0.1)
+        await files(scope, receive, send)
+
+    config = uvicorn.Config(app, LOOPBACK, port, log_level="critical", lifespan="off")
+    server = uvicorn.Server(config)
     serving = threading.Thread(target=server.run, daemon=True)
-
-    def refuse_then_serve() -> None:
-        time.sleep(REFUSED_S)
-        serving.start()
-
-    yield Strike(f"http://{LOOPBACK}:{port}/catalog.json", refuse_then_serve, "registered")
+    yield serving, f"http://{LOOPBACK}:{port}/catalog.json"
     server.should_exit = True
     if serving.ident:
         serving.join()
@@ -176,6 +221,7 @@ FAULTS: dict[str, Fault] = {
     "postgres-killed": _killing(_postgres),
     "up-killed": _killing(_up),
     "all-killed": _killing(_all),
+    "cancelled": _cancelled,
     "network-refused": _network,
     "disk-full": _disk,
     "clock-forward": _jumping(HOUR_S),

@@ -157,6 +157,8 @@ def _moments(machine: Machine, event_id: str) -> tuple[list[Moment], float]:
     for run in _flow_runs(machine, event_id):
         if run["start_time"]:
             found.append((f"{run['what']} began", _stamp(run["start_time"])))
+        if run["state_type"] == "CANCELLED":
+            found.append((f"{run['what']} cancelled", _stamp(run["end_time"])))
     asked = "SELECT created_at FROM scarp.{} WHERE event_id = %(id)s ORDER BY created_at"
     for kind, what in (("inventory", "published"), ("susceptibility", "stored")):
         rows = machine.rows(asked.format(kind), id=event_id)

@@ -214,7 +214,15 @@ def replay(connection: Connection, event_id: str) -> None:
 
 
 def announce(connection: Connection, now: datetime, again: timedelta) -> list[Due]:
-    """What is due and nobody was told of; told again after a while if nobody took it up."""
+    """What is due and nobody was told of; told again after a while if nobody took it up.
+
+    What waits for an event that nobody wants a response to any more is forgotten.
+    """
+    unwanted = text(
+        "DELETE FROM scarp.response_turn AS turn USING scarp.event WHERE event.id = turn.event_id "
+        "AND event.state IN ('cancelled', 'closed') AND turn.held_by IS NULL AND dead_at IS NULL"
+    )
+    connection.execute(unwanted)
     asked = text(
         f"SELECT due.* FROM ({_DUE}) AS due "
         "LEFT JOIN scarp.response_turn AS turn ON turn.event_id = due.event_id "

@@ -59,6 +59,44 @@ def test_a_port_in_use_is_told_with_the_option_that_chooses_another(machine, tmp
     assert not (tmp_path / "postgres").exists()
 
 
+def test_two_ports_that_are_the_same_are_told_before_anything_is_started(tmp_path):
+    elsewhere, port = Machine(tmp_path), str(free_port())
+    code, _, error = elsewhere.scarp("up", "--prefect-port", port, "--console-port", port)
+    assert code == 1
+    assert f"port {port} is asked for twice, by --prefect-port and --console-port" in error
+    assert not (tmp_path / "postgres").exists()
+
+
+def test_a_server_of_another_version_is_told_before_anything_is_started(tmp_path):
+    class Old(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'"2.20.0"')
+
+        def log_message(self, *_):
+            pass
+
+    elsewhere = Machine(tmp_path)
+    with HTTPServer(("127.0.0.1", 0), Old) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        elsewhere.environment["PREFECT_API_URL"] = f"http://127.0.0.1:{server.server_port}/api"
+        code, _, error = elsewhere.scarp("up", *elsewhere.ports)
+        server.shutdown()
+        thread.join()
+    assert code == 1 and "is version 2.20.0 and Prefect" in error
+    assert not (tmp_path / "postgres").exists()
+
+
+@pytest.mark.parametrize("written", ["{", "{}", "[]", '{"pid": 1}'])
+def test_a_damaged_record_of_what_is_up_is_none(tmp_path, written):
+    (tmp_path / "up").mkdir()
+    (tmp_path / "up" / "state.json").write_text(written)
+    code, _, error = Machine(tmp_path).scarp("status")
+    assert code == 1 and "nothing is up" in error
+
+
 SAVE_WEBHOOK = """
 import sys
 from prefect.blocks.webhook import Webhook

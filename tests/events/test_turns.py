@@ -170,6 +170,18 @@ def test_what_is_due_is_announced_once_and_again_when_nobody_took_it_up(ask, eng
     assert told(NOW + AGAIN) == [("storm", True)]
 
 
+def test_what_waits_for_an_event_that_is_cancelled_is_forgotten(ask, take, engine):
+    ask("announced")
+    ask("failed", priority=9.0)
+    with engine.begin() as connection:
+        fail_turn(connection, take("a"), "no network", NOW)
+        assert [one.event_id for one in announce(connection, NOW, AGAIN)] == ["announced"]
+        for event_id in ("announced", "failed"):
+            move(connection, event_id, "cancelled", "it did not happen")
+        announce(connection, NOW, AGAIN)
+        assert find_turn(connection, "announced") is find_turn(connection, "failed") is None
+
+
 def test_an_update_is_announced_as_one(ask, take, engine):
     ask("storm")
     with engine.begin() as connection:

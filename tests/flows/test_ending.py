@@ -6,6 +6,10 @@ import subprocess
 import sys
 import time
 
+import httpx
+import psutil
+import pytest
+
 STUBBORN = """
 import signal, sys
 import numpy as np
@@ -33,3 +37,34 @@ def test_a_run_that_does_not_hear_it_is_asked_to_end_is_gone_all_the_same():
     with run(PREFECT__FLOW_RUN_ID="1") as process:
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == -signal.SIGKILL
+
+
+WORKER = """
+import subprocess, sys
+begun = subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+print(begun.pid, flush=True)
+begun.wait()
+"""
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_run_that_outlives_its_worker_ends_when_it_is_cancelled():
+    from prefect.settings import PREFECT_API_URL
+
+    api_url = PREFECT_API_URL.value()
+
+    def post(path, **body):
+        return httpx.post(f"{api_url}{path}", json=body, timeout=60).raise_for_status().json()
+
+    flow = post("/flows/", name="ending-test")["id"]
+    flow_run = post("/flow_runs/", flow_id=flow, state={"type": "RUNNING"})["id"]
+    environment = os.environ | {"PREFECT__FLOW_RUN_ID": flow_run, "PREFECT_API_URL": api_url}
+    command = [sys.executable, "-c", WORKER, STUBBORN]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as worker:
+        begun = psutil.Process(int(worker.stdout.readline()))
+        assert worker.stdout.readline() == "begun\n"
+        worker.kill()
+    post(f"/flow_runs/{flow_run}/set_state", state={"type": "CANCELLING"})
+    begun.wait(timeout=60)
+    told = httpx.get(f"{api_url}/flow_runs/{flow_run}", timeout=60).json()["state"]
+    assert told["type"] == "CANCELLED"
