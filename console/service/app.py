@@ -19,6 +19,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import JSONResponse
+from morecantile.errors import MorecantileError
 from tipg.database import close_db_connection, connect_to_db
 from tipg.errors import DEFAULT_STATUS_CODES as FEATURE_ERRORS
 from tipg.errors import add_exception_handlers
@@ -39,6 +40,8 @@ CONNECTIONS = 8
 QUESTION_MS = 10_000
 SESSION = {"statement_timeout": str(QUESTION_MS), "application_name": "scarp serve"}
 COMPRESSED_FROM_BYTES = 1000
+# A zoom or a tile that the grid does not have.
+GRID_ERRORS = {MorecantileError: 404}
 
 
 def create_app(
@@ -83,7 +86,7 @@ def create_app(
     app.include_router(product_files(products))
     app.add_exception_handler(asyncpg.QueryCanceledError, _too_wide)
     app.add_exception_handler(asyncpg.DataError, _unfit)
-    add_exception_handlers(app, RASTER_ERRORS | FEATURE_ERRORS)
+    add_exception_handlers(app, RASTER_ERRORS | FEATURE_ERRORS | GRID_ERRORS)
     app.middleware("http")(RememberedTiles(products))
     app.middleware("http")(conditional)
     app.middleware("http")(_refused_as_the_standard_says)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi import Path as FromPath
 from fastapi.responses import FileResponse
+from titiler.core.dependencies import BidxParams
 from titiler.core.factory import TilerFactory
 
 from tasks.publish.stac_item import ASSETS
 
 LARGEST_TILE_PX = 1024
+DEEPEST_ZOOM = 30
 PREFIX = "/products/{event_id}/{product}"
 
 Product = Literal[
@@ -30,8 +32,18 @@ Product = Literal[
 EventId = Annotated[str, FromPath(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 
 
+class _Tiler(TilerFactory):
+    """What maps need: no arithmetic on bands, and no statistics of ground somebody draws."""
+
+    def register_routes(self) -> None:
+        """The routes that are served."""
+        routes: list[Any] = [self.info, self.tilesets, self.tile, self.tilejson]
+        for register in routes:
+            register()
+
+
 def product_tiles(products: Callable[[str], Path]) -> APIRouter:
-    """Information, tiles, tilejson and WMTS of every product raster.
+    """Information, tiles and tilejson of every product raster.
 
     Args:
         products: folder of an event's products.
@@ -43,8 +55,10 @@ def product_tiles(products: Callable[[str], Path]) -> APIRouter:
             raise HTTPException(404, f"event {event_id} has no product {product}")
         return str(path)
 
-    tiler = TilerFactory(
+    tiler = _Tiler(
         path_dependency=product_path,
+        layer_dependency=BidxParams,
+        process_dependency=_as_it_is,
         router_prefix=PREFIX,
         add_preview=False,
         add_part=False,
@@ -73,5 +87,14 @@ def product_files(products: Callable[[str], Path]) -> APIRouter:
     return router
 
 
-def _of_a_fair_size(tilesize: Annotated[int | None, Query(le=LARGEST_TILE_PX)] = None) -> None:
-    """Refuse a tile that would take a gigabyte to make."""
+def _of_a_fair_size(
+    request: Request, tilesize: Annotated[int | None, Query(le=LARGEST_TILE_PX)] = None
+) -> None:
+    """Refuse a tile that would take a gigabyte to make, or is of a zoom that no grid has."""
+    zoom = request.path_params.get("z", "0")
+    if not (str(zoom).isdecimal() and int(zoom) <= DEEPEST_ZOOM):
+        raise HTTPException(404, f"there is no zoom {zoom}")
+
+
+def _as_it_is() -> None:
+    """No algorithm is applied to a product."""

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from shapely.geometry import mapping
 
 from console.web.access import Operator
@@ -108,7 +108,10 @@ async def preview(
 @router.post("", response_class=HTMLResponse)
 def register(request: Request, by: Operator, described: Annotated[str, Form()]) -> Response:
     """Store what was previewed, and ask for a response."""
-    asked = Described.model_validate_json(described)
+    try:
+        asked = Described.model_validate_json(described)
+    except ValidationError as error:
+        raise EventError("this is no event that was previewed; begin at /register") from error
     world = open_world()
     name = asked.comcat or asked.fields.get("id", "")
     with written_down(world.engine, by, address_of(request), "register", name, described[:300]):

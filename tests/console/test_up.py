@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.conftest import EXAMPLE
-from tests.console.machine import Machine, wait_for
+from tests.console.machine import Machine, free_port, wait_for
 
 EVENT = "emilia-romagna-2023"
 

@@ -1,13 +1,16 @@
 """Every endpoint, asked what its description allows and what it does not: no fault of ours."""
 
+from contextlib import suppress
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
 from schemathesis.generation import GenerationMode
 
 from tests.console.web.conftest import EVENT
 
-EXAMPLES = 4
+EXAMPLES = 8
 FEWER = {
     "max_examples": EXAMPLES,
     "deadline": None,
@@ -44,5 +47,7 @@ def test_no_question_is_a_fault_of_ours(address, tokens, api, mode):
                 f"{case.as_curl_command()}: {answer.status_code} {answer.text[:500]}"
             )
 
-        no_fault()
+        # Of an endpoint that takes nothing, nothing wrong can be asked.
+        with suppress(Unsatisfiable):
+            no_fault()
     assert asked > 100
