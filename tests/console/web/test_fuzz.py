@@ -11,6 +11,8 @@ from schemathesis.generation import GenerationMode
 from tests.console.web.conftest import EVENT
 
 EXAMPLES = 8
+# As users run it: what a grid warns of is no error.
+pytestmark = pytest.mark.filterwarnings("default")
 FEWER = {
     "max_examples": EXAMPLES,
     "deadline": None,

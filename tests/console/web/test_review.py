@@ -3,6 +3,7 @@
 import pytest
 from shapely.geometry import Point, box, mapping, shape
 
+from tests.console.machine import wait_for
 from tests.console.web.conftest import EVENT, XSS, make_token
 
 PATH = f"/events/{EVENT}/review"
@@ -112,7 +113,7 @@ def test_a_landslide_that_lacks_is_added(two):
         ({"action": "undo", "review": 10**9}, "none that can be undone"),
         ({"action": "comment", "number": 6}, "needs words"),
         ({"action": "edit", "number": 6, "outline": {}}, "cannot be read"),
-        ({"action": "edit", "number": 6, "outline": POINT}, "Polygon"),
+        ({"action": "edit", "number": 6, "outline": POINT}, "is not a polygon"),
         ({"action": "split", "number": 6, "outline": POINT}, "line"),
         ({"action": "add", "outline": mapping(box(50, 1, 51, 2))}, "outside the ground"),
     ],
@@ -142,3 +143,10 @@ def test_what_stands_becomes_the_next_version_and_the_old_one_stays(two):
     )
     assert len(second) == 18  # 19, two rejected, one added
     assert len(first) >= 18
+
+    def is_assessed():
+        query = {"question": f"SELECT version FROM v_susceptibility WHERE event_id = '{EVENT}'"}
+        maps = two[0].get("/ask/answer.json", params=query).json()
+        return {"version": 2} in maps
+
+    wait_for(is_assessed)
