@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 
 from sqlalchemy import Engine
 
@@ -17,6 +18,7 @@ from infra.settings import Settings
 from tasks.errors import StorageError
 
 LEAST_FREE_MB = 300
+_opening = Lock()
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,15 @@ class World:
 
 
 def open_world() -> World:
-    """Read the settings and open the store they name; once for each distinct setting."""
-    return _open(Settings())
+    """Read the settings and open the store they name; once for each store, whoever asks first."""
+    settings = Settings()
+    with _opening:
+        return _open(settings.home, settings.database_url)
 
 
 @cache
-def _open(settings: Settings) -> World:
-    return World(settings.home, open_engine(settings))
+def _open(home: Path, database_url: str | None) -> World:
+    return World(home, open_engine(Settings(home=home, database_url=database_url)))
 
 
 def require_room(folder: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 
 from tests.conftest import EXAMPLE, new_world
+from tests.console.machine import wait_for
 
 EVENT = "emilia-romagna-2023"
 ROLES = ("viewer", "reviewer", "operator")
@@ -37,7 +38,10 @@ def settings(cluster_home, tmp_path_factory):
         options = ResponseOptions(source=str(EXAMPLE / "catalog.json"), dem=EXAMPLE / "dem.tif")
         respond(EVENT, options)
         yield settings
-        flows.world.open_world().engine.dispose()
+        engine = flows.world.open_world().engine
+        # A connection that is given back to a pool after its end would never be closed.
+        wait_for(lambda: engine.pool.checkedout() == 0)
+        engine.dispose()
         _forget()
 
 
@@ -117,9 +121,12 @@ def clients(address, tokens):
         client.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """A headless browser that draws maps without a graphics card."""
+    """A headless browser that draws maps without a graphics card.
+
+    Its driver runs an event loop, beside which other modules could run none of theirs.
+    """
     from playwright.sync_api import sync_playwright
 
     program = next(
