@@ -40,6 +40,14 @@ CONNECTIONS = 8
 QUESTION_MS = 10_000
 SESSION = {"statement_timeout": str(QUESTION_MS), "application_name": "scarp serve"}
 COMPRESSED_FROM_BYTES = 1000
+# How a database that is down, starting or just ended shows itself.
+LOST = (
+    ConnectionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+)
 # A zoom or a tile that the grid does not have.
 GRID_ERRORS = {MorecantileError: 404}
 
@@ -86,6 +94,8 @@ def create_app(
     app.include_router(product_files(products))
     app.add_exception_handler(asyncpg.QueryCanceledError, _too_wide)
     app.add_exception_handler(asyncpg.DataError, _unfit)
+    for lost in LOST:
+        app.add_exception_handler(lost, _down)
     add_exception_handlers(app, RASTER_ERRORS | FEATURE_ERRORS | GRID_ERRORS)
     app.middleware("http")(RememberedTiles(products))
     app.middleware("http")(conditional)
@@ -108,6 +118,11 @@ async def _refused_as_the_standard_says(request: Request, call_next: Next) -> Re
     if answer.status_code == 422:
         answer.status_code = 400
     return answer
+
+
+def _down(_: Request, __: Exception) -> JSONResponse:
+    detail = "the database does not answer; ask again in a moment"
+    return JSONResponse({"detail": detail}, status_code=503, headers={"Retry-After": "5"})
 
 
 def _too_wide(_: Request, __: Exception) -> JSONResponse:

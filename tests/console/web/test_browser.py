@@ -219,6 +219,8 @@ def test_a_page_says_that_the_database_is_down_and_comes_back(chromium, tmp_path
             scarp("db", "stop", "--force")
             page.goto(f"{address}/events")
             assert page.is_visible("text=The database does not answer")
+            answer = httpx.get(f"{address}/collections/scarp.v_events/items")
+            assert answer.status_code == 503 and "does not answer" in answer.json()["detail"]
             scarp("db", "start")
             page.wait_for_selector("text=No event is registered yet", timeout=30_000)
     finally:
