@@ -114,7 +114,7 @@ def console(settings: Settings, api_url: str, port: int, host: str = LOOPBACK) -
         "console",
         (*command, "--host", host, "--port", str(port)),
         prefect_environment(settings, api_url),
-        lambda: _answers(f"http://{LOOPBACK}:{port}/conformance"),
+        lambda: _answers(f"http://{LOOPBACK}:{port}/login"),
         f"http://{LOOPBACK}:{port}",
     )
 

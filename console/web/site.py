@@ -42,7 +42,6 @@ log = logging.getLogger(__name__)
 COMPRESSED_FROM_BYTES = 1000
 WORDS_KEPT = 300
 PAGES = "/pages"
-# Files whose address holds their version could be kept for ever; these are asked about each time.
 STATIC = Path(str(files("console.web") / "static"))
 
 
