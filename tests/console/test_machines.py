@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from console.cli import app
 from infra.pools import read_pools
 from tests.conftest import new_world
-from tests.console.test_up import SCARP, free_port, wait_for
+from tests.console.machine import SCARP, free_port, wait_for
 
 INFRA = Path(__file__).parents[2] / "infra"
 

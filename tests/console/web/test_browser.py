@@ -1,11 +1,16 @@
 """The console in a true browser: nothing leaves the machine, and everybody can use it."""
 
 import json
+import os
+import subprocess
+import sys
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from tests.console.machine import SCARP, free_port, wait_for
 from tests.console.web.conftest import EVENT, XSS, ready, visiting
 
 PAGES = {
@@ -177,12 +182,6 @@ def test_no_text_of_an_event_runs_as_a_script(chromium, address, tokens, setting
 
 def test_a_page_says_that_the_database_is_down_and_comes_back(chromium, tmp_path):
     """A world of its own, whose database is stopped and started under an open console."""
-    import os
-    import subprocess
-    import sys
-
-    from tests.console.machine import SCARP, free_port, wait_for
-
     home = tmp_path / "home"
     tmp_path.chmod(0o755)
     environment = {k: v for k, v in os.environ.items() if k != "SCARP_DATABASE_URL"}
@@ -204,7 +203,6 @@ def test_a_page_says_that_the_database_is_down_and_comes_back(chromium, tmp_path
         stderr=subprocess.DEVNULL,
     )
     try:
-        import httpx
 
         def answers():
             try:
