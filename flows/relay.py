@@ -44,7 +44,8 @@ REAP_S = 5.0
 AGAIN = timedelta(minutes=10)
 ASK_S = 10.0
 # How long a run may stay in a state of that name, or without a heartbeat in it: many times what a
-# worker takes from there to starting a process, and what the server's own automation takes.
+# worker takes from there to starting a process, and what the server's own automation takes. A run
+# whose process was started keeps the name Submitting until it begins, and has `BEGIN_S` for that.
 STUCK_S = {
     "Submitting": 60.0,
     "Running": SILENT_S + 15.0,
@@ -165,7 +166,7 @@ def try_again(client: httpx.Client, since: Mapping[str, float], now_s: float) ->
         state = run["state"]
         sign = _last_sign(run, client)
         waiting[sign] = first = since.get(sign, now_s)
-        patience_s = STUCK_S.get(state["name"], BEGIN_S)
+        patience_s = _patience_s(run)
         if now_s - first <= patience_s:
             continue
         if state["type"] == "CANCELLING":
@@ -191,6 +192,17 @@ def _unsettled(client: httpx.Client) -> list[dict[str, Any]]:
         runs = {"flow_runs": asked | {"deployment_id": {"is_null_": False}}, "limit": _MOST}
         found += client.post("/flow_runs/filter", json=runs).raise_for_status().json()
     return found
+
+
+def _patience_s(run: dict[str, Any]) -> float:
+    """How long a run may give no other sign.
+
+    One whose process was started may only be slow: begun again, the two would do the same at once.
+    """
+    state = run["state"]
+    if state["type"] == "PENDING" and run["infrastructure_pid"]:
+        return BEGIN_S
+    return STUCK_S.get(state["name"], BEGIN_S)
 
 
 def _last_sign(run: dict[str, Any], client: httpx.Client) -> str:

@@ -86,6 +86,17 @@ def test_a_run_whose_worker_was_lost_is_scheduled_anew_and_others_when_it_is_the
     assert try_again(client, since, 2000.0) == {}
 
 
+def test_a_run_whose_process_starts_slowly_is_not_begun_twice(client):
+    slow = new_run(client, name="Submitting")
+    told = client.patch(f"/flow_runs/{slow}", json={"infrastructure_pid": "4711"})
+    told.raise_for_status()
+    since = try_again(client, {}, 1000.0)
+    since = try_again(client, since, 1000.0 + BEGIN_S)
+    assert state_of(client, slow)["type"] == "PENDING"
+    try_again(client, since, 1001.0 + BEGIN_S)
+    assert state_of(client, slow)["type"] == "SCHEDULED"
+
+
 def test_a_run_that_crashes_again_and_again_is_given_up(client):
     run = new_run(client, kind="SCHEDULED")
     now_s, scheduled = 1000.0, 0
