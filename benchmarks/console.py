@@ -99,26 +99,26 @@ def fill(home: Path, data: Path) -> tuple[list[tuple[float, float]], str]:
     with engine.begin() as connection:
         made, _ = add_token(connection, "viewer", "viewer", timedelta(days=1), datetime.now(UTC))
     engine.dispose()
-    draw(home / "products" / about[0] / "after.tif")
+    draw(home / "products" / about[0] / "after.tif", data / "scene_rgb_3m.tif")
     inside = slides.geometry.representative_point()
     return list(zip(inside.x, inside.y, strict=True)), made
 
 
-def draw(path: Path) -> None:
-    """A picture of noise over the event's area: nothing compresses worse."""
+def draw(path: Path, scene: Path) -> None:
+    """A picture of the event's area: the Hokkaido scene, laid side by side until it is full."""
     east, north = offset(PLACE)
     bounds = (141.7 + east, 42.4 + north, 143.6 + east, 43.0 + north)
     height, width = 3300, 7800
+    with rasterio.open(scene) as source:
+        pixels = source.read([1, 2, 3])
+    times = (1, -(-height // pixels.shape[1]), -(-width // pixels.shape[2]))
     path.parent.mkdir(parents=True)
     with written_aside(path) as aside:
         raw = aside.with_suffix(".raw.tif")
-        profile = {"driver": "GTiff", "dtype": "uint16", "count": 3, "crs": "EPSG:4326"}
+        profile = {"driver": "GTiff", "dtype": pixels.dtype, "count": 3, "crs": "EPSG:4326"}
         grid = {"width": width, "height": height, "transform": from_bounds(*bounds, width, height)}
-        noise = np.random.default_rng(0)
-        with rasterio.open(raw, "w", **profile, **grid, tiled=True, compress="DEFLATE") as made:
-            for _, window in made.block_windows(1):
-                shape = (3, window.height, window.width)
-                made.write(noise.integers(200, 3000, shape, np.uint16), window=window)
+        with rasterio.open(raw, "w", **profile, **grid, tiled=True) as made:
+            made.write(np.tile(pixels, times)[:, :height, :width])
         picture_of(raw, aside)
         raw.unlink()
 
