@@ -291,6 +291,8 @@ def _quantiles(samples: Sequence[Sample], card: Card) -> tuple[tuple[float, ...]
 
 def _gsd_range(samples: Sequence[Sample], protocol: Protocol) -> tuple[float, float]:
     """Finest and coarsest pixel the network sees; any where no tile says."""
+    if protocol.recipe.gsd_m:
+        return protocol.recipe.gsd_m
     seen = [
         sample.gsd_m * (max(sample.mask.shape) / protocol.resize if protocol.resize else 1)
         for sample in samples
