@@ -132,6 +132,58 @@ def train(
     screen.print(f"weights, card, log and curves in {out}", highlight=False)
 
 
+def experiment(
+    name: Annotated[
+        str,
+        typer.Argument(help="networks, ffn, events, sources, tile-size, incremental, serial."),
+    ],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=DIR", help="A dataset: bijie=DIR, l4s_rgb=DIR …; repeat to mix."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all runs and the table.")],
+    protocol: Annotated[
+        str, typer.Option(help="What all arms have in common, a name or a TOML file.")
+    ] = "compact",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change the protocol: epochs=10, batch=4 …"
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings an arm.")] = 3,
+    start: Annotated[str, typer.Option(help="Weights every arm goes on from.")] = "",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Run one of the papers' experiments; the same command goes on with one that was stopped.
+
+    networks: LDM-Net, plain FFN, U-Net, SegFormer of one size. ffn: G_FFN against plain FFN.
+    events: each event never seen. sources: each dataset alone against all. tile-size: a half, a
+    quarter. incremental: 0, 1, 5, 10, 20 % of a new region's blocks. serial: orders of datasets.
+
+    Example: scarp experiment incremental --data hokkaido2018=data/hokkaido2018 --start NAME -o more
+    """
+    from flows.train_protocol import experiment as run
+
+    with progress_bars():
+        found = run(name, protocol, data, out, changes or (), seeds, start, device)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        {"arm": row["arm"], "seed": str(row["seed"]), "split": split, "dataset": source,
+         **{key: _shown(value) for key, value in scores["micro"].items()}}
+        for row in found["arms"]
+        for split, each in row["scores"].items()
+        for source, scores in each["sources"].items()
+    ]  # fmt: skip
+    screen.print(table(f"{name}, pooled pixels", rows))
+    screen.print(f"all runs, {name}.json and {name}.md in {out}", highlight=False)
+
+
 def _tiles(
     images: Path | None,
     masks: Path | None,

@@ -66,7 +66,8 @@ class Baseline(nn.Module):
 def segformer(bands: int, variant: int, head: int = 0, width: int = 0) -> Baseline:
     """SegFormer B0-B5 (Xie et al. 2021, Table 6); `head` is its decoder width, by default its own.
 
-    `width` is that of the first stage, by default 32 in B0 and 64 in the others. LDM-Net's Table 4 (63.99 M) is B4 with the head of 768.
+    `width` is that of the first stage, by default 32 in B0 and 64 in the others. LDM-Net's Table 4
+    (63.99 M) is B4 with the head of 768.
     """
     library = _library("transformers")
     depths = [(2, 2, 2, 2), (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 18, 3), (3, 8, 27, 3), (3, 6, 40, 3)]
@@ -123,7 +124,9 @@ def monai_net(bands: int, kind: str, width: int = 64) -> Baseline:
         "unet": lambda: nets.BasicUNet(2, features=(*widths, width), norm="batch", **image),
         "res-unet": lambda: nets.UNet(2, num_res_units=2, norm="batch", **coarser, **image),
         "attention-unet": lambda: nets.AttentionUnet(2, **coarser, **image),
-        "unet++": lambda: nets.BasicUNetPlusPlus(2, features=(*widths, width), norm="batch", **image),
+        "unet++": lambda: nets.BasicUNetPlusPlus(
+            2, features=(*widths, width), norm="batch", **image
+        ),
         "swin-unet": lambda: nets.SwinUNETR(spatial_dims=2, feature_size=48, **image),
     }[kind]()
     return Baseline(network, bands, 32, _read_last)

@@ -129,7 +129,7 @@ class Cuts:
 
     def _part(
         self, number: int, level: int, room: tuple[int, int], dice: torch.Generator
-    ) -> tuple[_Tile, tuple[slice, slice]]:
+    ) -> tuple[_Tile, tuple[slice, ...]]:
         """A tile at its level, and which part of it is to fill `room`."""
         if level >= 0:
             tile = self._tile(number, level)
@@ -168,17 +168,22 @@ class Cuts:
 def order_of(tiles: TileSet, recipe: Recipe, dice: torch.Generator) -> NDArray[np.int64]:
     """Numbers of the tiles of one epoch, (steps, batch): each once, or every source equally often.
 
-    What does not fill a batch is left for another epoch.
+    What does not fill a batch is left for another epoch; where the recipe wants more steps than
+    there are tiles, they come round again.
     """
     n = len(tiles.sources)
+    wanted = recipe.steps * recipe.batch or n // recipe.batch * recipe.batch
     if recipe.balance:
         names, member = np.unique(tiles.sources, return_inverse=True)
         weights = 1 / np.bincount(member)[member] / len(names)
-        drawn = torch.multinomial(torch.from_numpy(weights), n, replacement=True, generator=dice)
+        drawn = torch.multinomial(
+            torch.from_numpy(weights), wanted, replacement=True, generator=dice
+        )
     else:
-        drawn = torch.randperm(n, generator=dice)
+        rounds = range(max(1, -(-wanted // n)))
+        drawn = torch.cat([torch.randperm(n, generator=dice) for _ in rounds])
     numbers: NDArray[np.int64] = drawn.numpy()
-    return numbers[: n // recipe.batch * recipe.batch].reshape(-1, recipe.batch)
+    return numbers[:wanted].reshape(-1, recipe.batch)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ class Recipe:
     Attributes:
         epochs: passes over as many tiles as there are.
         batch: tiles a step.
+        steps: of an epoch, whatever the number of tiles; 0 for as many as the tiles fill.
         accumulate: parts in which a step is computed, for less memory.
         crop: side of the square cut from each tile, in pixels after magnification.
         optimiser: adamw, adam or sgd.
@@ -54,6 +55,7 @@ class Recipe:
 
     epochs: int = 16
     batch: int = 16
+    steps: int = 0
     accumulate: int = 1
     crop: int = 96
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -90,6 +92,7 @@ class Recipe:
         wrong = {
             "epochs": self.epochs < 1,
             "batch": self.batch < 1,
+            "steps": self.steps < 0,
             "accumulate": not 1 <= self.accumulate <= self.batch,
             "crop": self.crop < 1,
             "rate": self.rate <= 0,

@@ -117,7 +117,7 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
     reuse_freed_memory()
     learnt, held, tests = split_entries(entries)
     check_apart(learnt, [*held, *tests], partial(told, "comparing tiles"))
-    _claim(run)
+    claim(run)
     torch.manual_seed(recipe.seed)
     network = build(protocol.network, len(protocol.bands), **protocol.options)
     if run.start:
@@ -132,7 +132,7 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
     for number, stage in enumerate(_stages(protocol.serial, learnt)):
         _train_stage(run, network, draft, number, stage, held, told)
     scores = {
-        name: _scores(network, draft, tiles, run.device, partial(told, f"scoring {name}"))
+        name: scores_of(network, draft, tiles, run.device, partial(told, f"scoring {name}"))
         for name, tiles in (("validation", held), ("test", tests))
         if tiles
     }
@@ -192,16 +192,28 @@ def _f1(network: nn.Module, card: Card, held: Sequence[Entry], device: str) -> f
     return 0.0 if isnan(pooled.f1) else pooled.f1
 
 
-def _scores(
+def scores_of(
     network: nn.Module, card: Card, tiles: Sequence[Entry], device: str,
     each: Callable[[int, int], None],
 ) -> dict[str, Any]:  # fmt: skip
-    summary = evaluate(tiles, _scorer(network, card, device), card.threshold, each).summary()
-    kept = ("macro", "micro", "pr_auc", "n_tiles", "n_excluded", "threshold", "intervals")
-    return {"data": sorted({tile.source for tile in tiles}), **{k: summary[k] for k in kept}}
+    """Scores of a network on tiles as a card keeps them, pooled and by dataset."""
+    tally = evaluate(tiles, _scorer(network, card, device), card.threshold, each)
+    summary = tally.summary()
+    kept = ("macro", "micro", "pr_auc", "n_tiles", "n_excluded", "intervals")
+    sources = {}
+    for name in sorted({tile.source for tile in tiles}):
+        own = [tile for tile in tally.tiles if tile.entry.source == name]
+        found = replace(tally, tiles=own).summary()
+        sources[name] = {key: found[key] for key in kept}
+    return {
+        "data": sorted(sources),
+        "threshold": card.threshold,
+        **{key: summary[key] for key in kept},
+        "sources": sources,
+    }
 
 
-def _claim(run: Run) -> None:
+def claim(run: Run) -> None:
     """Write what is run into its folder, or see that it is the same run.
 
     Raises:
