@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.progress import report
+from flows.weights import locate_weights
 from flows.world import code_version, require_room
 from models.cards import Card
 from models.samples import Entry
@@ -81,4 +82,5 @@ def _prepared(
     how = read_protocol(protocol, changes)
     entries = read_data(data)
     require_room(out)
-    return Run(how, tuple(data), out, start, device, code_version()), entries
+    weights = locate_weights(start) if start else ""
+    return Run(how, tuple(data), out, weights, device, code_version()), entries

@@ -217,12 +217,15 @@ class _Tile:
 def _levels(own_m: float | None, gsd_m: tuple[float, float]) -> list[int]:
     """How often a tile's sides may be halved, or doubled if negative, to stay within `gsd_m`.
 
-    A tile whose pixel size nobody says is fine, as those of drones are, and is only halved.
+    A tile whose pixel size nobody says is fine, as those of drones are, and is only halved. One
+    that nothing brings within comes as near as it can.
     """
     if own_m is None:
         return list(range(_HALVINGS + 1))
     levels = range(-_DOUBLINGS, _HALVINGS + 1)
-    return [k for k in levels if gsd_m[0] <= own_m * 2**k <= gsd_m[1]] or [0]
+    middle = math.sqrt(gsd_m[0] * gsd_m[1])
+    nearest = min(levels, key=lambda k: abs(math.log(own_m * 2**k / middle)))
+    return [k for k in levels if gsd_m[0] <= own_m * 2**k <= gsd_m[1]] or [nearest]
 
 
 def _roll(sides: int, dice: torch.Generator) -> int:

@@ -120,6 +120,7 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
     claim(run)
     torch.manual_seed(recipe.seed)
     network = build(protocol.network, len(protocol.bands), **protocol.options)
+    draft = _card(run, network, learnt)
     if run.start:
         before, card = load(run.start)
         if card.bands != protocol.bands:
@@ -128,7 +129,7 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
                 f"{', '.join(protocol.bands)}; both must be the same"
             )
         _continue_from(network, before, run.start)
-    draft = _card(run, network, learnt)
+        draft = _with_before(draft, card)
     for number, stage in enumerate(_stages(protocol.serial, learnt)):
         _train_stage(run, network, draft, number, stage, held, told)
     scores = {
@@ -291,6 +292,18 @@ def _card(run: Run, network: nn.Module, learnt: Sequence[Entry]) -> Card:
         recipe={**run.record, "commit": run.commit},
     )
     return replace(card, normalisation=replace(NORMALISATION, quantiles=_quantiles(seen, card)))
+
+
+def _with_before(draft: Card, before: Card) -> Card:
+    """What the weights that were gone on from had seen is seen by what became of them."""
+    ranges = draft.gsd_range_m, before.gsd_range_m
+    return replace(
+        draft,
+        gsd_range_m=(min(low for low, _ in ranges), max(high for _, high in ranges)),
+        training_data=f"{before.training_data}; then {draft.training_data}",
+        regions=tuple(sorted({*before.regions, *draft.regions})),
+        recipe={**draft.recipe, "before": {"name": before.name, "digest": before.digest}},
+    )
 
 
 def _quantiles(samples: Sequence[Sample], card: Card) -> tuple[tuple[float, ...], ...]:
