@@ -19,6 +19,7 @@ from models.samples import Entry
 
 _KEPT_BYTES = 2 << 30
 _HALVINGS, _DOUBLINGS = 3, 2
+_TRIES = 4
 
 
 class TileSet(Protocol):
@@ -111,8 +112,12 @@ class Cuts:
     def _fill(
         self, canvas: _Tile, number: int, gsd_m: tuple[float, float], dice: torch.Generator
     ) -> None:
-        """Lay tiles of one source and pixel size side by side, row by row, `number` first."""
+        """Lay tiles of one source and pixel size side by side, row by row, `number` first.
+
+        Half of the canvases are of tiles with landslides, as ground is after an earthquake.
+        """
         side = canvas.mask.shape[0]
+        dense = _roll(2, dice) == 1
         levels = _levels(self._tile(number, 0).gsd_m, gsd_m)
         level = levels[_roll(len(levels), dice)]
         peers = self._peers[self._peers_of[number]]
@@ -124,8 +129,16 @@ class Cuts:
                 rows, columns = (part.stop - part.start for part in cut)
                 canvas.paste(tile, cut, (slice(top, top + rows), slice(left, left + columns)))
                 left, height = left + columns, max(height, rows)
-                number = int(peers[_roll(len(peers), dice)])
+                number = self._peer(peers, dense, dice)
             top += height
+
+    def _peer(self, peers: NDArray[np.int64], dense: bool, dice: torch.Generator) -> int:
+        """One of the tiles, with landslides if `dense` and some are soon found."""
+        for _ in range(_TRIES):
+            number = int(peers[_roll(len(peers), dice)])
+            if not dense or self._tile(number, 0).mask.any():
+                break
+        return number
 
     def _part(
         self, number: int, level: int, room: tuple[int, int], dice: torch.Generator
