@@ -117,7 +117,7 @@ def _protocol(card: Card, block: Entry, event_id: str, changes: Sequence[str]) -
     how = read_protocol("reviews", changes)
     sample = block.read()
     gsd = card.working_gsd_m(sample.gsd_m) if sample.gsd_m else None
-    recipe = replace(how.recipe, shared=card.normalisation.kind == "scene-shared")
+    recipe = how.recipe
     if gsd and recipe.gsd_m:
         recipe = replace(recipe, gsd_m=(gsd, gsd))
     options = {key: value for key, value in card.options.items() if key != "bands"}

@@ -68,13 +68,11 @@ def standardise_as_in_a_scene(
     `recipe.share`. Mean and variance are those of a mixture of the tile's two kinds of ground.
     """
     n = len(x)
-    axes = (1, 2, 3) if recipe.shared else (2, 3)
 
     def moments(weight: Tensor) -> tuple[Tensor, Tensor]:
-        weight = weight.expand_as(x)
-        count = weight.sum(axes, keepdim=True).clamp_min(1)
-        mean = (x * weight).sum(axes, keepdim=True) / count
-        return mean, ((x - mean).square() * weight).sum(axes, keepdim=True) / count
+        count = weight.sum((2, 3), keepdim=True).clamp_min(1)
+        mean = (x * weight).sum((2, 3), keepdim=True) / count
+        return mean, ((x - mean).square() * weight).sum((2, 3), keepdim=True) / count
 
     own = truth.sum((2, 3), keepdim=True) / seen.sum((2, 3), keepdim=True).clamp_min(1)
     uniform = torch.rand(2, n, 1, 1, 1, generator=dice)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from models.errors import ModelError
 PRETRAINED = Path(__file__).parent / "pretrained"
 # What is used where nobody promoted others, and the name for whichever is used.
 DEFAULT, CURRENT = "ldm-net-tiny", "current"
-Kind = Literal["scene-standard", "scene-shared"]
 
 
 @dataclass(frozen=True)
@@ -26,25 +25,13 @@ class Normalisation:
     `scene-standard`: (x - mean) / std per band with the statistics of the scene's valid pixels,
     clipped. Scene-relative, so that 8-bit pictures and reflectances of any sensor look alike.
 
-    `scene-shared`: the same with one mean and one std for all bands, so that a band that is
-    brighter than another stays so: bare ground is redder than green, plants are greener than red.
-
     `quantiles`, (bands, levels), are those of the training pixels so normalised, before clipping,
     at even steps from the least to the most; empty where they were not kept.
     """
 
-    kind: Kind = "scene-standard"
+    kind: Literal["scene-standard"] = "scene-standard"
     clip: float = 5.0
     quantiles: tuple[tuple[float, ...], ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse a kind that this version does not know.
-
-        Raises:
-            ValueError: the kind is another.
-        """
-        if self.kind not in get_args(Kind):
-            raise ValueError(f"normalisation {self.kind!r} is none of {get_args(Kind)}")
 
     def apply(
         self, pixels: NDArray[Any], mean: NDArray[Any], std: NDArray[Any]
@@ -59,9 +46,6 @@ class Normalisation:
         Returns:
             float32 (bands, h, w) within ±clip, 0 where a pixel is not finite.
         """
-        if self.kind == "scene-shared":
-            centre = np.full_like(mean, mean.mean())
-            mean, std = centre, np.sqrt(np.mean(std**2 + (mean - centre) ** 2) * np.ones_like(std))
         scale = np.where(std > 0, std, np.inf)[:, None, None]
         z = (pixels.astype(np.float32) - mean[:, None, None]) / scale
         z = np.nan_to_num(z, nan=0.0, posinf=0.0, neginf=0.0)

@@ -44,7 +44,6 @@ class Recipe:
         native: share of tiles kept at their own scale, the only ones with true fine detail.
         share: largest share of landslides in the imagined scene whose statistics normalise a tile;
             after an earthquake they may cover a quarter of a scene, and dull its contrast.
-        shared: normalise all bands by one mean and deviation, `scene-shared` on the card.
         jitter: strength of the changes in colour; 0 leaves only the tile's own normalisation.
         fade: how far colours may be drawn towards grey, 0 to 1.
         flips: share of tiles mirrored.
@@ -75,7 +74,6 @@ class Recipe:
     scales: tuple[float, float] = (1.0, 2.5)
     native: float = 0.3
     share: float = 0.4
-    shared: bool = False
     jitter: float = 1.0
     fade: float = 0.0
     flips: float = 0.5

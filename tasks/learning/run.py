@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from models.augmentation import NORMALISATION
 from models.batches import Cuts
-from models.cards import Card, Normalisation
+from models.cards import Card
 from models.datasets import REGIONS
 from models.errors import ModelError
 from models.metrics import Confusion, confusion
@@ -126,11 +127,6 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
             raise ModelError(
                 f"{run.start}: takes {', '.join(card.bands)}, the protocol "
                 f"{', '.join(protocol.bands)}; both must be the same"
-            )
-        if card.normalisation.kind != draft.normalisation.kind:
-            raise ModelError(
-                f"{run.start}: are normalised {card.normalisation.kind}, the protocol "
-                f"{draft.normalisation.kind}; set shared to what the weights have"
             )
         _continue_from(network, before, run.start)
         draft = _with_before(draft, card)
@@ -281,7 +277,6 @@ def _card(run: Run, network: nn.Module, learnt: Sequence[Entry]) -> Card:
     """The card before any score; its normalisation keeps quantiles of tiles learnt from."""
     protocol = run.protocol
     described = getattr(network, "description", None)
-    normalisation = Normalisation("scene-shared" if protocol.recipe.shared else "scene-standard")
     seen = [entry.read() for entry in islice(learnt, 0, None, -(-len(learnt) // _QUANTILE_TILES))]
     card = Card(
         name=protocol.name,
@@ -293,10 +288,10 @@ def _card(run: Run, network: nn.Module, learnt: Sequence[Entry]) -> Card:
         licence=protocol.licence,
         regions=_regions(learnt),
         threshold=protocol.threshold,
-        normalisation=normalisation,
+        normalisation=NORMALISATION,
         recipe={**run.record, "commit": run.commit},
     )
-    return replace(card, normalisation=replace(normalisation, quantiles=_quantiles(seen, card)))
+    return replace(card, normalisation=replace(NORMALISATION, quantiles=_quantiles(seen, card)))
 
 
 def _with_before(draft: Card, before: Card) -> Card:
@@ -312,7 +307,7 @@ def _with_before(draft: Card, before: Card) -> Card:
 
 
 def _quantiles(samples: Sequence[Sample], card: Card) -> tuple[tuple[float, ...], ...]:
-    wide = replace(card, normalisation=replace(card.normalisation, clip=np.inf))
+    wide = replace(card, normalisation=replace(NORMALISATION, clip=np.inf))
     values = [normalised(s, wide)[:, s.valid] for s in samples if s.valid.any()]
     steps = np.linspace(0, 1, 33)
     bands = np.quantile(np.concatenate(values, axis=1), steps, axis=1).T

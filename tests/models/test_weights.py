@@ -6,11 +6,9 @@ import pytest
 import torch
 
 from models import cards, weights
-from models.augmentation import augment
 from models.cards import Card, Normalisation
 from models.errors import ModelError
 from models.ldmnet import ldmnet
-from models.recipes import Recipe
 
 
 def card_of(network, name="ours") -> Card:
@@ -104,7 +102,6 @@ def test_weights_of_another_configuration_are_refused(saved):
         ({"options": {"ffn": "none", "depths": [1, 1, 1, 1]}}, "ffn is 'global' or 'mlp'"),
         ({"bands": None}, "is not a card"),
         ({"normalisation": {"kind": "scene-standard", "power": 2}}, "is not a card"),
-        ({"normalisation": {"kind": "scene-other"}}, "is not a card"),
     ],
 )
 def test_a_card_that_cannot_be_followed_is_refused(saved, changes, sentence):
@@ -154,30 +151,3 @@ def test_normalising_is_relative_to_the_scene_and_marks_invalid_pixels_zero():
 def test_a_band_without_contrast_becomes_zero():
     flat = np.full((1, 4, 4), 7, np.uint8)
     assert (Normalisation().apply(flat, np.array([7.0]), np.array([0.0])) == 0).all()
-
-
-def test_bands_normalised_together_keep_which_is_brighter_whatever_the_gain():
-    dice = np.random.default_rng(0)
-    scene = dice.normal([[[60]], [[90]], [[50]]], 10, (3, 40, 40))
-    mean, std = scene.mean((1, 2)), scene.std((1, 2))
-    z = Normalisation("scene-shared").apply(scene, mean, std)
-    assert z.mean() == pytest.approx(0, abs=1e-5) and z.std() == pytest.approx(1, abs=1e-5)
-    assert z[1].mean() > z[0].mean() > z[2].mean()
-    reflectance = Normalisation("scene-shared").apply(
-        scene * 1e-4 + 0.1, mean * 1e-4 + 0.1, std * 1e-4
-    )
-    assert np.allclose(z, reflectance, atol=1e-4)
-
-
-@pytest.mark.parametrize("kind", ["scene-standard", "scene-shared"])
-def test_training_sees_a_tile_as_mapping_does(kind):
-    dice = np.random.default_rng(0)
-    tile = dice.random((3, 32, 32)).astype(np.float32)
-    mapped = Normalisation(kind).apply(tile, tile.mean((1, 2)), tile.std((1, 2)))
-    recipe = Recipe(
-        crop=32, scales=(1.0, 1.0), shared=kind == "scene-shared", share=0.0, jitter=0.0, blur=0.0,
-        noise=0.0, flips=0.0, turns=False,
-    )  # fmt: skip
-    truth = torch.zeros(1, 1, 32, 32, dtype=torch.bool)
-    seen = augment(torch.from_numpy(tile)[None], truth, ~truth, recipe, torch.Generator())[0][0]
-    assert np.allclose(mapped, seen.numpy(), atol=1e-4)
