@@ -40,7 +40,7 @@ def evaluate(
     split: Annotated[
         str, typer.Option(help="Of the datasets: train, validation or test.")
     ] = "test",
-    weights: Annotated[str, typer.Option(help="Name or path of the weights.")] = "ldm-net-tiny",
+    weights: Annotated[str, typer.Option(help="Name or path of the weights.")] = "current",
     threshold: Annotated[
         float | None, typer.Option(min=0.01, max=0.99, help="Default: the weights' own.")
     ] = None,
@@ -86,19 +86,29 @@ def evaluate(
 
 
 def train(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
     protocol: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="ldm-net, scgc-net, gdcld, lmhld, lmhld-part, compact, or a TOML file."
         ),
-    ],
+    ] = None,
     data: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             metavar="NAME=DIR", help="A dataset: bijie=DIR, l4s_rgb=DIR …; repeat to mix."
         ),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    ] = None,
+    from_reviews: Annotated[
+        str | None,
+        typer.Option(metavar="EVENT", help="Learn from an inventory's reviews instead."),
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option(help="Version reviewed. Default: the published one.")
+    ] = None,
+    block_px: Annotated[
+        int | None, typer.Option(min=32, help="Side of a block of reviewed ground, 128.")
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -108,14 +118,30 @@ def train(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Of everything random. Default: the protocol's.")
     ] = None,
-    start: Annotated[str, typer.Option(help="Weights to go on from, a name or a file.")] = "",
+    start: Annotated[
+        str,
+        typer.Option(help="Weights to go on from. Default: none; with --from-reviews the current."),
+    ] = "",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Train a network by a paper's protocol; the same command goes on with a run that was stopped.
+    """Train a network by a paper's protocol, or better weights from what reviewers said.
+
+    The same command goes on with a run that was stopped. Weights from reviews are a candidate,
+    used once `scarp model promote` says so.
 
     Example: scarp train compact --data bijie=data/bijie --data l4s_rgb=data/l4s_rgb -o runs/one
+
+    Example: scarp train --from-reviews us2000h8ty -o runs/reviewed
     """
+    if from_reviews is not None:
+        _refuse("--from-reviews", {"PROTOCOL": protocol, "--data": data})
+        wishes = [*(changes or ()), *(() if seed is None else (f"seed={seed}",))]
+        _train_from_reviews(from_reviews, out, version, start, wishes, block_px, device, as_json)
+        return
+    _refuse("PROTOCOL", {"--version": version, "--block-px": block_px})
+    if protocol is None or not data:
+        raise BadInputError("nothing to learn from: give PROTOCOL and --data, or --from-reviews")
     from flows.train_protocol import train_protocol
 
     wishes = [*(changes or ()), *(() if seed is None else (f"seed={seed}",))]
@@ -130,6 +156,84 @@ def train(
     ]
     screen.print(table(f"{card.name}, pooled pixels, threshold {card.threshold:g}", rows))
     screen.print(f"weights, card, log and curves in {out}", highlight=False)
+
+
+def _train_from_reviews(
+    event_id: str, out: Path, version: int | None, start: str, wishes: list[str],
+    block_px: int | None, device: str, as_json: bool,
+) -> None:  # fmt: skip
+    from flows.train_reviews import train_from_reviews
+
+    with progress_bars():
+        found = train_from_reviews(
+            event_id, out, version, start or "current", wishes, block_px or 128, device
+        )
+    if as_json:
+        print_json({**vars(found), "better": found.better})
+        return
+    scores = {"candidate": found.candidate_scores, found.before: found.before_scores}
+    rows = [
+        {"weights": name, **{key: _shown(value) for key, value in each["micro"].items()}}
+        for name, each in scores.items()
+    ]
+    screen.print(table(f"{found.test_blocks} reviewed blocks held out, pooled pixels", rows))
+    advice = "better there" if found.better else "no better there"
+    screen.print(
+        f"the candidate is {advice}; to use it: scarp model promote {found.weights}",
+        highlight=False,
+    )
+
+
+def experiment(
+    name: Annotated[
+        str,
+        typer.Argument(help="networks, ffn, events, sources, tile-size, incremental, serial."),
+    ],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=DIR", help="A dataset: bijie=DIR, l4s_rgb=DIR …; repeat to mix."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all runs and the table.")],
+    protocol: Annotated[
+        str, typer.Option(help="What all arms have in common, a name or a TOML file.")
+    ] = "compact",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change the protocol: epochs=10, batch=4 …"
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings an arm.")] = 3,
+    start: Annotated[str, typer.Option(help="Weights every arm goes on from.")] = "",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Run one of the papers' experiments; the same command goes on with one that was stopped.
+
+    networks: LDM-Net, plain FFN, U-Net, SegFormer of one size. ffn: G_FFN against plain FFN.
+    events: each event never seen. sources: each dataset alone against all. tile-size: a half, a
+    quarter. incremental: 0, 1, 5, 10, 20 % of a new region's blocks. serial: orders of datasets.
+
+    Example: scarp experiment incremental --data hokkaido2018=data/hokkaido2018 --start NAME -o more
+    """
+    from flows.train_protocol import experiment as run
+
+    with progress_bars():
+        found = run(name, protocol, data, out, changes or (), seeds, start, device)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        {"arm": row["arm"], "seed": str(row["seed"]), "split": split, "dataset": source,
+         **{key: _shown(value) for key, value in scores["micro"].items()}}
+        for row in found["arms"]
+        for split, each in row["scores"].items()
+        for source, scores in each["sources"].items()
+    ]  # fmt: skip
+    screen.print(table(f"{name}, pooled pixels", rows))
+    screen.print(f"all runs, {name}.json and {name}.md in {out}", highlight=False)
 
 
 def _tiles(

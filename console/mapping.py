@@ -20,7 +20,7 @@ def map_image(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
-    weights: Annotated[str, typer.Option(help="Name or path of the weights.")] = "ldm-net-tiny",
+    weights: Annotated[str, typer.Option(help="Name or path of the weights.")] = "current",
     threshold: Annotated[
         float | None, typer.Option(min=0.01, max=0.99, help="Default: the weights' own.")
     ] = None,

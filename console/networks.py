@@ -20,25 +20,27 @@ def list_weights(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the weights that come with Scarp. Example: scarp model list."""
+    """List the weights that come with Scarp or were promoted. Example: scarp model list."""
     if networks:
         _list_networks(as_json)
         return
+    from flows.weights import current_weights, promoted_weights
     from models.cards import available, read_card
 
-    cards = [read_card(path) for path in available().values()]
+    found = {name: read_card(path) for name, path in (available() | promoted_weights()).items()}
     if as_json:
-        print_json(cards)
+        print_json(list(found.values()))
         return
+    now = current_weights()
     rows = [
         {
-            "name": card.name,
+            "name": f"{name} (current)" if name == now else name,
             "architecture": card.architecture,
             "bands": ", ".join(card.bands),
             "pixels (m)": "–".join(f"{gsd:g}" for gsd in card.gsd_range_m),
             "trained on": card.training_data,
         }
-        for card in cards
+        for name, card in found.items()
     ]
     screen.print(table("Weights", rows))
 
@@ -70,15 +72,35 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Show the card of weights and check their digest. Example: scarp model info ldm-net-tiny."""
+    from flows.weights import locate_weights
     from models.weights import load
 
-    network, card = load(name)
+    network, card = load(locate_weights(name))
     parameters = sum(parameter.numel() for parameter in network.parameters())
     if as_json:
         print_json(dataclasses.asdict(card) | {"parameters": parameters})
         return
     fields = {"parameters": f"{parameters:,}"} | dataclasses.asdict(card)
     screen.print(table(card.name, [{"field": key, "value": fields[key]} for key in fields]))
+
+
+@app.command("promote")
+def promote(
+    name: Annotated[str, typer.Argument(help="Name or path of the weights.")],
+    as_json: AsJson = False,
+) -> None:
+    """Use weights from now on where no others are named; those before stay.
+
+    Inventories stay as they are. Example: scarp model promote runs/reviewed/NAME.safetensors
+    """
+    from flows.weights import current_weights, promote_weights
+
+    before = current_weights()
+    now = promote_weights(name)
+    if as_json:
+        print_json({"current": now, "before": before})
+        return
+    screen.print(f"{now} is used from now on; back: scarp model promote {before}", highlight=False)
 
 
 @app.command("profile")

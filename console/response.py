@@ -48,7 +48,7 @@ def respond(
     until: Annotated[
         str | None, typer.Option(help="Ignore imagery after this time: 2023-06-01T00:00Z.")
     ] = None,
-    weights: Annotated[str, typer.Option(help="Name or path of the weights.")] = "ldm-net-tiny",
+    weights: Annotated[str, typer.Option(help="Name or path of the weights.")] = "current",
     threshold: Annotated[
         float | None, typer.Option(help="Score of a landslide. Default: the weights' own.")
     ] = None,

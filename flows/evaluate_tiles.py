@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.progress import report
+from flows.weights import locate_weights
 from models.samples import Entry, Sample
 from models.weights import load
 from tasks.learning.evaluation import Tally, evaluate
@@ -55,7 +56,7 @@ def evaluate_tiles(
     """
     where = device_of(device)
     reuse_freed_memory()
-    network, card = load(weights)
+    network, card = load(locate_weights(weights))
     scores = partial(
         score_sample, network=network.to(where), card=card, plan=plan or WindowPlan(), device=where
     )

@@ -24,6 +24,7 @@ from flows.scores import SCORE, Rasters, check_normalise, make_rasters, score_ch
 from flows.sources import source_of
 from flows.steps import step
 from flows.waiting import draft_doubt, terms_of, wait_for_any, wait_for_more
+from flows.weights import locate_weights
 from flows.world import World, open_world
 from models.cards import Card
 from models.datasets import REGIONS
@@ -135,7 +136,7 @@ def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -
         event, aoi = find_event(connection, event_id), find_aoi(connection, event_id)
     asked = Provenance(event.id, {"source": options.source}, options.model_dump(mode="json"))
     with failure_recorded(world.engine, asked, NAME):
-        network, card = load(options.weights)
+        network, card = load(locate_weights(options.weights))
         check_normalise(options, card)
         screens = parse_screens(options.screens, options.dem)
         if options.dem:

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from models.cards import CURRENT
 from tasks.errors import AssessmentError, BadInputError
 from tasks.mapping.screens import parse_screens
 from tasks.mapping.volume import VolumeRelation
@@ -101,7 +102,7 @@ class ResponseOptions(BaseModel):
     allow_hosts: tuple[str, ...] = Field((), description="further hosts files may be read from")
     dem: Path | None = Field(None, description="elevation raster in metres")
     until: AwareDatetime | None = Field(None, description="ignore imagery after this time")
-    weights: str = Field("ldm-net-tiny", description="name or path of the weights")
+    weights: str = Field(CURRENT, description="name or path of the weights; current: as promoted")
     threshold: float | None = Field(
         None, gt=0, lt=1, description="score of a landslide; default: the weights' own"
     )

@@ -1,14 +1,18 @@
-"""Training by a protocol, for people and for programs."""
+"""Training by a protocol, and the papers' experiments, for people and for programs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from flows.progress import report
+from flows.weights import locate_weights
 from flows.world import code_version, require_room
 from models.cards import Card
+from models.samples import Entry
 from tasks.learning.catalog import read_data
+from tasks.learning.experiments import run_experiment
 from tasks.learning.protocol import read_protocol
 from tasks.learning.run import Run, run_training
 from tasks.mapping.scoring import device_of
@@ -37,9 +41,46 @@ def train_protocol(
         BadInputError: the device cannot be used.
         StorageError: `out` cannot be written.
     """
+    run, entries = _prepared(protocol, data, out, changes, start, device)
+    return run_training(run, entries, report)
+
+
+def experiment(
+    name: str,
+    protocol: str,
+    data: Sequence[str],
+    out: Path,
+    changes: Sequence[str] = (),
+    seeds: int = 3,
+    start: str = "",
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Run one of the papers' experiments; the same call goes on with one that was stopped.
+
+    Args:
+        name: networks, ffn, events, sources, tile-size, incremental or serial.
+        protocol: name or TOML file; what its arms have in common.
+        data: datasets, `NAME=DIR`.
+        out: folder of all runs and of the table.
+        changes: of the protocol, `KEY=VALUE`.
+        seeds: trainings an arm.
+        start: weights that every arm goes on from; empty begins anew.
+        device: where, as torch names it.
+
+    Raises:
+        As `train_protocol`.
+    """
+    run, entries = _prepared(protocol, data, out, changes, start, device)
+    first = run.protocol.recipe.seed
+    return run_experiment(name, run, entries, range(first, first + seeds), report)
+
+
+def _prepared(
+    protocol: str, data: Sequence[str], out: Path, changes: Sequence[str], start: str, device: str
+) -> tuple[Run, list[Entry]]:
     device_of(device)
     how = read_protocol(protocol, changes)
     entries = read_data(data)
     require_room(out)
-    run = Run(how, tuple(data), out, start, device, code_version())
-    return run_training(run, entries, report)
+    weights = locate_weights(start) if start else ""
+    return Run(how, tuple(data), out, weights, device, code_version()), entries

@@ -40,6 +40,8 @@ def augment(
     x = standardise_as_in_a_scene(pixels**gamma, truth.float(), seen, recipe, dice)
     x = x * torch.exp(recipe.jitter * (0.25 * normal(n, 1, 1, 1) + 0.1 * normal(n, bands, 1, 1)))
     x = x + recipe.jitter * (0.25 * normal(n, 1, 1, 1) + 0.1 * normal(n, bands, 1, 1))
+    grey = x.mean(1, keepdim=True)
+    x = grey + (1 - recipe.fade * torch.rand(n, 1, 1, 1, generator=dice)) * (x - grey)
     frame = [n, bands, recipe.crop, recipe.crop]
     grid = F.affine_grid(_placements(n, recipe, x.shape[2], dice), frame, align_corners=False)
     x = F.grid_sample(x * seen, grid, align_corners=False)

@@ -63,18 +63,20 @@ class Baseline(nn.Module):
         return logits[:, :, :height, :width]
 
 
-def segformer(bands: int, variant: int, head: int = 0) -> Baseline:
+def segformer(bands: int, variant: int, head: int = 0, width: int = 0) -> Baseline:
     """SegFormer B0-B5 (Xie et al. 2021, Table 6); `head` is its decoder width, by default its own.
 
-    LDM-Net's Table 4 (63.99 M) is B4 with the head of 768.
+    `width` is that of the first stage, by default 32 in B0 and 64 in the others. LDM-Net's Table 4
+    (63.99 M) is B4 with the head of 768.
     """
     library = _library("transformers")
     depths = [(2, 2, 2, 2), (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 18, 3), (3, 8, 27, 3), (3, 6, 40, 3)]
+    first = width or (32 if variant == 0 else 64)
     config = library.SegformerConfig(
         num_channels=bands,
         num_labels=1,
         depths=depths[variant],
-        hidden_sizes=(32, 64, 160, 256) if variant == 0 else (64, 128, 320, 512),
+        hidden_sizes=(first, first * 2, first * 5, first * 8),
         decoder_hidden_size=head or (256 if variant < 2 else 768),
     )
     network = library.SegformerForSemanticSegmentation(config)
@@ -109,16 +111,22 @@ def maskformer(bands: int, size: str = "base") -> Baseline:
     return Baseline(network, bands, 32, _read_queries, "model.pixel_level_module.encoder")
 
 
-def monai_net(bands: int, kind: str) -> Baseline:
-    """A U-Net of MONAI; widths 64-1024 as in Ronneberger et al. 2015 where the kind has widths."""
+def monai_net(bands: int, kind: str, width: int = 64) -> Baseline:
+    """A U-Net of MONAI; where the kind has widths, from `width` to 16 times that.
+
+    64 to 1024 are those of Ronneberger et al. 2015.
+    """
     nets = _library("monai.networks.nets")
-    widths, image = (64, 128, 256, 512, 1024), {"in_channels": bands, "out_channels": 1}
+    widths = tuple(width * 2**level for level in range(5))
+    image = {"in_channels": bands, "out_channels": 1}
     coarser = {"channels": widths, "strides": (2, 2, 2, 2)}
     network: nn.Module = {
-        "unet": lambda: nets.BasicUNet(2, features=(*widths, 64), norm="batch", **image),
+        "unet": lambda: nets.BasicUNet(2, features=(*widths, width), norm="batch", **image),
         "res-unet": lambda: nets.UNet(2, num_res_units=2, norm="batch", **coarser, **image),
         "attention-unet": lambda: nets.AttentionUnet(2, **coarser, **image),
-        "unet++": lambda: nets.BasicUNetPlusPlus(2, features=(*widths, 64), norm="batch", **image),
+        "unet++": lambda: nets.BasicUNetPlusPlus(
+            2, features=(*widths, width), norm="batch", **image
+        ),
         "swin-unet": lambda: nets.SwinUNETR(spatial_dims=2, feature_size=48, **image),
     }[kind]()
     return Baseline(network, bands, 32, _read_last)

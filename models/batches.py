@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,9 +15,11 @@ from torch.nn.functional import interpolate
 
 from models.datasets import Tiles
 from models.recipes import Recipe
-from models.samples import Entry, Sample
+from models.samples import Entry
 
 _KEPT_BYTES = 2 << 30
+_HALVINGS, _DOUBLINGS = 3, 2
+_TRIES = 4
 
 
 class TileSet(Protocol):
@@ -52,7 +55,7 @@ class Cuts:
     """Tiles of any sizes, read when needed and kept while there is room; a random cut of each.
 
     Cuts are as large as the largest that augmentation can ask for; what a tile lacks of that is
-    invalid.
+    invalid, or filled up with further tiles of its source if the recipe names pixel sizes.
 
     Args:
         entries: the tiles.
@@ -70,7 +73,10 @@ class Cuts:
     ) -> None:
         self._entries, self._bands, self._resize = list(entries), tuple(bands), resize
         self.sources = [entry.source for entry in entries]
-        self._kept: dict[int, tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.bool_]]] = {}
+        names, member = np.unique(self.sources, return_inverse=True)
+        self._peers = [np.flatnonzero(member == number) for number in range(len(names))]
+        self._peers_of = member
+        self._kept: dict[tuple[int, int], _Tile] = {}
         self._room = kept_bytes
 
     def draw(
@@ -85,57 +91,171 @@ class Cuts:
         n = len(chosen)
         pixels = torch.zeros(n, len(self._bands), side, side)
         truth, valid = torch.zeros(2, n, 1, side, side, dtype=torch.bool)
-        places = torch.rand(n, 2, generator=dice).tolist()
-        for i, (number, place) in enumerate(zip(chosen, places, strict=True)):
-            image, mask, seen = self._tile(int(number))
-            cut, room = zip(
-                *(_overlap(length, side, share)
-                  for length, share in zip(mask.shape, place, strict=True)), strict=True,
-            )  # fmt: skip
-            pixels[i, :, *room] = torch.from_numpy(_bright(image[:, *cut]) * seen[cut])
-            truth[i, 0][room] = torch.from_numpy(mask[cut])
-            valid[i, 0][room] = torch.from_numpy(seen[cut])
+        for i, number in enumerate(map(int, chosen)):
+            canvas = _Tile(pixels[i].numpy(), truth[i, 0].numpy(), valid[i, 0].numpy(), None)
+            if recipe.gsd_m:
+                self._fill(canvas, number, recipe.gsd_m, dice)
+            else:
+                self._place(canvas, number, dice)
         return pixels, truth, valid
 
-    def _tile(self, number: int) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.bool_]]:
-        if number in self._kept:
-            return self._kept[number]
-        sample = self._entries[number].read()
-        image = np.asarray(sample.pick(self._bands, "the protocol's bands"))
-        tile = image, sample.mask & sample.valid, sample.valid
-        if self._resize:
-            tile = _resized(tile, sample, self._resize)
-        size = sum(part.nbytes for part in tile)
+    def _place(self, canvas: _Tile, number: int, dice: torch.Generator) -> None:
+        """Lay a cut of one tile into the middle, where most of what is taken sees it."""
+        tile, side = self._tile(number, 0), canvas.mask.shape[0]
+        cut = _random_cut(tile.mask.shape, (side, side), dice)
+        room = tuple(
+            slice((side - size) // 2, (side - size) // 2 + size)
+            for size in (part.stop - part.start for part in cut)
+        )
+        canvas.paste(tile, cut, room)
+
+    def _fill(
+        self, canvas: _Tile, number: int, gsd_m: tuple[float, float], dice: torch.Generator
+    ) -> None:
+        """Lay tiles of one source and pixel size side by side, row by row, `number` first.
+
+        Half of the canvases are of tiles with landslides, as ground is after an earthquake.
+        """
+        side = canvas.mask.shape[0]
+        dense = _roll(2, dice) == 1
+        levels = _levels(self._tile(number, 0).gsd_m, gsd_m)
+        level = levels[_roll(len(levels), dice)]
+        peers = self._peers[self._peers_of[number]]
+        top = 0
+        while top < side:
+            left = height = 0
+            while left < side:
+                tile, cut = self._part(number, level, (side - top, side - left), dice)
+                rows, columns = (part.stop - part.start for part in cut)
+                canvas.paste(tile, cut, (slice(top, top + rows), slice(left, left + columns)))
+                left, height = left + columns, max(height, rows)
+                number = self._peer(peers, dense, dice)
+            top += height
+
+    def _peer(self, peers: NDArray[np.int64], dense: bool, dice: torch.Generator) -> int:
+        """One of the tiles, with landslides if `dense` and some are soon found."""
+        for _ in range(_TRIES):
+            number = int(peers[_roll(len(peers), dice)])
+            if not dense or self._tile(number, 0).mask.any():
+                break
+        return number
+
+    def _part(
+        self, number: int, level: int, room: tuple[int, int], dice: torch.Generator
+    ) -> tuple[_Tile, tuple[slice, ...]]:
+        """A tile at its level, and which part of it is to fill `room`."""
+        if level >= 0:
+            tile = self._tile(number, level)
+            return tile, _random_cut(tile.mask.shape, room, dice)
+        times = 2**-level
+        whole = self._tile(number, 0)
+        cut = _random_cut(whole.mask.shape, (-(-room[0] // times), -(-room[1] // times)), dice)
+        shape = [times * (part.stop - part.start) for part in cut]
+        part = _Tile(whole.image[:, *cut], whole.mask[cut], whole.valid[cut], None)
+        rows, columns = map(min, shape, room)
+        return part.resized(shape), (slice(0, rows), slice(0, columns))
+
+    def _tile(self, number: int, level: int) -> _Tile:
+        """A tile with its sides halved `level` times, kept while there is room."""
+        if (number, level) in self._kept:
+            return self._kept[number, level]
+        if level:
+            whole = self._tile(number, 0)
+            tile = whole.resized([max(1, side // 2**level) for side in whole.mask.shape])
+        else:
+            sample = self._entries[number].read()
+            image = np.asarray(sample.pick(self._bands, "the protocol's bands"))
+            tile = _Tile(image, sample.mask & sample.valid, sample.valid, sample.gsd_m)
+            if self._resize:
+                longer = max(tile.mask.shape)
+                tile = tile.resized(
+                    [max(1, round(s * self._resize / longer)) for s in tile.mask.shape]
+                )
+        size = tile.image.nbytes + tile.mask.nbytes + tile.valid.nbytes
         if size <= self._room:
             self._room -= size
-            self._kept[number] = tile
+            self._kept[number, level] = tile
         return tile
 
 
 def order_of(tiles: TileSet, recipe: Recipe, dice: torch.Generator) -> NDArray[np.int64]:
     """Numbers of the tiles of one epoch, (steps, batch): each once, or every source equally often.
 
-    What does not fill a batch is left for another epoch.
+    What does not fill a batch is left for another epoch; where the recipe wants more steps than
+    there are tiles, they come round again.
     """
     n = len(tiles.sources)
+    wanted = recipe.steps * recipe.batch or n // recipe.batch * recipe.batch
     if recipe.balance:
         names, member = np.unique(tiles.sources, return_inverse=True)
         weights = 1 / np.bincount(member)[member] / len(names)
-        drawn = torch.multinomial(torch.from_numpy(weights), n, replacement=True, generator=dice)
+        drawn = torch.multinomial(
+            torch.from_numpy(weights), wanted, replacement=True, generator=dice
+        )
     else:
-        drawn = torch.randperm(n, generator=dice)
+        rounds = range(max(1, -(-wanted // n)))
+        drawn = torch.cat([torch.randperm(n, generator=dice) for _ in rounds])
     numbers: NDArray[np.int64] = drawn.numpy()
-    return numbers[: n // recipe.batch * recipe.batch].reshape(-1, recipe.batch)
+    return numbers[:wanted].reshape(-1, recipe.batch)
 
 
-def _overlap(length: int, side: int, share: float) -> tuple[slice, slice]:
-    """Where to cut a tile along one axis, and where that comes to lie in the square.
+@dataclass(frozen=True)
+class _Tile:
+    """Pixels (bands, h, w), landslides and validity bool (h, w), and a pixel's size if known."""
 
-    A tile that is smaller lies in the middle, where most of what is taken of the square sees it.
+    image: NDArray[Any]
+    mask: NDArray[np.bool_]
+    valid: NDArray[np.bool_]
+    gsd_m: float | None
+
+    def paste(self, tile: _Tile, cut: tuple[slice, ...], room: tuple[slice, ...]) -> None:
+        """Lay a cut of another tile into this one, bright from 0 to about 1."""
+        seen = tile.valid[cut]
+        self.image[:, *room] = _bright(tile.image[:, *cut]) * seen
+        self.mask[room], self.valid[room] = tile.mask[cut], seen
+
+    def resized(self, shape: list[int]) -> _Tile:
+        """The same resampled to rows and columns."""
+        known = np.where(self.valid, self.image, 0).astype(np.float32)
+        layers = [known, self.mask[None], self.valid[None]]
+        x = torch.from_numpy(np.concatenate(layers).astype(np.float32))
+        y = interpolate(x[None], size=shape, mode="bilinear", align_corners=False, antialias=True)
+        *bands, truth, seen = y[0].numpy()
+        pixels = np.stack(bands)
+        if self.image.dtype == np.uint8:
+            pixels = np.rint(pixels).clip(0, 255).astype(np.uint8)
+        return _Tile(pixels, (truth > 0.5) & (seen > 0.5), seen > 0.5, None)
+
+
+def _levels(own_m: float | None, gsd_m: tuple[float, float]) -> list[int]:
+    """How often a tile's sides may be halved, or doubled if negative, to stay within `gsd_m`.
+
+    A tile whose pixel size nobody says is fine, as those of drones are, and is only halved. One
+    that nothing brings within comes as near as it can.
     """
-    size = min(length, side)
-    start, room = round(share * (length - size)), (side - size) // 2
-    return slice(start, start + size), slice(room, room + size)
+    if own_m is None:
+        return list(range(_HALVINGS + 1))
+    levels = range(-_DOUBLINGS, _HALVINGS + 1)
+    middle = math.sqrt(gsd_m[0] * gsd_m[1])
+    nearest = min(levels, key=lambda k: abs(math.log(own_m * 2**k / middle)))
+    return [k for k in levels if gsd_m[0] <= own_m * 2**k <= gsd_m[1]] or [nearest]
+
+
+def _roll(sides: int, dice: torch.Generator) -> int:
+    return int(torch.randint(sides, (), generator=dice))
+
+
+def _random_cut(
+    shape: tuple[int, ...], room: tuple[int, int], dice: torch.Generator
+) -> tuple[slice, ...]:
+    """A part of a raster no larger than `room`, anywhere in it."""
+    places = torch.rand(2, generator=dice).tolist()
+    cut = []
+    for length, most, place in zip(shape, room, places, strict=True):
+        size = min(length, most)
+        start = round(place * (length - size))
+        cut.append(slice(start, start + size))
+    return tuple(cut)
 
 
 def _bright(image: NDArray[Any]) -> NDArray[np.float32]:
@@ -144,18 +264,3 @@ def _bright(image: NDArray[Any]) -> NDArray[np.float32]:
         return np.asarray(image / np.float32(255), np.float32)
     x = np.nan_to_num(image.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0).clip(0)
     return np.asarray(x / max(float(x.max(initial=0)), 1e-6), np.float32)
-
-
-def _resized(
-    tile: tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.bool_]], sample: Sample, longer: int
-) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.bool_]]:
-    image, mask, valid = tile
-    shape = [max(1, round(side * longer / max(mask.shape))) for side in mask.shape]
-    known = np.where(valid, image, 0).astype(np.float32)
-    x = torch.from_numpy(np.concatenate([known, mask[None], valid[None]]).astype(np.float32))
-    y = interpolate(x[None], size=shape, mode="bilinear", align_corners=False, antialias=True)
-    *bands, truth, seen = y[0].numpy()
-    pixels = np.stack(bands)
-    if image.dtype == np.uint8:
-        pixels = np.rint(pixels).clip(0, 255).astype(np.uint8)
-    return pixels, (truth > 0.5) & (seen > 0.5), seen > 0.5

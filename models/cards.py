@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from models.errors import ModelError
 
 PRETRAINED = Path(__file__).parent / "pretrained"
+# What is used where nobody promoted others, and the name for whichever is used.
+DEFAULT, CURRENT = "ldm-net-tiny", "current"
 
 
 @dataclass(frozen=True)

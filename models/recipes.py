@@ -20,6 +20,7 @@ class Recipe:
     Attributes:
         epochs: passes over as many tiles as there are.
         batch: tiles a step.
+        steps: of an epoch, whatever the number of tiles; 0 for as many as the tiles fill.
         accumulate: parts in which a step is computed, for less memory.
         crop: side of the square cut from each tile, in pixels after magnification.
         optimiser: adamw, adam or sgd.
@@ -36,11 +37,15 @@ class Recipe:
         patience: epochs without a better score on validation until training stops, and the best
             weights are taken; 0 goes to the end and takes the last.
         balance: draw every source, such as a dataset or sensor, equally often.
+        gsd_m: range of the pixel sizes in metres that tiles are brought to, by halves and doubles,
+            and then by `scales`; each cut is filled up with further tiles of its source, so that it
+            is normalised and seen as part of a scene. None leaves every tile as it is and alone.
         scales: range of the magnification of tiles; their pixel size is divided by it.
         native: share of tiles kept at their own scale, the only ones with true fine detail.
         share: largest share of landslides in the imagined scene whose statistics normalise a tile;
             after an earthquake they may cover a quarter of a scene, and dull its contrast.
         jitter: strength of the changes in colour; 0 leaves only the tile's own normalisation.
+        fade: how far colours may be drawn towards grey, 0 to 1.
         flips: share of tiles mirrored.
         turns: whether tiles are turned by quarters.
         blur: share of tiles blurred.
@@ -50,6 +55,7 @@ class Recipe:
 
     epochs: int = 16
     batch: int = 16
+    steps: int = 0
     accumulate: int = 1
     crop: int = 96
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -64,10 +70,12 @@ class Recipe:
     ema: float = 0.0
     patience: int = 0
     balance: bool = False
+    gsd_m: tuple[float, float] | None = None
     scales: tuple[float, float] = (1.0, 2.5)
     native: float = 0.3
     share: float = 0.4
     jitter: float = 1.0
+    fade: float = 0.0
     flips: float = 0.5
     turns: bool = True
     blur: float = 0.25
@@ -84,12 +92,15 @@ class Recipe:
         wrong = {
             "epochs": self.epochs < 1,
             "batch": self.batch < 1,
+            "steps": self.steps < 0,
             "accumulate": not 1 <= self.accumulate <= self.batch,
             "crop": self.crop < 1,
             "rate": self.rate <= 0,
             "optimiser": self.optimiser not in ("adamw", "adam", "sgd"),
             "schedule": self.schedule not in ("cosine", "exponential", "constant"),
             "scales": not 0 < self.scales[0] <= self.scales[1],
+            "gsd_m": self.gsd_m is not None and not 0 < self.gsd_m[0] <= self.gsd_m[1],
+            "fade": not 0 <= self.fade <= 1,
             "ema": not 0 <= self.ema < 1,
             "losses": bool(unknown) or not self.losses,
         }

@@ -76,18 +76,19 @@ def train(
             wants patience and there is no judge, or the loss is no longer a number.
     """
     count = len(tiles.sources)
-    if count < recipe.batch:
+    if not recipe.steps and count < recipe.batch:
         raise ModelError(f"{count} tiles do not fill a batch of {recipe.batch}; lower it")
     if recipe.patience and progress.judge is None:
         raise ModelError("patience needs tiles to judge on; give some, or set patience = 0")
     network.to(device)
-    steps = recipe.epochs * (count // recipe.batch)
+    each = recipe.steps or count // recipe.batch
+    steps = recipe.epochs * each
     run = _Run.begin(network, recipe, steps)
     if checkpoint.exists():
         run.resume(checkpoint)
     while not run.ended:
         began = time.monotonic()
-        before = run.done * (count // recipe.batch)
+        before = run.done * each
         loss = run.epoch(tiles, device, partial(_tell, progress.step, before, steps))
         record = {"epoch": float(run.done), "loss": loss, "rate": run.rate}
         if progress.judge:

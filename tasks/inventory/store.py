@@ -34,10 +34,11 @@ from sqlalchemy import (
 
 from tasks.errors import EventError, InventoryError
 from tasks.inventory.bulk import load_landslides
-from tasks.inventory.tables import event, inventory, landslide, review_outcome, scene
+from tasks.inventory.tables import event, inventory, landslide, review_outcome, run_scene, scene
 from tasks.types import (
     Doubt,
     InventoryStatus,
+    Scene,
     Screening,
     geodesic_area_m2,
     geodesic_measures,
@@ -320,6 +321,39 @@ def finest_gsd_m(connection: Connection, stored: StoredInventory) -> float | Non
     used = scene.c.scene_id.in_(stored.scene_ids)
     finest = connection.scalar(select(func.min(scene.c.gsd_m)).where(used))
     return None if finest is None else float(finest)
+
+
+def scenes_of(connection: Connection, stored: StoredInventory) -> list[Scene]:
+    """The scenes an inventory was mapped from, as its run found them."""
+    query = (
+        select(scene)
+        .join(run_scene, run_scene.c.scene_key == scene.c.id)
+        .where(run_scene.c.run_id == stored.run_id, run_scene.c.used)
+        .order_by(scene.c.id)
+    )
+    return [
+        Scene(
+            row.scene_id, row.provider, row.collection, row.item_id, row.acquired_at, row.gsd_m,
+            tuple(row.bands), row.crs, to_shape(row.footprint), row.hrefs, row.cloud_cover,
+            row.checksum, row.licence,
+        )
+        for row in connection.execute(query)
+    ]  # fmt: skip
+
+
+def read_review_states(connection: Connection, inventory_id: UUID) -> gpd.GeoDataFrame:
+    """Every outline of an inventory as it is drawn now: number, review_state, geometry.
+
+    `review_state` is unreviewed, confirmed, edited or rejected; what was replaced is left out.
+    """
+    query = text(
+        "SELECT number, review_state, ST_AsBinary(geom) AS geometry FROM scarp.v_landslides_all "
+        "WHERE inventory_id = :inventory_id AND review_state <> 'replaced' ORDER BY number"
+    )
+    rows = connection.execute(query, {"inventory_id": inventory_id})
+    frame = pd.DataFrame(rows.all(), columns=list(rows.keys()))
+    outlines = shapely.from_wkb(frame.pop("geometry").to_numpy(dtype=object))
+    return gpd.GeoDataFrame(frame, geometry=outlines, crs="EPSG:4326")
 
 
 def _next_version(connection: Connection, event_id: str) -> int:

@@ -109,8 +109,9 @@ def _change(raw: dict[str, Any], change: str) -> None:
 def _protocol(path: Path, raw: dict[str, Any]) -> Protocol:
     try:
         recipe = {**raw.pop("recipe", {})}
-        if "scales" in recipe:
-            recipe["scales"] = tuple(recipe["scales"])
+        for name in ("scales", "gsd_m"):
+            if name in recipe:
+                recipe[name] = tuple(recipe[name])
         serial = raw.pop("serial", None)
         if serial is not None:
             serial = Serial(serial["input"], tuple(serial["shallow"]))

@@ -117,9 +117,10 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
     reuse_freed_memory()
     learnt, held, tests = split_entries(entries)
     check_apart(learnt, [*held, *tests], partial(told, "comparing tiles"))
-    _claim(run)
+    claim(run)
     torch.manual_seed(recipe.seed)
     network = build(protocol.network, len(protocol.bands), **protocol.options)
+    draft = _card(run, network, learnt)
     if run.start:
         before, card = load(run.start)
         if card.bands != protocol.bands:
@@ -128,11 +129,11 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
                 f"{', '.join(protocol.bands)}; both must be the same"
             )
         _continue_from(network, before, run.start)
-    draft = _card(run, network, learnt)
+        draft = _with_before(draft, card)
     for number, stage in enumerate(_stages(protocol.serial, learnt)):
         _train_stage(run, network, draft, number, stage, held, told)
     scores = {
-        name: _scores(network, draft, tiles, run.device, partial(told, f"scoring {name}"))
+        name: scores_of(network, draft, tiles, run.device, partial(told, f"scoring {name}"))
         for name, tiles in (("validation", held), ("test", tests))
         if tiles
     }
@@ -192,16 +193,28 @@ def _f1(network: nn.Module, card: Card, held: Sequence[Entry], device: str) -> f
     return 0.0 if isnan(pooled.f1) else pooled.f1
 
 
-def _scores(
+def scores_of(
     network: nn.Module, card: Card, tiles: Sequence[Entry], device: str,
     each: Callable[[int, int], None],
 ) -> dict[str, Any]:  # fmt: skip
-    summary = evaluate(tiles, _scorer(network, card, device), card.threshold, each).summary()
-    kept = ("macro", "micro", "pr_auc", "n_tiles", "n_excluded", "threshold", "intervals")
-    return {"data": sorted({tile.source for tile in tiles}), **{k: summary[k] for k in kept}}
+    """Scores of a network on tiles as a card keeps them, pooled and by dataset."""
+    tally = evaluate(tiles, _scorer(network, card, device), card.threshold, each)
+    summary = tally.summary()
+    kept = ("macro", "micro", "pr_auc", "n_tiles", "n_excluded", "intervals")
+    sources = {}
+    for name in sorted({tile.source for tile in tiles}):
+        own = [tile for tile in tally.tiles if tile.entry.source == name]
+        found = replace(tally, tiles=own).summary()
+        sources[name] = {key: found[key] for key in kept}
+    return {
+        "data": sorted(sources),
+        "threshold": card.threshold,
+        **{key: summary[key] for key in kept},
+        "sources": sources,
+    }
 
 
-def _claim(run: Run) -> None:
+def claim(run: Run) -> None:
     """Write what is run into its folder, or see that it is the same run.
 
     Raises:
@@ -281,6 +294,18 @@ def _card(run: Run, network: nn.Module, learnt: Sequence[Entry]) -> Card:
     return replace(card, normalisation=replace(NORMALISATION, quantiles=_quantiles(seen, card)))
 
 
+def _with_before(draft: Card, before: Card) -> Card:
+    """What the weights that were gone on from had seen is seen by what became of them."""
+    ranges = draft.gsd_range_m, before.gsd_range_m
+    return replace(
+        draft,
+        gsd_range_m=(min(low for low, _ in ranges), max(high for _, high in ranges)),
+        training_data=f"{before.training_data}; then {draft.training_data}",
+        regions=tuple(sorted({*before.regions, *draft.regions})),
+        recipe={**draft.recipe, "before": {"name": before.name, "digest": before.digest}},
+    )
+
+
 def _quantiles(samples: Sequence[Sample], card: Card) -> tuple[tuple[float, ...], ...]:
     wide = replace(card, normalisation=replace(NORMALISATION, clip=np.inf))
     values = [normalised(s, wide)[:, s.valid] for s in samples if s.valid.any()]
@@ -291,6 +316,8 @@ def _quantiles(samples: Sequence[Sample], card: Card) -> tuple[tuple[float, ...]
 
 def _gsd_range(samples: Sequence[Sample], protocol: Protocol) -> tuple[float, float]:
     """Finest and coarsest pixel the network sees; any where no tile says."""
+    if protocol.recipe.gsd_m:
+        return protocol.recipe.gsd_m
     seen = [
         sample.gsd_m * (max(sample.mask.shape) / protocol.resize if protocol.resize else 1)
         for sample in samples

@@ -1,0 +1,245 @@
+"""Weights on events they never saw, networks of one size side by side, and what a step costs.
+
+    python benchmarks/learning.py --events --costs
+    python benchmarks/learning.py --experiment /tmp/networks/networks.json
+
+An experiment is the table of `scarp experiment`; docs/accuracy.md has the commands. Every part
+replaces its own part of benchmarks/results/learning.json and leaves the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
+from typing import Any
+
+import numpy as np
+import rasterio
+import record
+import torch
+from numpy.typing import NDArray
+
+from models.cards import available
+from models.datasets import READERS
+from models.intervals import bootstrap
+from models.metrics import Confusion, confusion
+from models.recipes import Recipe
+from models.registry import build
+from models.samples import Entry, Sample, tiles_of
+from models.weights import load
+from tasks.learning.evaluation import evaluate
+from tasks.learning.experiments import networks
+from tasks.learning.protocol import read_protocol
+from tasks.learning.scenes import scenes
+from tasks.learning.scoring import score_sample
+from tasks.mapping.windows import WindowPlan
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared" / "data"
+EXAMPLE = ROOT / "examples" / "emilia_romagna_2023"
+FIRST = "ldm-net-tiny"
+# The first clear acquisition after the storm, which `scarp demo` maps.
+AFTER = EXAMPLE / "scenes" / "2023-05-23"
+ROUNDS = 8
+BLOCK_PX = 128
+LARGE_M2 = 2_000
+
+
+def test_events(scratch: Path) -> dict[str, list[Entry]]:
+    """The events and counties no weights may learn from, a scene as one tile."""
+    hokkaido = DATA / "hokkaido2018"
+    return {
+        "Hokkaido 2018": scenes(hokkaido, 8192, "hokkaido2018", "test", "us2000h8ty"),
+        "Emilia-Romagna 2023": _example(scratch),
+        "Bijie, county hz": [e for e in READERS["bijie"](DATA / "bijie") if e.split == "test"],
+    }
+
+
+def _example(folder: Path) -> list[Entry]:
+    """The bundled scene as one GeoTIFF beside its landslides."""
+    bands = {"blue": "B02", "green": "B03", "red": "B04"}
+    with rasterio.open(AFTER / "B04.tif") as one:
+        profile = one.profile | {"count": len(bands), "nodata": 0}
+    with rasterio.open(folder / "scene.tif", "w", **profile) as file:
+        for number, (name, band) in enumerate(bands.items(), start=1):
+            with rasterio.open(AFTER / f"{band}.tif") as source:
+                file.write(source.read(1), number)
+            file.set_band_description(number, name)
+    shutil.copy(EXAMPLE / "landslides.gpkg", folder / "scene.gpkg")
+    return scenes(folder, 8192, "emilia-romagna", "test")
+
+
+def by_network(name: str, entries: Sequence[Entry]) -> dict[str, Any]:
+    """Scores of weights at their own threshold; the interval is over blocks of ground."""
+    network, card = load(name)
+    score = partial(
+        score_sample, network=network, card=card, plan=WindowPlan(), device=torch.device("cpu")
+    )
+    blocks: list[Confusion] = []
+
+    def counted(sample: Sample) -> NDArray[np.float32]:
+        scores = score(sample)
+        for place in tiles_of(sample.mask.shape, BLOCK_PX):
+            mapped, seen = scores[place] >= card.threshold, sample.valid[place]
+            blocks.append(confusion(sample.mask[place] & seen, mapped, seen))
+        return scores
+
+    tally = evaluate(entries, counted, card.threshold)
+    found = tally.summary()
+    names = [str(number) for number in range(len(blocks))]
+    large = [
+        body
+        for tile in tally.tiles
+        for body in tile.bodies.true
+        if tile.gsd_m and body.size * tile.gsd_m**2 > LARGE_M2
+    ]
+    return {
+        "digest": card.digest,
+        "threshold": card.threshold,
+        "regions_seen_in_training": list(card.regions),
+        **{key: found[key] for key in ("micro", "macro", "pr_auc_micro")},
+        "interval_f1": bootstrap(blocks, [np.nan] * len(blocks), names)["micro"]["f1"],
+        "large_true": len(large),
+        "large_recall_overlap": sum(b.covered >= 0.3 for b in large) / len(large)
+        if large
+        else None,
+    }
+
+
+def by_threshold(
+    value: Callable[[Sample], NDArray[Any]], entries: Sequence[Entry]
+) -> dict[str, Any]:
+    """The best that a threshold of one number a pixel reaches, chosen with the answer in hand."""
+    samples = [entry.read() for entry in entries]
+    values = [value(sample) for sample in samples]
+    seen = np.concatenate([v[s.valid] for v, s in zip(values, samples, strict=True)])
+    best = Confusion(0, 0, 0, 1)
+    for threshold in np.unique(np.quantile(seen, np.linspace(0, 1, 101))):
+        pooled = Confusion(0, 0, 0, 0)
+        for sample, v in zip(samples, values, strict=True):
+            pooled += confusion(sample.mask & sample.valid, v >= threshold, sample.valid)
+        best = max(best, pooled, key=lambda c: np.nan_to_num(c.f1))
+    return {"micro": {n: getattr(best, n) for n in ("precision", "recall", "f1", "iou")}}
+
+
+def brightness(sample: Sample) -> NDArray[Any]:
+    """Mean of red, green and blue."""
+    return np.asarray(sample.pick(("red", "green", "blue"), "brightness").astype(float).mean(0))
+
+
+def red_minus_green(sample: Sample) -> NDArray[Any]:
+    """Red minus green, in the file's own numbers."""
+    red, green = sample.pick(("red", "green"), "red minus green").astype(float)
+    return np.asarray(red - green)
+
+
+def events(names: Sequence[str]) -> dict[str, Any]:
+    """Every weights beside thresholds tuned on the very event."""
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for event, entries in test_events(Path(scratch)).items():
+            rows = {name: by_network(name, entries) for name in names}
+            rows["brightness, tuned here"] = by_threshold(brightness, entries)
+            rows["red minus green, tuned here"] = by_threshold(red_minus_green, entries)
+            found[event] = rows
+            for name, row in rows.items():
+                print(f"{event}: {name}: F1 {row['micro']['f1']:.3f}", flush=True)
+    return found
+
+
+def costs(size: int, batch: int) -> dict[str, Any]:
+    """Seconds of a training step in turns, and what it adds to memory in a process of its own."""
+    arms = networks(read_protocol("compact"), [])
+    built = {arm.name: build(arm.protocol.network, 3, **arm.protocol.options) for arm in arms}
+    steps = {name: _stepper(network, size, batch) for name, network in built.items()}
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(ROUNDS + 1):
+        for name, step in steps.items():
+            began = time.perf_counter()
+            step()
+            taken[name].append(time.perf_counter() - began)
+    seconds = {name: statistics.median(each[1:]) for name, each in taken.items()}
+    memory = {}
+    for arm in arms:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            chosen = (arm.protocol.network, dict(arm.protocol.options), size, batch)
+            memory[arm.name] = process.submit(_memory_mb, *chosen).result()
+    return {
+        "size": size,
+        "batch": batch,
+        "threads": torch.get_num_threads(),
+        "parameters": {n: sum(p.numel() for p in net.parameters()) for n, net in built.items()},
+        "step_seconds": seconds,
+        "step_over_unet": seconds["G_FFN"] / seconds["unet"],
+        "step_memory_mb": memory,
+        "memory_over_unet": memory["G_FFN"] / memory["unet"],
+    }
+
+
+def _stepper(network: torch.nn.Module, size: int, batch: int) -> Callable[[], None]:
+    recipe = Recipe()
+    optimiser = torch.optim.AdamW(network.train().parameters())
+    x, truth = torch.randn(batch, 3, size, size), torch.rand(batch, 1, size, size) > 0.9
+
+    def step() -> None:
+        optimiser.zero_grad()
+        recipe.loss(network(x), truth, None).backward()
+        optimiser.step()
+
+    return step
+
+
+def _memory_mb(name: str, options: dict[str, Any], size: int, batch: int) -> float:
+    """By how much the peak grows over a first step of small tiles, which loads all code."""
+    network = build(name, 3, **options)
+    _stepper(network, 32, 1)()
+    before = getrusage(RUSAGE_SELF).ru_maxrss
+    step = _stepper(network, size, batch)
+    for _ in range(2):
+        step()
+    return (getrusage(RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def experiment(path: Path) -> tuple[str, dict[str, Any]]:
+    """The table of an experiment, without what its config already says."""
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    return raw["experiment"], {**raw, "data": [word.partition("=")[0] for word in raw["data"]]}
+
+
+def main() -> None:
+    """Measure what was asked for, and write it beside what was measured before."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--experiment", type=Path, action="append", default=[])
+    parser.add_argument("--events", action="store_true", help="weights on the test events")
+    parser.add_argument("--weights", action="append", default=[], help="further weights for that")
+    parser.add_argument("--costs", action="store_true", help="time and memory of a step")
+    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--batch", type=int, default=8)
+    options = parser.parse_args()
+    path = record.RESULTS / "learning.json"
+    result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    parts: dict[str, Callable[[], dict[str, Any]]] = {}
+    if options.events:
+        parts["events"] = partial(events, [*available(), *options.weights])
+    if options.costs:
+        parts["costs"] = partial(costs, options.size, options.batch)
+    for file in options.experiment:
+        name, table = experiment(file)
+        parts[name] = partial(dict, table)
+    for name, measure in parts.items():
+        result[name] = {"machine": record.machine(), **measure()}
+    print("written to", record.write("learning", result))
+
+
+if __name__ == "__main__":
+    main()

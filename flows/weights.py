@@ -1,0 +1,71 @@
+"""Which weights a world uses: those that came with Scarp, or those that somebody promoted."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from infra.settings import Settings
+from models.cards import CURRENT, DEFAULT, available
+from models.errors import ModelError
+from models.weights import load
+from tasks.publish.products import written_aside
+
+_POINTER = "current"
+
+
+def promoted_weights() -> dict[str, Path]:
+    """Weights that were ever promoted in this SCARP_HOME, by name; none is ever removed."""
+    return {path.stem: path for path in sorted(_folder().glob("*.safetensors"))}
+
+
+def locate_weights(name_or_path: str) -> str:
+    """What `models.weights.load` takes for a name: `current` and promoted weights become paths.
+
+    Raises:
+        ModelError: the weights promoted last are no longer there.
+    """
+    if name_or_path == CURRENT:
+        name_or_path = current_weights()
+    promoted = promoted_weights()
+    return str(promoted.get(name_or_path, name_or_path))
+
+
+def current_weights() -> str:
+    """Name of the weights that responses use where nobody names others."""
+    pointer = _folder() / _POINTER
+    if not pointer.exists():
+        return DEFAULT
+    name = pointer.read_text(encoding="utf-8").strip()
+    if name not in {*available(), *promoted_weights()}:
+        raise ModelError(f"{pointer}: names weights {name!r}, which are not there; promote others")
+    return name
+
+
+def promote_weights(name_or_path: str) -> str:
+    """Make weights those that responses use from now on; returns their name.
+
+    The files are copied under a name that ends with their digest, so that promoting others takes
+    nothing away, and promoting an earlier name goes back to it. Inventories stay as they are.
+
+    Raises:
+        ModelError: the weights cannot be used.
+        StorageError: SCARP_HOME cannot be written.
+    """
+    path = Path(locate_weights(name_or_path))
+    if path.suffix == ".safetensors" and path.parent != _folder():
+        _, card = load(path)
+        name = f"{card.name}-{card.digest[:8]}"
+        for suffix in (".json", ".safetensors"):
+            with written_aside(_folder() / f"{name}{suffix}") as aside:
+                shutil.copyfile(path.with_suffix(suffix), aside)
+    else:
+        load(path if path.suffix else str(path))
+        name = path.stem if path.suffix else str(path)
+    with written_aside(_folder() / _POINTER) as aside:
+        aside.write_text(name + "\n", encoding="utf-8")
+    return name
+
+
+def _folder() -> Path:
+    return Settings().home / "weights"

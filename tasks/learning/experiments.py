@@ -1,0 +1,356 @@
+"""The papers' experiments: arms that differ in one thing, trained and scored alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice, permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.errors import ModelError
+from models.registry import build
+from models.samples import Entry, Sample, tiles_of
+from models.weights import load
+from tasks.learning.catalog import of_split
+from tasks.learning.protocol import Protocol
+from tasks.learning.run import Run, Told, claim, run_training, scores_of
+from tasks.publish.products import written_aside
+
+SHARES = (0.0, 0.01, 0.05, 0.1, 0.2)
+_HELD_SHARE = 0.1
+_MOST_ORDERS = 6
+_KEPT_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One training of an experiment.
+
+    Attributes:
+        name: what differs from the other arms.
+        protocol: how to train.
+        entries: the tiles, each in the split it has here; without any to learn from, the weights
+            that the experiment starts from are scored as they are.
+    """
+
+    name: str
+    protocol: Protocol
+    entries: tuple[Entry, ...]
+
+
+def networks(protocol: Protocol, entries: Sequence[Entry]) -> list[Arm]:
+    """The protocol's network, the same with a plain feed-forward network, U-Net and SegFormer.
+
+    The last two as wide as comes nearest the first in parameters.
+    """
+    target = _size(protocol.network, protocol)
+    arms = ffn(protocol, entries)
+    for name, more in (("unet", {}), ("segformer-b0", {"head": 64})):
+        widths = range(4, 129, 2)
+        options = [{"width": width, **more} for width in widths]
+        sizes = [_size(name, replace(protocol, options=each)) for each in options]
+        nearest = options[int(np.argmin([abs(size - target) for size in sizes]))]
+        arms.append(Arm(name, replace(protocol, network=name, options=nearest), tuple(entries)))
+    return arms
+
+
+def ffn(protocol: Protocol, entries: Sequence[Entry]) -> list[Arm]:
+    """LDM-Net with its G_FFN and with VMamba's feed-forward network (LDM-Net, Table 2).
+
+    Raises:
+        ModelError: the protocol's network is no LDM-Net.
+    """
+    if not protocol.network.startswith("ldm-net"):
+        raise ModelError(
+            f"{protocol.name}: trains {protocol.network!r}; G_FFN is a part of LDM-Net, "
+            "so give a protocol of that"
+        )
+    kinds = {"G_FFN": "global", "plain FFN": "mlp"}
+    return [
+        Arm(name, replace(protocol, options={**protocol.options, "ffn": kind}), tuple(entries))
+        for name, kind in kinds.items()
+    ]
+
+
+def events(protocol: Protocol, entries: Sequence[Entry]) -> list[Arm]:
+    """Each event, or dataset that names none, tested on by what all others taught (Table 3)."""
+    names = sorted({entry.event or entry.source for entry in entries})
+    if len(names) < 2:
+        raise ModelError(f"the data hold one event alone ({', '.join(names)}); add another")
+    return [
+        Arm(
+            f"never seen: {name}",
+            protocol,
+            tuple(
+                moved(entry, "test")
+                if (entry.event or entry.source) == name
+                else moved(entry, "train" if entry.split == "test" else entry.split)
+                for entry in entries
+            ),
+        )
+        for name in names
+    ]
+
+
+def sources(protocol: Protocol, entries: Sequence[Entry]) -> list[Arm]:
+    """Each dataset alone and all together, scored on all of them (GDCLD, Tables 7-8)."""
+    names = sorted({entry.source for entry in of_split(entries, "train")})
+    if len(names) < 2:
+        raise ModelError(f"the data are one dataset ({names[0]}); add another to mix")
+    kept = {"all": set(names), **{f"{name} alone": {name} for name in names}}
+    return [
+        Arm(
+            title,
+            protocol,
+            tuple(e for e in entries if e.split != "train" or e.source in chosen),
+        )
+        for title, chosen in kept.items()
+    ]
+
+
+def tile_size(protocol: Protocol, entries: Sequence[Entry]) -> list[Arm]:
+    """Smaller tiles, as many more of them that a step sees as many pixels (LDM-Net, Table 5)."""
+    recipe = protocol.recipe
+    return [
+        Arm(
+            f"{recipe.crop // part} px",
+            replace(
+                protocol,
+                recipe=replace(recipe, crop=recipe.crop // part, batch=recipe.batch * part**2),
+            ),
+            tuple(entries),
+        )
+        for part in (1, 2, 4)
+    ]
+
+
+def incremental(protocol: Protocol, entries: Sequence[Entry], block_px: int = 128) -> list[Arm]:
+    """0, 1, 5, 10 and 20 % of a new region's blocks to learn from (SCGC-Net, Fig. 8).
+
+    The region is what the data keep for testing, cut into blocks of ground. A tenth of the blocks
+    is validation; all arms of a seed are tested on the same others. Tiles are seen at the region's
+    own pixel size.
+    """
+    blocks = [block for entry in of_split(entries, "test") for block in blocks_of(entry, block_px)]
+    order = np.random.default_rng(protocol.recipe.seed).permutation(len(blocks))
+    shuffled = [blocks[number] for number in order]
+    pool = shuffled[: round(max(SHARES) * len(blocks))]
+    held = shuffled[len(pool) :][: max(1, round(_HELD_SHARE * len(blocks)))]
+    rest = shuffled[len(pool) + len(held) :]
+    if not pool or not rest:
+        raise ModelError(f"the region is {len(blocks)} blocks of {block_px} pixels: too few")
+    gsd = pool[0].read().gsd_m
+    if gsd and protocol.recipe.gsd_m:
+        protocol = replace(protocol, recipe=replace(protocol.recipe, gsd_m=(gsd, gsd)))
+    arms = []
+    for share in SHARES:
+        count = max(1, round(share * len(blocks))) if share else 0
+        entries_of = [
+            *(moved(block, "train") for block in pool[:count]),
+            *(moved(block, "validation") for block in held),
+            *(moved(block, "test") for block in rest),
+        ]
+        arms.append(Arm(f"{share:.0%} of the blocks", protocol, tuple(entries_of)))
+    return arms
+
+
+def serial(protocol: Protocol, entries: Sequence[Entry]) -> list[Arm]:
+    """Datasets one after the other, in several orders (LMHLD, Table 7).
+
+    Raises:
+        ModelError: the protocol mixes its datasets, or there is one alone.
+    """
+    if protocol.serial is None:
+        raise ModelError(f"{protocol.name}: mixes its datasets; give a serial one: lmhld-part")
+    names = sorted({entry.source for entry in of_split(entries, "train")})
+    if len(names) < 2:
+        raise ModelError(f"the data are one dataset ({names[0]}); add another to order")
+    return [
+        Arm(
+            " → ".join(order),
+            protocol,
+            tuple(sorted(entries, key=lambda e: order.index(e.source) if e.source in order else 0)),
+        )
+        for order in islice(permutations(names), _MOST_ORDERS)
+    ]
+
+
+EXPERIMENTS: dict[str, Callable[[Protocol, Sequence[Entry]], list[Arm]]] = {
+    "networks": networks,
+    "ffn": ffn,
+    "events": events,
+    "sources": sources,
+    "tile-size": tile_size,
+    "incremental": incremental,
+    "serial": serial,
+}
+
+
+def run_experiment(
+    name: str, run: Run, entries: Sequence[Entry], seeds: Sequence[int], told: Told
+) -> dict[str, Any]:
+    """Train and score every arm with every seed, each in a folder of its own.
+
+    What is done is not done again, so that an experiment that was stopped goes on.
+
+    Args:
+        name: of `EXPERIMENTS`.
+        run: what all arms have in common, and the folder of all.
+        entries: the tiles of its data.
+        seeds: one training an arm each.
+        told: stage, done, total.
+
+    Returns:
+        The table, which also lies in the folder as <name>.json and <name>.md.
+
+    Raises:
+        ModelError: there is no such experiment, or it does not go with protocol, data or weights.
+        StorageError: the folder cannot be written.
+    """
+    if name not in EXPERIMENTS:
+        raise ModelError(f"no experiment is called {name!r}; choose from {', '.join(EXPERIMENTS)}")
+    claim(run)
+    kept = remembered(entries)
+    rows = []
+    for seed in seeds:
+        recipe = replace(run.protocol.recipe, seed=seed)
+        for arm in EXPERIMENTS[name](replace(run.protocol, recipe=recipe), kept):
+            folder = run.folder / f"{_plain(arm.name)}-{seed}"
+            one = replace(run, protocol=arm.protocol, folder=folder)
+            found = _scores(arm, one, partial(_told, told, f"{arm.name}, seed {seed}"))
+            rows.append({"arm": arm.name, "seed": seed, **found})
+    summary = {"experiment": name, **run.record, "commit": run.commit, "arms": rows}
+    _write(run.folder, summary)
+    return summary
+
+
+def remembered(entries: Sequence[Entry], room: int = _KEPT_BYTES) -> list[Entry]:
+    """The same tiles, read once and kept while there is room: every arm reads them again."""
+    kept: dict[int, Sample] = {}
+
+    def read(number: int) -> Sample:
+        nonlocal room
+        if number not in kept:
+            sample = entries[number].read()
+            size = sample.image.nbytes + sample.mask.nbytes + sample.valid.nbytes
+            if size > room:
+                return sample
+            room -= size
+            kept[number] = sample
+        return kept[number]
+
+    return [replace(entry, read=partial(read, i)) for i, entry in enumerate(entries)]
+
+
+def moved(entry: Entry, split: Any) -> Entry:
+    """The entry in another split, and so what it reads."""
+
+    def read() -> Sample:
+        return replace(entry.read(), split=split)
+
+    return entry if entry.split == split else replace(entry, read=read, split=split)
+
+
+def blocks_of(entry: Entry, block_px: int) -> list[Entry]:
+    """A tile cut into blocks; those where nobody looked are left out."""
+    sample = entry.read()
+    places = tiles_of(sample.mask.shape, block_px)
+
+    def read(place: tuple[slice, slice]) -> Sample:
+        whole = entry.read()
+        return replace(
+            whole, name=f"{whole.name}[{place[0].start}:, {place[1].start}:]",
+            image=whole.image[:, *place], mask=whole.mask[place], valid=whole.valid[place],
+            footprint=None,
+        )  # fmt: skip
+
+    return [
+        replace(entry, name=f"{entry.name}/{place[0].start}-{place[1].start}",
+                read=partial(read, place))
+        for place in places
+        if sample.valid[place].any()
+    ]  # fmt: skip
+
+
+def _scores(arm: Arm, run: Run, told: Told) -> dict[str, Any]:
+    """Train an arm, or score the weights it starts from, or read what was found before."""
+    path = run.folder / "scores.json"
+    if path.exists():
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    if any(entry.split == "train" for entry in arm.entries):
+        card = run_training(run, arm.entries, told)
+        network, _ = load(run.folder / f"{card.name}.safetensors")
+        scores = dict(card.scores)
+    elif run.start:
+        network, card = load(run.start)
+        tests = of_split(arm.entries, "test")
+        scores = {"test": scores_of(network, card, tests, run.device, partial(told, "scoring"))}
+    else:
+        raise ModelError(f"{arm.name}: learns nothing; say with --start which weights to score")
+    found = {
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "tiles": sum(entry.split == "train" for entry in arm.entries),
+        "scores": scores,
+    }
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return found
+
+
+def _write(folder: Path, summary: dict[str, Any]) -> None:
+    texts = {
+        f"{summary['experiment']}.json": json.dumps(summary, indent=1, ensure_ascii=False) + "\n",
+        f"{summary['experiment']}.md": as_table(summary),
+    }
+    for name, text in texts.items():
+        with written_aside(folder / name) as aside:
+            aside.write_text(text, encoding="utf-8")
+
+
+def as_table(summary: dict[str, Any]) -> str:
+    """Pooled F1 and IoU of every arm on every dataset, mean over seeds and their range."""
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in summary["arms"]:
+        for split, scores in row["scores"].items():
+            for source, each in scores["sources"].items():
+                found.setdefault((row["arm"], split, source), []).append(each)
+    lines = [
+        f"# {summary['experiment']}\n",
+        "Landslide class, pooled pixels: mean over seeds (range of seeds); 95 % of bootstraps over "
+        "tiles, mean over seeds.\n",
+        "| arm | split | dataset | seeds | F1 | F1 interval | IoU | macro F1 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for (arm, split, source), runs in found.items():
+        f1, iou = ([r["micro"][k] or 0.0 for r in runs] for k in ("f1", "iou"))
+        ends = [r["intervals"]["micro"]["f1"] for r in runs]
+        known = [pair for pair in ends if pair]
+        low, high = np.mean(known, axis=0) if known else (np.nan, np.nan)
+        macro = np.mean([r["macro"]["f1"] or 0.0 for r in runs])
+        lines.append(
+            f"| {arm} | {split} | {source} | {len(runs)} "
+            f"| {np.mean(f1):.3f} ({min(f1):.3f}-{max(f1):.3f}) | {low:.3f}-{high:.3f} "
+            f"| {np.mean(iou):.3f} | {macro:.3f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _size(network: str, protocol: Protocol) -> int:
+    with torch.device("meta"):
+        built = build(network, len(protocol.bands), **protocol.options)
+    return sum(p.numel() for p in built.parameters())
+
+
+def _plain(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name)
+
+
+def _told(told: Told, arm: str, stage: str, done: int, total: int) -> None:
+    told(f"{arm}: {stage}", done, total)

@@ -1,0 +1,84 @@
+"""What reviewers said of an inventory, as tiles to learn from and to judge on."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+
+from models.errors import ModelError
+from models.pictures import opened, read_image
+from models.samples import Entry, Sample, Split, tiles_of
+
+TRUE_STATES = ("confirmed", "edited")
+_TEST_EVERY = 4
+
+
+def review_blocks(
+    image: Path, outlines: gpd.GeoDataFrame, event: str, block_px: int = 128
+) -> list[Entry]:
+    """Blocks of a scene in which somebody reviewed an outline; every fourth is held out to test.
+
+    What was confirmed or drawn is landslide, what was rejected is not, and neither is the ground
+    between, since whoever judged an outline looked at what lies beside it. Outlines that nobody
+    has reviewed count nowhere. Blocks are held out in the order of how much landslide they show,
+    so that both parts hold some.
+
+    Args:
+        image: the scene, with a CRS.
+        outlines: with `review_state`, EPSG:4326.
+        event: whose inventory it is.
+        block_px: side of a block.
+
+    Raises:
+        ModelError: too few blocks hold a reviewed outline, or none holds a landslide.
+    """
+    with opened(image) as dataset:
+        shape, transform = dataset.shape, Affine(*dataset.transform[:6])
+        drawn = outlines.to_crs(dataset.crs.to_wkt())
+    state = drawn["review_state"]
+    truth = _burnt(drawn[state.isin(TRUE_STATES)], shape, transform)
+    unknown = _burnt(drawn[state == "unreviewed"], shape, transform) & ~truth
+    judged = _burnt(drawn[state != "unreviewed"], shape, transform)
+    places = [place for place in tiles_of(shape, block_px) if judged[place].any()]
+    places = [place for place in places if read_image(image, place=place).valid.any()]
+    places.sort(key=lambda place: -int(truth[place].sum()))
+    if len(places) < _TEST_EVERY:
+        raise ModelError(
+            f"{event}: the reviews touch {len(places)} blocks of {block_px} pixels, {_TEST_EVERY} "
+            "are needed to learn and to test; review more, or take smaller blocks: --block-px"
+        )
+    if not truth.any():
+        raise ModelError(f"{event}: every reviewed outline was rejected; confirm or draw some")
+    entries = []
+    for number, place in enumerate(places):
+        split: Split = "test" if number % _TEST_EVERY == 1 else "train"
+        read = partial(_read, image, place, truth[place], unknown[place], event, split)
+        name = f"{event}/{place[0].start}-{place[1].start}"
+        entries.append(Entry(name, read, event, "reviews", split))
+    return entries
+
+
+def _burnt(drawn: gpd.GeoDataFrame, shape: tuple[int, int], transform: Affine) -> NDArray[np.bool_]:
+    if drawn.empty:
+        return np.zeros(shape, bool)
+    return np.asarray(rasterize(drawn.geometry, shape, transform=transform, dtype="uint8") > 0)
+
+
+def _read(
+    image: Path, place: tuple[slice, slice], truth: NDArray[Any], unknown: NDArray[Any],
+    event: str, split: Split,
+) -> Sample:  # fmt: skip
+    picture = read_image(image, place=place)
+    valid = picture.valid & ~unknown
+    # Without a footprint: neighbours on a grid of metres overlap as boxes of degrees.
+    return Sample(
+        f"{image}[{place[0].start}:, {place[1].start}:]", picture.pixels, truth & valid, valid,
+        picture.bands, picture.gsd_m, event, "reviews", split, scene=image,
+    )  # fmt: skip

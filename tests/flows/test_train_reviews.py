@@ -1,0 +1,104 @@
+"""From reviews to weights: the bundled example in a true PostGIS; promoted, or without effect."""
+
+import json
+
+import geopandas as gpd
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from console.cli import app
+from flows.map_landslides import map_landslides
+from flows.weights import current_weights, locate_weights, promote_weights
+from models.cards import DEFAULT
+from models.errors import ModelError
+from models.weights import load
+from tasks.inventory.review import Reviewer, add, confirm, reject
+from tasks.inventory.store import read_landslides, read_review_states, scenes_of
+from tasks.learning.reviews import review_blocks
+from tests.conftest import EXAMPLE
+from tests.flows.conftest import EVENT, rows
+
+pytestmark = pytest.mark.usefixtures("prefect")
+ANN = Reviewer("ann")
+INVENTORIES = "SELECT id, version, status, digest FROM scarp.inventory ORDER BY version"
+
+
+@pytest.fixture
+def reviewed(registered, options):
+    """An inventory of the example: two thirds confirmed, some rejected, one drawn, some left."""
+    mapped = map_landslides(EVENT, options)
+    with registered.engine.begin() as connection:
+        at = connection, mapped.inventory.id
+        numbers = list(read_landslides(*at)["number"])
+        confirm(*at, numbers[: len(numbers) // 3], ANN)
+        reject(*at, numbers[len(numbers) // 3 : len(numbers) // 2], ANN)
+        reference = gpd.read_file(EXAMPLE / "landslides.gpkg").to_crs(4326)
+        add(*at, [reference.geometry.iloc[0]], ANN, "landslide")
+    return mapped
+
+
+def command(out, *more):
+    fast = ["--set", "steps=2", "--set", "epochs=1", "--set", "crop=32", "--block-px", "32"]
+    return ["train", "--from-reviews", EVENT, "-o", str(out), *fast, *more]
+
+
+def run(*words):
+    return CliRunner().invoke(app, list(words), catch_exceptions=False)
+
+
+def test_a_candidate_is_judged_beside_the_weights_in_use_and_used_only_once_promoted(
+    registered, reviewed, options, tmp_path
+):
+    before = rows(registered, INVENTORIES)
+    found = json.loads(run(*command(tmp_path / "run", "--json")).stdout)
+    assert found["before_scores"]["n_tiles"] == found["candidate_scores"]["n_tiles"] > 0
+    assert rows(registered, INVENTORIES) == before and current_weights() == DEFAULT
+    _, card = load(found["weights"])
+    _, shipped = load(DEFAULT)
+    assert set(shipped.regions) < {*shipped.regions, EVENT} == set(card.regions)
+    assert card.recipe["before"]["digest"] == shipped.digest
+    told = json.loads(run("model", "promote", found["weights"], "--json").stdout)
+    assert told == {"current": f"{card.name}-{card.digest[:8]}", "before": DEFAULT}
+    assert load(locate_weights("current"))[1].digest == card.digest
+    again = map_landslides(EVENT, options)
+    assert card.digest[:8] in again.inventory.method
+    assert [row[0] for row in before] == [row[0] for row in rows(registered, INVENTORIES)][:1]
+    assert promote_weights(DEFAULT) == DEFAULT == current_weights()
+    assert promote_weights(told["current"]) == current_weights() == told["current"]
+
+
+def test_what_nobody_reviewed_teaches_nothing_and_what_was_rejected_is_no_landslide(
+    registered, reviewed, tmp_path
+):
+    from tasks.imagery.mosaic import prepare_mosaic
+    from tasks.types import AreaOfInterest
+
+    with registered.engine.connect() as connection:
+        scenes = scenes_of(connection, reviewed.inventory)
+        states = read_review_states(connection, reviewed.inventory.id)
+    assert {scene.id for scene in scenes} == set(reviewed.inventory.scene_ids)
+    area = AreaOfInterest(reviewed.inventory.observed, "given")
+    image = prepare_mosaic(scenes, area, tmp_path).path
+    assert {"confirmed", "edited", "rejected", "unreviewed"} == set(states["review_state"])
+    blocks = review_blocks(image, states, EVENT, 32)
+    samples = [block.read() for block in blocks]
+    true = states[states["review_state"].isin(("confirmed", "edited"))]
+    pixels = sum(sample.mask.sum() for sample in samples)
+    assert pixels * 100 == pytest.approx(true.to_crs(32632).area.sum(), rel=0.1)
+    unseen = sum((~sample.valid).sum() for sample in samples)
+    all_reviewed = states[states["review_state"] != "unreviewed"]
+    assert unseen > sum(
+        (~b.read().valid).sum() for b in review_blocks(image, all_reviewed, EVENT, 32)
+    )
+    splits = [block.split for block in blocks]
+    assert "test" in splits and "train" in splits
+    assert any(np.any(s.mask) for s, split in zip(samples, splits, strict=True) if split == "test")
+
+
+def test_too_few_reviews_are_refused(registered, options, tmp_path):
+    mapped = map_landslides(EVENT, options)
+    with registered.engine.begin() as connection:
+        reject(connection, mapped.inventory.id, [1], ANN)
+    with pytest.raises(ModelError, match="the reviews touch . blocks of 32 pixels, 4 are needed"):
+        run(*command(tmp_path / "run"))

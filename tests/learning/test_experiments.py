@@ -1,0 +1,128 @@
+"""`scarp experiment`: the papers' comparisons, at small scale, on tiles in the published layout."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from console.cli import app
+from models.errors import ModelError
+from models.samples import group_of
+from tasks.learning.catalog import read_data
+from tasks.learning.experiments import EXPERIMENTS, blocks_of, events, incremental, networks
+from tasks.learning.leaks import check_apart
+from tasks.learning.protocol import read_protocol
+
+TINY = """
+network = "ldm-net-compact"
+bands = ["red", "green", "blue"]
+[recipe]
+epochs = 1
+steps = 2
+batch = 2
+crop = 32
+gsd_m = [0.5, 12.0]
+scales = [0.8, 1.25]
+"""
+
+
+@pytest.fixture
+def world(tmp_path, write_picture, scene):
+    (tmp_path / "tiny.toml").write_text(TINY)
+    names = ["df001", "df002", "qx001", "qx002", "wn001", "hz001"]
+    for number, name in enumerate(names):
+        image, mask = scene(number, 64, (8, 28, 6, 30))
+        write_picture(tmp_path / "bijie" / "landslide" / "image" / f"{name}.png", image)
+        write_picture(tmp_path / "bijie" / "landslide" / "mask" / f"{name}.png", mask)
+        write_picture(tmp_path / "ulmd" / "Luding" / "image" / f"{name}.png", image[:, ::-1])
+        write_picture(tmp_path / "ulmd" / "Luding" / "mask" / f"{name}.png", mask[::-1])
+    return tmp_path
+
+
+def command(world, name, *more):
+    data = ["--data", f"bijie={world / 'bijie'}", "--protocol", str(world / "tiny.toml")]
+    return ["experiment", name, *data, "-o", str(world / name), *more]
+
+
+def run(*words):
+    return CliRunner().invoke(app, list(words), catch_exceptions=False)
+
+
+def entries_of(world, *names):
+    return read_data([f"{name}={world / name}" for name in names])
+
+
+def test_networks_are_compared_at_like_size_on_the_same_tiles(world):
+    protocol = read_protocol(str(world / "tiny.toml"))
+    arms = networks(protocol, entries_of(world, "bijie"))
+    assert [arm.name for arm in arms] == ["G_FFN", "plain FFN", "unet", "segformer-b0"]
+    assert len({repr(arm.protocol.recipe) for arm in arms}) == 1
+    found = json.loads(run(*command(world, "networks", "--seeds", "1", "--json")).stdout)
+    sizes = [row["parameters"] for row in found["arms"]]
+    assert max(sizes) < 1.25 * min(sizes)
+    assert {row["tiles"] for row in found["arms"]} == {4}
+    assert found["arms"][0]["scores"]["validation"]["sources"]["bijie"]["n_tiles"] == 1
+
+
+def test_an_experiment_that_was_stopped_goes_on_and_another_is_refused_the_folder(world):
+    first = json.loads(run(*command(world, "ffn", "--seeds", "1", "--json")).stdout)
+    path = world / "ffn" / "G-FFN-0" / "scores.json"
+    before = path.stat().st_mtime_ns
+    both = json.loads(run(*command(world, "ffn", "--seeds", "2", "--json")).stdout)
+    assert path.stat().st_mtime_ns == before and both["arms"][: len(first["arms"])] == first["arms"]
+    assert [row["seed"] for row in both["arms"]] == [0, 0, 1, 1]
+    assert "| G_FFN | test | bijie | 2 |" in (world / "ffn" / "ffn.md").read_text()
+    with pytest.raises(ModelError, match="holds a run with another protocol"):
+        run(*command(world, "ffn", "--set", "rate=0.1"))
+
+
+def test_an_event_is_tested_on_what_all_others_taught(world):
+    protocol = read_protocol(str(world / "tiny.toml"))
+    for arm in events(protocol, entries_of(world, "bijie", "ulmd")):
+        name = arm.name.removeprefix("never seen: ")
+        tested = {e.event for e in arm.entries if e.split == "test"}
+        assert tested == {name} and name not in {e.event for e in arm.entries if e.split != "test"}
+
+
+def test_blocks_of_a_new_region_are_learnt_from_or_tested_on_never_both(world, write_picture):
+    dice = np.random.default_rng(0)
+    big = dice.integers(0, 255, (3, 320, 320)).astype(np.uint8)
+    write_picture(world / "bijie" / "landslide" / "image" / "hz002.png", big)
+    write_picture(world / "bijie" / "landslide" / "mask" / "hz002.png", big[0] // 200)
+    protocol = read_protocol(str(world / "tiny.toml"))
+    arms = incremental(protocol, entries_of(world, "bijie"), block_px=32)
+    learnt = [[e for e in arm.entries if e.split == "train"] for arm in arms]
+    assert [len(each) for each in learnt] == [0, 1, 5, 10, 21]
+    tested = [{e.name for e in arm.entries if e.split == "test"} for arm in arms]
+    assert all(each == tested[0] for each in tested), "all arms are tested on the same blocks"
+    assert not {e.name for e in learnt[-1]} & tested[0]
+    check_apart(learnt[-1], [e for e in arms[-1].entries if e.split != "train"])
+
+
+def test_blocks_hold_the_pixels_of_the_tile_they_were_cut_from(world):
+    entry = entries_of(world, "bijie")[0]
+    whole = entry.read()
+    blocks = [block.read() for block in blocks_of(entry, 32)]
+    assert len(blocks) == 4 and sum(b.mask.sum() for b in blocks) == whole.mask.sum()
+    assert np.array_equal(blocks[3].image, whole.image[:, 32:, 32:])
+    assert len({group_of(block) for block in blocks_of(entry, 32)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("sources", "the data are one dataset"),
+        ("serial", "give a serial one: lmhld-part"),
+        ("incremental", "too few"),
+        ("nonsense", "choose from networks, ffn, events"),
+    ],
+)
+def test_what_an_experiment_cannot_do_is_said(world, name, problem):
+    with pytest.raises(ModelError, match=problem):
+        run(*command(world, name))
+
+
+def test_every_experiment_is_named_in_the_help():
+    help_text = run("experiment", "--help").stdout
+    assert all(name in help_text for name in EXPERIMENTS)

@@ -1,0 +1,90 @@
+"""Mosaics of tiles: every cut is full, of one source, at a pixel size that was asked for."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from models.augmentation import augment
+from models.batches import Cuts, order_of
+from models.errors import ModelError
+from models.recipes import Recipe
+from models.samples import RGB, Entry, Sample
+
+MOSAIC = Recipe(batch=4, crop=48, gsd_m=(0.5, 12.0), scales=(1.0, 1.0))
+
+
+def entry(name, level, gsd_m, source, size=40, mask=None):
+    image = np.full((3, size, size), level, np.uint8)
+    truth = np.zeros((size, size), bool) if mask is None else mask
+    sample = Sample(
+        name, image, truth, np.ones((size, size), bool), RGB, gsd_m, source=source, split="train"
+    )
+    return Entry(name, lambda: sample, source=source, split="train")
+
+
+def drawn(entries, recipe=MOSAIC, seed=0):
+    dice = torch.Generator().manual_seed(seed)
+    return Cuts(entries, RGB).draw(np.arange(len(entries)), recipe, dice)
+
+
+def test_a_cut_is_filled_up_with_tiles_of_its_own_source():
+    entries = [
+        entry("a", 50, 3.0, "dark"),
+        entry("b", 60, 3.0, "dark"),
+        entry("c", 200, 3.0, "lit"),
+    ]
+    for seed in range(5):
+        pixels, _, valid = drawn(entries, seed=seed)
+        assert valid.all()
+        assert set((pixels[:2] * 255).round().unique().tolist()) <= {50, 60}
+        assert set((pixels[2] * 255).round().unique().tolist()) == {200}
+
+
+def test_a_tile_alone_lies_in_the_middle_and_the_rest_was_seen_by_nobody():
+    pixels, _, valid = drawn([entry("a", 50, 3.0, "dark")], replace(MOSAIC, gsd_m=None))
+    assert valid.sum() == 40 * 40 and not valid[0, 0, :4].any() and not pixels[0, :, :4].any()
+
+
+@pytest.mark.parametrize(("gsd_m", "side"), [(3.0, 20), (0.75, 5), (12.0, 80), (48.0, 80)])
+def test_a_landslide_has_the_size_that_the_pixel_size_asked_for_gives_it(gsd_m, side):
+    mask = np.zeros((40, 40), bool)
+    mask[10:30, 10:30] = True
+    tile = entry("a", 50, gsd_m, "one", mask=mask)
+    recipe = replace(MOSAIC, gsd_m=(3.0, 3.0), crop=400)
+    _, truth, _ = drawn([tile], recipe)
+    edges = truth[0, 0].any(1).int().diff().abs().nonzero().flatten()
+    # At most two doublings: of 12 m and 48 m alike a pixel becomes four by four.
+    assert abs(int(edges[1] - edges[0]) - side) <= 1
+
+
+def test_more_steps_than_tiles_come_round_again_each_as_often():
+    tiles = Cuts([entry(str(n), 50, 3.0, "one") for n in range(6)], RGB)
+    dice = torch.Generator().manual_seed(0)
+    order = order_of(tiles, replace(MOSAIC, steps=3), dice)
+    assert order.shape == (3, 4)
+    assert np.bincount(order.ravel(), minlength=6).tolist() == [2] * 6
+    assert order_of(tiles, MOSAIC, dice).shape == (1, 4)
+
+
+def test_fading_draws_colours_together_and_leaves_their_mean():
+    dice = np.random.default_rng(0)
+    pixels = torch.from_numpy(dice.random((64, 3, 32, 32)).astype(np.float32))
+    truth = torch.zeros(64, 1, 32, 32, dtype=torch.bool)
+    plain = replace(MOSAIC, crop=32, gsd_m=None, jitter=0.0, blur=0.0, noise=0.0, fade=0.0)
+    both = [
+        augment(pixels, truth, ~truth, recipe, torch.Generator().manual_seed(1))[0]
+        for recipe in (plain, replace(plain, fade=1.0))
+    ]
+    spread = [x.std(1).mean() for x in both]
+    assert spread[1] < 0.8 * spread[0]
+    assert torch.allclose(both[0].mean(1), both[1].mean(1), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"gsd_m": (0.0, 1.0)}, {"gsd_m": (2.0, 1.0)}, {"fade": 1.5}, {"steps": -1}]
+)
+def test_wishes_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ModelError, match="makes no sense"):
+        Recipe(**wrong)
