@@ -43,7 +43,7 @@ def serve(
     except OSError as error:
         why = f"cannot listen on {host}:{port} ({error.strerror}); choose another --host or --port"
         raise typer.BadParameter(why) from error
-    # asyncio sets this itself, but not on sockets that were made elsewhere: an answer in two packets
+    # asyncio does so itself, but not to sockets that were made elsewhere: an answer in two packets
     # would wait 40 ms for the first to be acknowledged.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     stay()
