@@ -20,9 +20,9 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
+import numba
 import numpy as np
 import rasterio
 import record
@@ -33,6 +33,7 @@ from models.cards import available
 from models.datasets import READERS
 from models.intervals import bootstrap
 from models.metrics import Confusion, confusion
+from models.profile import peak_memory_mb
 from models.recipes import Recipe
 from models.registry import build
 from models.samples import Entry, Sample, tiles_of
@@ -158,16 +159,21 @@ def events(names: Sequence[str]) -> dict[str, Any]:
 
 
 def costs(size: int, batch: int) -> dict[str, Any]:
-    """Seconds of a training step in turns, and what it adds to memory in a process of its own."""
+    """Processor seconds of a training step in turns, and what it adds to memory, each alone.
+
+    On one thread, so that other work on the machine counts for nothing.
+    """
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
     arms = networks(read_protocol("compact"), [])
     built = {arm.name: build(arm.protocol.network, 3, **arm.protocol.options) for arm in arms}
     steps = {name: _stepper(network, size, batch) for name, network in built.items()}
     taken: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(ROUNDS + 1):
         for name, step in steps.items():
-            began = time.perf_counter()
+            began = time.process_time()
             step()
-            taken[name].append(time.perf_counter() - began)
+            taken[name].append(time.process_time() - began)
     seconds = {name: statistics.median(each[1:]) for name, each in taken.items()}
     memory = {}
     for arm in arms:
@@ -179,7 +185,7 @@ def costs(size: int, batch: int) -> dict[str, Any]:
         "batch": batch,
         "threads": torch.get_num_threads(),
         "parameters": {n: sum(p.numel() for p in net.parameters()) for n, net in built.items()},
-        "step_seconds": seconds,
+        "step_processor_seconds": seconds,
         "step_over_unet": seconds["G_FFN"] / seconds["unet"],
         "step_memory_mb": memory,
         "memory_over_unet": memory["G_FFN"] / memory["unet"],
@@ -200,14 +206,10 @@ def _stepper(network: torch.nn.Module, size: int, batch: int) -> Callable[[], No
 
 
 def _memory_mb(name: str, options: dict[str, Any], size: int, batch: int) -> float:
-    """By how much the peak grows over a first step of small tiles, which loads all code."""
+    """What a step needs beside what the process held; a step of small tiles has loaded the code."""
     network = build(name, 3, **options)
     _stepper(network, 32, 1)()
-    before = getrusage(RUSAGE_SELF).ru_maxrss
-    step = _stepper(network, size, batch)
-    for _ in range(2):
-        step()
-    return (getrusage(RUSAGE_SELF).ru_maxrss - before) / 1024
+    return peak_memory_mb(_stepper(network, size, batch), torch.device("cpu")) or 0.0
 
 
 def experiment(path: Path) -> tuple[str, dict[str, Any]]:

@@ -8,8 +8,6 @@ from pathlib import Path
 from infra.settings import Settings
 from models.cards import CURRENT, DEFAULT, available
 from models.errors import ModelError
-from models.weights import load
-from tasks.publish.products import written_aside
 
 _POINTER = "current"
 
@@ -52,6 +50,10 @@ def promote_weights(name_or_path: str) -> str:
         ModelError: the weights cannot be used.
         StorageError: SCARP_HOME cannot be written.
     """
+    # torch is slow to import, and a list of weights needs none of it
+    from models.weights import load
+    from tasks.publish.products import written_aside
+
     path = Path(locate_weights(name_or_path))
     if path.suffix == ".safetensors" and path.parent != _folder():
         _, card = load(path)

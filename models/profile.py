@@ -157,7 +157,7 @@ def measure(
         network(torch.zeros(1, bands, 64, 64, device=where))
         image = torch.randn(1, bands, size, size, generator=torch.Generator().manual_seed(0))
         image = image.to(where)
-        memory = _peak_memory_mb(lambda: network(image), where)
+        memory = peak_memory_mb(lambda: network(image), where)
         seconds = median(_seconds(lambda: network(image), where) for _ in range(repeats))
     finally:
         network.to(home).train(was_training)
@@ -320,7 +320,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _peak_memory_mb(run: Callable[[], Any], device: torch.device) -> float | None:
+def peak_memory_mb(run: Callable[[], Any], device: torch.device) -> float | None:
     """How far memory in use rose above where it stood, in MB of 10⁶ bytes."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

@@ -325,8 +325,8 @@ def as_table(summary: dict[str, Any]) -> str:
         f"# {summary['experiment']}\n",
         "Landslide class, pooled pixels: mean over seeds (range of seeds); 95 % of bootstraps over "
         "tiles, mean over seeds.\n",
-        "| arm | split | dataset | seeds | F1 | F1 interval | IoU | macro F1 |",
-        "|---|---|---|---|---|---|---|---|",
+        "| arm | split | dataset | seeds | F1 | F1 interval | IoU | macro F1 | macro PR-AUC |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for (arm, split, source), runs in found.items():
         f1, iou = ([r["micro"][k] or 0.0 for r in runs] for k in ("f1", "iou"))
@@ -334,10 +334,11 @@ def as_table(summary: dict[str, Any]) -> str:
         known = [pair for pair in ends if pair]
         low, high = np.mean(known, axis=0) if known else (np.nan, np.nan)
         macro = np.mean([r["macro"]["f1"] or 0.0 for r in runs])
+        auc = np.mean([r["pr_auc"] or 0.0 for r in runs])
         lines.append(
             f"| {arm} | {split} | {source} | {len(runs)} "
             f"| {np.mean(f1):.3f} ({min(f1):.3f}-{max(f1):.3f}) | {low:.3f}-{high:.3f} "
-            f"| {np.mean(iou):.3f} | {macro:.3f} |"
+            f"| {np.mean(iou):.3f} | {macro:.3f} | {auc:.3f} |"
         )
     return "\n".join(lines) + "\n"
 

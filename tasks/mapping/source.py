@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -54,10 +54,23 @@ class Source:
         """
         with read_errors("image", self.image):
             pixels = self.dataset.read(self.indexes, window=window)
-            seen = self.dataset.dataset_mask(window=window) > 0
+            seen = self._seen(window)
         if np.issubdtype(pixels.dtype, np.floating):
             seen &= np.isfinite(pixels).all(axis=0)
         return pixels, seen
+
+    def _seen(self, window: Window) -> NDArray[np.bool_]:
+        """Where the mask is not zero.
+
+        GDAL takes an alpha band for a mask only beside one or three bands of whole numbers, so
+        that of others, which a resampled image has, is read as such.
+        """
+        colours = self.dataset.colorinterp
+        if ColorInterp.alpha in colours:
+            alpha = self.dataset.read(colours.index(ColorInterp.alpha) + 1, window=window)
+        else:
+            alpha = self.dataset.dataset_mask(window=window)
+        return np.asarray(alpha > 0)
 
     def statistics(self) -> Statistics:
         """Of about a million pixels spread over the scene, whatever the windows.

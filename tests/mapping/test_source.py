@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from rasterio.windows import Window
 
 from tasks.mapping.source import open_source
 
@@ -24,3 +27,19 @@ def test_a_little_ground_in_a_large_scene_is_found(card, write_image):
     valid[1000:1010, 1690:] = True
     with open_source(write_image(pixels, valid), card) as source:
         assert source.statistics().mean == (7, 7, 7)
+
+
+@pytest.mark.parametrize("gsd", [5.0, 10.0, 40.0])
+@pytest.mark.parametrize(("bands", "dtype"), [(3, "uint8"), (4, "uint16"), (3, "float32")])
+def test_ground_nobody_looked_at_stays_so_whatever_the_image_is_resampled_to(
+    bands, dtype, gsd, card, write_image
+):
+    pixels = np.random.default_rng(1).integers(1, 255, (bands, 160, 160)).astype(dtype)
+    valid = np.zeros((160, 160), bool)
+    valid[:, :40] = True
+    own = replace(card, gsd_range_m=(10.0, 10.0))
+    with open_source(write_image(pixels, valid, gsd), own) as source:
+        height, width = source.dataset.shape
+        _, seen = source.read(Window(0, 0, width, height))
+    assert height == pytest.approx(160 * gsd / 10)
+    assert seen[:, : width // 4 - 1].all() and not seen[:, width // 4 + 1 :].any()
