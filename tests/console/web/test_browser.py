@@ -115,7 +115,7 @@ def test_the_print_of_an_event_has_its_map_and_no_buttons(chromium, address, tok
     with visiting(chromium, address, tokens["operator"]) as page:
         page.goto(f"{address}/events/{EVENT}")
         page.emulate_media(media="print")
-        assert page.is_visible("img.onlyprint")
+        expect(page.locator("img.onlyprint")).to_be_visible()
         assert page.is_visible("text=Seen clear")
         for hidden in (".bar", ".acts", "#swipe"):
             assert not page.is_visible(hidden)
