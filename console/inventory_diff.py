@@ -28,13 +28,10 @@ def diff(
     Example: scarp inventory diff us2000h8ty 1 2 -o changes.gpkg
     """
     from flows.world import open_world
-    from tasks.inventory.compare import difference, write_changes
-    from tasks.inventory.store import get_inventory, read_reviewed
+    from tasks.inventory.compare import difference_of_versions, write_changes
 
     with open_world().engine.connect() as connection:
-        old, new = (get_inventory(connection, event_id, version) for version in (before, after))
-        then, now = (read_reviewed(connection, inventory.id) for inventory in (old, new))
-    found = difference(then, now, old.observed & new.observed)
+        found = difference_of_versions(connection, event_id, before, after)
     if out and out.suffix == ".png":
         from tasks.publish.figures import difference_figure
 

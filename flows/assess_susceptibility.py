@@ -30,6 +30,8 @@ from tasks.susceptibility.before import Earlier, score_earlier
 from tasks.susceptibility.holding import DISTRICTS
 from tasks.susceptibility.learners import cells_around
 from tasks.susceptibility.recording import record_study
+from tasks.susceptibility.sampling import Samples
+from tasks.susceptibility.stack import FactorStack
 from tasks.susceptibility.store import (
     StoredSusceptibility,
     Susceptibility,
@@ -168,14 +170,7 @@ def fit_and_map(
     report("deriving factors", 0, 1)
     stack = derive_stack(options, aoi, folder / "factors.tif")
     report("deriving factors", 1, 1)
-    samples = sample(
-        truth.landslides,
-        truth.ground,
-        stack,
-        options.scheme,
-        options.seed,
-        cells_around(options.model),
-    )
+    samples = samples_of(truth, stack, options)
     folds = options.holding.folds(samples, str(stack.geobox.crs), options.seed)
     study = learn(samples, options.model, options.seed, folds=folds, progress=report)
     mapped = map_study(
@@ -204,6 +199,22 @@ def fit_and_map(
         settings=options.model_dump(mode="json"),
         compared=earlier,
         doubts=outline_doubts(truth.landslides, stack),
+    )
+
+
+def samples_of(truth: Truth, stack: FactorStack, options: SusceptibilityOptions) -> Samples:
+    """The cells a map is learned from: the same again from the same truth, factors and options.
+
+    Raises:
+        SamplingError: too few landslides, or too little unfailed ground, to learn from.
+    """
+    return sample(
+        truth.landslides,
+        truth.ground,
+        stack,
+        options.scheme,
+        options.seed,
+        cells_around(options.model),
     )
 
 

@@ -12,7 +12,7 @@ from tasks.inventory.tables import EventState
 
 _LINES = """
     SELECT event.event_id, event.kind, event.title, event.occurred_at, event.state,
-        event.aoi_km2, event.priority, ST_X(event.geom) AS longitude, ST_Y(event.geom) AS latitude,
+        event.aoi_km2, ST_X(event.geom) AS longitude, ST_Y(event.geom) AS latitude,
         held_by IS NOT NULL AS being_responded_to, dead_at IS NOT NULL AS given_up, turn.failure,
         EXISTS (SELECT FROM scarp.response_request AS request
                 WHERE request.event_id = event.event_id AND done_at IS NULL) AS asked_for,
@@ -54,7 +54,6 @@ class EventLine:
     occurred_at: datetime
     state: EventState
     aoi_km2: float
-    priority: float | None
     longitude: float
     latitude: float
     being_responded_to: bool

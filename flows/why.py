@@ -17,18 +17,17 @@ import rasterio
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from flows.assess_susceptibility import read_truth
+from flows.assess_susceptibility import read_truth, samples_of
 from flows.options import SusceptibilityOptions
 from flows.world import open_world
 from tasks.errors import AssessmentError
 from tasks.inventory.store import StoredInventory, list_inventories
 from tasks.susceptibility.contributions import contributions
-from tasks.susceptibility.learners import cells_around, fit_model
+from tasks.susceptibility.learners import fit_model
 from tasks.susceptibility.model import Model
 from tasks.susceptibility.sampling import Samples
 from tasks.susceptibility.stack import FactorStack, open_stack
 from tasks.susceptibility.store import StoredSusceptibility, list_susceptibility
-from tasks.susceptibility.study import sample
 
 KEPT = 4
 _fitting = Lock()
@@ -126,14 +125,7 @@ def _fit(susceptibility_id: UUID, event_id: str) -> _Fitted:
     options = SusceptibilityOptions.model_validate(dict(stored.settings))
     truth, _ = read_truth(world, event_id, version)
     stack = open_stack(stored.path.with_name("factors.tif"))
-    samples = sample(
-        truth.landslides,
-        truth.ground,
-        stack,
-        options.scheme,
-        options.seed,
-        cells_around(options.model),
-    )
+    samples = samples_of(truth, stack, options)
     return _Fitted(fit_model(options.model, samples, options.seed), samples, stack)
 
 

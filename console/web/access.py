@@ -60,6 +60,11 @@ def given_token(request: Request) -> str | None:
     return request.cookies.get(COOKIE)
 
 
+def address_of(request: Request) -> str:
+    """Where a request came from."""
+    return request.client.host if request.client else "?"
+
+
 def csrf_word(token: str) -> str:
     """What a page of ours sends back with a form; another site cannot know it."""
     return hmac.new(token.encode(), b"csrf", sha256).hexdigest()
@@ -124,7 +129,7 @@ def login(
     """Keep a token in the browser, if it is good; ten guesses a minute from one address."""
     if not same_origin(request.headers):
         raise NotAllowedError("log in from the console's own page")
-    where = request.client.host if request.client else "?"
+    where = address_of(request)
     if not _guesses.test(GUESSES, where):
         answer = page(
             request, "login.html", 429, next=_ours(next), reason=words()["login"]["too_many"]

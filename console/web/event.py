@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Redirect
 from starlette.background import BackgroundTask
 
 from console.service.products import EventId
-from console.web.access import Operator, Viewer
+from console.web.access import Operator, Viewer, address_of
 from console.web.pages import page, words
 from flows.overview import STEPS
 from flows.picture import Picture, read_ground, read_picture
@@ -28,7 +28,7 @@ from tasks.errors import InventoryError
 from tasks.events import operator, turns
 from tasks.events.registry import find_aoi, find_event, find_registered
 from tasks.events.states import move
-from tasks.inventory.compare import difference
+from tasks.inventory.compare import difference_of_versions
 from tasks.inventory.export import FORMATS, About, export_inventory
 from tasks.inventory.sizes import describe_sizes
 from tasks.inventory.store import get_inventory, read_reviewed, read_screened
@@ -117,15 +117,13 @@ def diff_page(
     world = open_world()
     with world.engine.connect() as connection:
         event = find_event(connection, event_id)
-        old, new = (get_inventory(connection, event.id, one) for one in (before, after))
-        then, now = (read_reviewed(connection, one.id) for one in (old, new))
-    found = difference(then, now, old.observed & new.observed)
+        found = difference_of_versions(connection, event.id, before, after)
     return page(
         request,
         "diff.html",
         event=event,
-        before=old,
-        after=new,
+        before=before,
+        after=after,
         tallies={**found.tallies, "not comparable": found.not_comparable},
         ground_km2=found.ground_km2,
     )
@@ -140,9 +138,7 @@ def diff_picture(
 ) -> Response:
     """The same as a map."""
     with open_world().engine.connect() as connection:
-        old, new = (get_inventory(connection, event_id, one) for one in (before, after))
-        then, now = (read_reviewed(connection, one.id) for one in (old, new))
-    found = difference(then, now, old.observed & new.observed)
+        found = difference_of_versions(connection, event_id, before, after)
     if found.ground.is_empty:
         raise InventoryError(f"versions {before} and {after} looked at no ground in common")
     return drawn(lambda path: figures.difference_figure(path, found.changes, found.ground))
@@ -210,11 +206,6 @@ def drawn(draw: Callable[[Path], object]) -> Response:
         path = Path(aside) / "figure.png"
         draw(path)
         return Response(path.read_bytes(), media_type="image/png")
-
-
-def address_of(request: Request) -> str:
-    """Where a request came from."""
-    return request.client.host if request.client else "?"
 
 
 def _offered(shown: Picture) -> tuple[Act, ...]:

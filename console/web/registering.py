@@ -20,8 +20,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, ValidationError
 from shapely.geometry import mapping
 
-from console.web.access import Operator
-from console.web.event import address_of
+from console.web.access import Operator, address_of
 from console.web.pages import page, words
 from flows.options import wishes_of
 from flows.plan import plan

@@ -16,8 +16,8 @@ from shapely.ops import split as cut
 from sqlalchemy import Connection, text
 
 from console.service.products import EventId
-from console.web.access import Reviewer, Viewer
-from console.web.event import Version, address_of
+from console.web.access import Reviewer, Viewer, address_of
+from console.web.event import Version
 from console.web.pages import page, words
 from flows.picture import read_picture
 from flows.publish_reviews import assess_again, publish_reviews

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
@@ -13,13 +13,13 @@ from console.service.products import EventId
 from console.web.access import Viewer
 from console.web.event import Version, drawn
 from console.web.pages import page, words
-from flows.picture import read_picture
+from flows.picture import Picture, read_picture
 from flows.why import explain_place
 from flows.world import open_world
 from tasks.errors import AssessmentError
 from tasks.events.registry import find_registered
 from tasks.publish import figures
-from tasks.susceptibility.store import StoredSusceptibility, list_susceptibility
+from tasks.susceptibility.store import StoredSusceptibility
 
 router = APIRouter(prefix="/events/{event_id}/susceptibility")
 LAYERS = (
@@ -37,8 +37,7 @@ def susceptibility_page(
     """The newest map of the version, its AUC by spatial and by random folds, its factors."""
     world = open_world()
     shown = read_picture(world, event_id, version)
-    if (stored := shown.susceptibility) is None:
-        raise AssessmentError(f"event {event_id} has no susceptibility map yet")
+    stored = _map_of(shown)
     folder = world.products(shown.line.event_id)
     layers = [one for one in LAYERS if (folder / f"{one}.tif").is_file()]
     count = len(stored.classes)
@@ -63,9 +62,9 @@ def susceptibility_page(
 
 
 @router.get("/roc.png")
-def roc(event_id: EventId, _: Viewer) -> Response:
-    """Both ROC curves."""
-    stored = _newest(event_id)
+def roc(event_id: EventId, _: Viewer, version: Version = None) -> Response:
+    """Both ROC curves, of the map that the page of this version shows."""
+    stored = _map_of(read_picture(open_world(), event_id, version))
     return drawn(
         lambda path: figures.roc_figure(
             path,
@@ -93,10 +92,7 @@ def _name(event_id: str) -> str:
         return find_registered(connection, event_id).event.id
 
 
-def _newest(event_id: str) -> StoredSusceptibility:
-    with open_world().engine.connect() as connection:
-        maps: list[Any] = list_susceptibility(connection, _name(event_id))
-    if not maps:
-        raise AssessmentError(f"event {event_id} has no susceptibility map yet")
-    found: StoredSusceptibility = maps[0]
-    return found
+def _map_of(shown: Picture) -> StoredSusceptibility:
+    if shown.susceptibility is None:
+        raise AssessmentError(f"event {shown.line.event_id} has no susceptibility map yet")
+    return shown.susceptibility

@@ -33,7 +33,12 @@ from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Connection
 
 from tasks.errors import InventoryError, StorageError
-from tasks.inventory.store import StoredInventory, list_inventories, read_reviewed
+from tasks.inventory.store import (
+    StoredInventory,
+    get_inventory,
+    list_inventories,
+    read_reviewed,
+)
 from tasks.publish.products import written_aside
 
 LINKED = 0.1
@@ -85,6 +90,19 @@ class Step:
     numbers: tuple[int, ...]
     area_m2: float
     change: Change | Literal["not comparable"] | None
+
+
+def difference_of_versions(
+    connection: Connection, event_id: str, before: int, after: int
+) -> Difference:
+    """What changed from one version of an event's inventory to another, both as reviewed.
+
+    Raises:
+        EventError, InventoryError: there is no such version.
+    """
+    old, new = (get_inventory(connection, event_id, version) for version in (before, after))
+    then, now = (read_reviewed(connection, inventory.id) for inventory in (old, new))
+    return difference(then, now, old.observed & new.observed)
 
 
 def difference(

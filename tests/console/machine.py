@@ -2,10 +2,14 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +61,20 @@ class Machine:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+@contextmanager
+def running(prefix):
+    """A machine in a home of its own, up as long as the block runs."""
+    home = Path(tempfile.mkdtemp(prefix=prefix))
+    home.chmod(0o755)
+    machine = Machine(home)
+    code, out, error = machine.scarp("up", "--detach", "--no-watch", *machine.ports)
+    assert code == 0, out + error
+    yield machine
+    machine.scarp("down")
+    machine.scarp("db", "stop", "--force")
+    shutil.rmtree(home)
 
 
 def wait_for(what, seconds=PATIENCE_S):

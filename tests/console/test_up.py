@@ -3,34 +3,24 @@
 import json
 import os
 import re
-import shutil
 import signal
-import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
 from tests.conftest import EXAMPLE
-from tests.console.machine import Machine, free_port, wait_for
+from tests.console.machine import Machine, free_port, running, wait_for
 
 EVENT = "emilia-romagna-2023"
 
 
 @pytest.fixture(scope="module")
 def machine():
-    home = Path(tempfile.mkdtemp(prefix="scarp-up-"))
-    home.chmod(0o755)
-    machine = Machine(home)
-    code, out, error = machine.scarp("up", "--detach", "--no-watch", *machine.ports)
-    assert code == 0, out + error
-    yield machine
-    machine.scarp("down")
-    machine.scarp("db", "stop", "--force")
-    shutil.rmtree(home)
+    with running("scarp-up-") as machine:
+        yield machine
 
 
 def test_everything_is_ready_and_says_so(machine):

@@ -6,15 +6,13 @@ headless Chromium. SCARP_SCREENSHOTS names a folder for the pictures of the READ
 
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import pyogrio
 import pytest
 
 from tests.conftest import EXAMPLE
-from tests.console.machine import Machine, wait_for
+from tests.console.machine import running, wait_for
 from tests.console.web.conftest import EVENT, ready, visiting
 
 # Three processes start one after the other, on a machine that may have other work.
@@ -23,15 +21,8 @@ PATIENCE_MS = 240_000
 
 @pytest.fixture(scope="module")
 def machine():
-    home = Path(tempfile.mkdtemp(prefix="scarp-night-"))
-    home.chmod(0o755)
-    machine = Machine(home)
-    code, out, error = machine.scarp("up", "--detach", "--no-watch", *machine.ports)
-    assert code == 0, out + error
-    yield machine
-    machine.scarp("down")
-    machine.scarp("db", "stop", "--force")
-    shutil.rmtree(home)
+    with running("scarp-night-") as machine:
+        yield machine
 
 
 def photograph(page, name, **options):
