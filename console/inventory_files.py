@@ -36,30 +36,13 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write an inventory to a file. Example: scarp inventory export us2000h8ty -o iburi.gpkg."""
-    from flows.world import open_world
-    from tasks.events.registry import find_aoi, find_event
-    from tasks.inventory.export import About, export_inventory
-    from tasks.inventory.store import get_inventory, read_reviewed, read_screened
+    from flows.export_version import export_version
 
-    with open_world().engine.connect() as connection:
-        inventory = get_inventory(connection, event_id, version)
-        landslides = read_reviewed(connection, inventory.id)
-        screened = read_screened(connection, inventory.id)
-        about = About(find_event(connection, event_id), inventory)
-        aoi = find_aoi(connection, event_id).geometry
-    export_inventory(
-        landslides,
-        inventory.observed,
-        out,
-        aoi=aoi,
-        screened=screened,
-        about=about,
-        profile=profile,
-    )
+    inventory, count = export_version(event_id, version, out, profile)
     if as_json:
         print_json(summary(inventory) | {"path": out})
     else:
-        screen.print(f"{len(landslides)} landslides written to {out}", highlight=False)
+        screen.print(f"{count} landslides written to {out}", highlight=False)
 
 
 def import_file(

@@ -16,6 +16,7 @@ from starlette.background import BackgroundTask
 from console.service.products import EventId
 from console.web.access import Operator, Viewer, address_of
 from console.web.pages import page, words
+from flows.export_version import export_version
 from flows.overview import STEPS
 from flows.picture import Picture, read_ground, read_picture
 from flows.register import ask_for_response
@@ -26,12 +27,12 @@ from infra.settings import Settings
 from tasks.access.audit import list_acts, written_down
 from tasks.errors import InventoryError
 from tasks.events import operator, turns
-from tasks.events.registry import find_aoi, find_event, find_registered
+from tasks.events.registry import find_event, find_registered
 from tasks.events.states import move
 from tasks.inventory.compare import difference_of_versions
-from tasks.inventory.export import FORMATS, About, export_inventory
+from tasks.inventory.export import FORMATS
 from tasks.inventory.sizes import describe_sizes
-from tasks.inventory.store import get_inventory, read_reviewed, read_screened
+from tasks.inventory.store import get_inventory, read_reviewed
 from tasks.publish import figures
 
 router = APIRouter(prefix="/events/{event_id}")
@@ -152,17 +153,9 @@ def download(
     if f".{form}" not in FORMATS:
         known = ", ".join(one.removeprefix(".") for one in FORMATS)
         raise InventoryError(f"{form!r} is no format of an inventory; choose {known}")
-    with open_world().engine.connect() as connection:
-        event = find_event(connection, event_id)
-        stored = get_inventory(connection, event.id, version)
-        landslides = read_reviewed(connection, stored.id)
-        screened = read_screened(connection, stored.id)
-        aoi = find_aoi(connection, event.id).geometry
     aside = TemporaryDirectory(prefix="scarp-download-")
-    path = Path(aside.name) / f"{event.id}_v{version}.{form}"
-    export_inventory(
-        landslides, stored.observed, path, aoi=aoi, screened=screened, about=About(event, stored)
-    )
+    path = Path(aside.name) / f"{event_id}_v{version}.{form}"
+    export_version(event_id, version, path)
     return FileResponse(path, filename=path.name, background=BackgroundTask(aside.cleanup))
 
 
