@@ -42,6 +42,8 @@ class Options:
             with the tile; weights trained with one form do not work with the other.
         drop_path: probability of skipping the last block; the others' rise to it linearly.
         dropout: in G_FFN and the head.
+        magnify: how many times larger than it is given the network looks at a tile. It decides at a
+            quarter of what it sees, and a landslide is often but a few pixels wide.
     """
 
     bands: int = 3
@@ -53,9 +55,10 @@ class Options:
     tile_invariant_gate: bool = False
     drop_path: float = 0.0
     dropout: float = 0.0
+    magnify: int = 1
 
     def __post_init__(self) -> None:
-        sizes = (self.bands, self.width, *self.depths, self.n_states, self.embedding)
+        sizes = (self.bands, self.width, *self.depths, self.n_states, self.embedding, self.magnify)
         if len(self.depths) != 4 or min(sizes) < 1 or self.width % 2:
             raise ModelError(
                 f"LDM-Net: sizes must be positive, width even, depths four; got {self}"
@@ -115,10 +118,13 @@ class LDMNet(nn.Module):
             ModelError: the tile is empty, has other bands, or a valid pixel is not finite.
         """
         height, width = x.shape[-2:]
-        x, valid = prepare(x, valid, self.options.bands, STRIDE)
+        times = self.options.magnify
+        x, valid = prepare(x, valid, self.options.bands, STRIDE // math.gcd(STRIDE, times))
+        size = x.shape[-2:]
+        x, valid = _magnified(x, valid, times)
         masks = _pyramid(valid)
         logits = self.head(self.encoder(x, masks), masks)
-        logits = _upsample(logits, x.shape[-2:], masks[1] if masks else None)
+        logits = _upsample(logits, size, masks[1] if masks else None)
         return logits[..., :height, :width]
 
     @property
@@ -330,6 +336,19 @@ class DropPath(nn.Module):
         keep = 1 - self.probability
         kept = x.new_empty(x.shape[0], *[1] * (x.ndim - 1)).bernoulli_(keep)
         return x * kept / keep
+
+
+def _magnified(x: Tensor, valid: Tensor | None, times: int) -> tuple[Tensor, Tensor | None]:
+    """Tiles and their validity with sides `times` as long; what is invalid lends nothing."""
+    if times == 1:
+        return x, valid
+    size = x.shape[-2] * times, x.shape[-1] * times
+    if valid is None:
+        return _bilinear(x, size), None
+    weight = _bilinear(valid.to(x.dtype), size)
+    pixels = _bilinear(x, size) / weight.clamp_min(_EPSILON)
+    seen = F.interpolate(valid.to(x.dtype), size=size, mode="nearest") > 0
+    return pixels * seen, seen
 
 
 def _pyramid(valid: Tensor | None) -> list[Tensor]:

@@ -19,8 +19,11 @@ from models.samples import Entry, Sample, Split, tiles_of
 from tasks.inventory.polygon_files import read_features
 
 POLYGONS = (".gpkg", ".geojson", ".shp", ".fgb")
-LANDSLIDES = ("landslides", "scars")
-LOOKED_AT = ("observed_area", "observed", "interpreted_area")
+# Layers by name, the first that are there; those in one bracket belong together: a landslide is
+# where the ground broke away and where it came to lie.
+Layers = tuple[tuple[str, ...], ...]
+LANDSLIDES: Layers = (("landslides",), ("scars", "deposits"))
+LOOKED_AT: Layers = (("observed_area",), ("observed",), ("interpreted_area",))
 
 
 def scenes(
@@ -33,8 +36,8 @@ def scenes(
     """Cuts of every GeoTIFF of a folder, with the landslides drawn in it.
 
     The polygons are those of the same stem, else the only polygon file of the folder. Of several
-    layers `landslides` or `scars` are meant, and `observed_area` or `interpreted_area` is where
-    somebody looked; without, that is the whole image. A tile is normalised by its scene.
+    layers `landslides`, or else `scars` and `deposits`, are meant, and `observed_area` or
+    `interpreted_area` is where somebody looked; without, that is the whole image. A tile is normalised by its scene.
 
     Args:
         folder: of GeoTIFFs and polygon files.
@@ -119,7 +122,7 @@ def polygons_of(image: Path) -> Path:
 
 
 @lru_cache(maxsize=4)
-def drawn(polygons: Path, image: Path, layers: tuple[str, ...]) -> NDArray[np.bool_] | None:
+def drawn(polygons: Path, image: Path, layers: Layers) -> NDArray[np.bool_] | None:
     """Where outlines cover a pixel's centre, bool (h, w); None without such a layer.
 
     Raises:
@@ -136,8 +139,8 @@ def drawn(polygons: Path, image: Path, layers: tuple[str, ...]) -> NDArray[np.bo
     return np.asarray(burnt > 0)
 
 
-def outlines(polygons: Path, image: Path, layers: tuple[str, ...]) -> list[BaseGeometry] | None:
-    """Outlines of the first of the layers that is there, in the image's CRS; None if none is.
+def outlines(polygons: Path, image: Path, layers: Layers) -> list[BaseGeometry] | None:
+    """Outlines of the first of `layers` that are there, in the image's CRS; None if none is.
 
     A file with a single layer holds landslides, whatever it is called.
 
@@ -145,15 +148,16 @@ def outlines(polygons: Path, image: Path, layers: tuple[str, ...]) -> list[BaseG
         ModelError: the image has no CRS.
     """
     names = [str(name) for name, _ in pyogrio.list_layers(polygons)]
-    wanted = next((name for name in layers if name in names), None)
-    if wanted is None and layers == LANDSLIDES and len(names) == 1:
-        wanted = names[0]
-    if wanted is None:
+    there = ([name for name in together if name in names] for together in layers)
+    wanted = next((found for found in there if found), [])
+    if not wanted and layers == LANDSLIDES and len(names) == 1:
+        wanted = names
+    if not wanted:
         return None
-    frame: gpd.GeoDataFrame = read_features(polygons, wanted).frame
     with opened(image) as dataset:
         if dataset.crs is None:
             raise ModelError(f"{image}: has no CRS, so that polygons cannot be drawn in it")
         crs = dataset.crs.to_wkt()
-    drawn_in = frame.to_crs(crs).geometry
-    return [outline for outline in drawn_in if outline and not outline.is_empty]
+    frames: list[gpd.GeoDataFrame] = [read_features(polygons, name).frame for name in wanted]
+    every = (outline for frame in frames for outline in frame.to_crs(crs).geometry)
+    return [outline for outline in every if outline and not outline.is_empty]

@@ -17,7 +17,7 @@ from models.datasets import L4S_BANDS, READERS
 from models.errors import ModelError
 from models.samples import tiles_of
 from tasks.learning.catalog import of_split, read_data
-from tasks.learning.scenes import hokkaido2018, scenes
+from tasks.learning.scenes import drawn, hokkaido2018, scenes
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real data may not be shipped")
@@ -186,6 +186,16 @@ def test_a_geotiff_with_polygons_is_a_dataset(georeferenced):
         scenes(folder)
 
 
+def test_where_the_ground_came_to_lie_is_landslide_too(georeferenced):
+    folder, _ = georeferenced
+    (entry,) = scenes(folder)
+    scar = gpd.read_file(folder / "drawn.gpkg", layer="scars").to_crs("EPSG:32654")
+    below = scar.translate(0, -100)  # 20 rows of 5 m
+    below.to_crs("EPSG:4326").to_file(folder / "drawn.gpkg", layer="deposits")
+    drawn.cache_clear()
+    assert entry.read().mask.sum() == 2 * 20 * 24 and entry.read().mask[40:60, 10:34].all()
+
+
 def test_cuts_cover_a_raster_once_or_with_overlap():
     count = np.zeros((700, 1100), int)
     for place in tiles_of(count.shape, 512):
@@ -264,4 +274,6 @@ def test_hokkaido_is_a_test_event_where_it_was_interpreted():
     samples = [check(entry) for entry in entries]
     looked = sum(s.valid.sum() for s in samples) * 9 / 1e6
     assert looked == pytest.approx(23.5, abs=0.5)
+    landslide = sum(s.mask.sum() for s in samples) / sum(s.valid.sum() for s in samples)
+    assert landslide == pytest.approx(0.258, abs=0.001), "scars and deposits together"
     assert all(s.gsd_m == pytest.approx(3) for s in samples)

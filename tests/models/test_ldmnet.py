@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import interpolate
 
 from models.errors import ModelError
 from models.ldmnet import GFFN, GVSS, MLP, Options, SegHead, ldmnet
@@ -107,6 +108,30 @@ def test_what_invalid_pixels_hold_changes_nothing_even_nan(compact):
     holed = x.masked_fill(~valid, float("nan"))
     with torch.no_grad():
         assert torch.equal(compact(x, valid)[valid], compact(holed, valid)[valid])
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_magnifying_network_is_the_plain_one_on_larger_tiles(compact, times):
+    closer = ldmnet("compact", magnify=times).eval()
+    closer.load_state_dict(compact.state_dict())
+    x = torch.randn(1, 3, 64, 96)
+    large = interpolate(x, scale_factor=times, mode="bilinear", align_corners=False)
+    with torch.no_grad():
+        quarter = compact.head(compact.encoder(large, []), [])
+        expected = interpolate(quarter, size=(64, 96), mode="bilinear", align_corners=False)
+        assert torch.allclose(closer(x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_magnifying_network_sees_nothing_of_what_is_invalid(compact, times):
+    closer = ldmnet("compact", magnify=times).eval()
+    closer.load_state_dict(compact.state_dict())
+    x, valid = torch.randn(1, 3, 37, 50), torch.rand(1, 1, 37, 50) > 0.3
+    with torch.no_grad():
+        expected = closer(x, valid)
+        strange = closer(x.masked_fill(~valid, torch.nan), valid)
+    assert expected.shape == (1, 1, 37, 50) and expected.isfinite().all()
+    assert torch.equal(expected, strange)
 
 
 def test_a_tile_nobody_saw_is_no_error(compact):
