@@ -122,6 +122,10 @@ def train(
         str,
         typer.Option(help="Weights to go on from. Default: none; with --from-reviews the current."),
     ] = "",
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(help="Weights whose scores are learnt beside the labels; repeat for several."),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -135,7 +139,7 @@ def train(
     Example: scarp train --from-reviews us2000h8ty -o runs/reviewed
     """
     if from_reviews is not None:
-        _refuse("--from-reviews", {"PROTOCOL": protocol, "--data": data})
+        _refuse("--from-reviews", {"PROTOCOL": protocol, "--data": data, "--teacher": teacher})
         wishes = [*(changes or ()), *(() if seed is None else (f"seed={seed}",))]
         _train_from_reviews(from_reviews, out, version, start, wishes, block_px, device, as_json)
         return
@@ -146,7 +150,7 @@ def train(
 
     wishes = [*(changes or ()), *(() if seed is None else (f"seed={seed}",))]
     with progress_bars():
-        card = train_protocol(protocol, data, out, wishes, start, device)
+        card = train_protocol(protocol, data, out, wishes, start, device, teacher or ())
     if as_json:
         print_json(card)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def train_protocol(
     changes: Sequence[str] = (),
     start: str = "",
     device: str = "cpu",
+    teachers: Sequence[str] = (),
 ) -> Card:
     """Train by a protocol; the same call goes on with a run that was stopped.
 
@@ -35,6 +37,7 @@ def train_protocol(
         changes: of the protocol, `KEY=VALUE`.
         start: weights to go on from, a name or a file; empty begins anew.
         device: where, as torch names it.
+        teachers: weights whose scores are learnt beside the labels, names or files.
 
     Raises:
         ModelError: protocol, data or weights cannot be used, or `out` holds another run.
@@ -42,7 +45,8 @@ def train_protocol(
         StorageError: `out` cannot be written.
     """
     run, entries = _prepared(protocol, data, out, changes, start, device)
-    return run_training(run, entries, report)
+    taught_by = tuple(locate_weights(name) for name in teachers)
+    return run_training(replace(run, teachers=taught_by), entries, report)
 
 
 def experiment(
@@ -83,4 +87,4 @@ def _prepared(
     entries = read_data(data)
     require_room(out)
     weights = locate_weights(start) if start else ""
-    return Run(how, tuple(data), out, weights, device, code_version()), entries
+    return Run(how, tuple(data), out, weights, (), device, code_version()), entries

@@ -37,7 +37,10 @@ def augment(
 
     gamma = torch.exp(0.25 * recipe.jitter * normal(n, 1, 1, 1))
     seen = valid.float()
-    x = standardise_as_in_a_scene(pixels**gamma, truth.float(), seen, recipe, dice)
+    x = pixels**gamma
+    if recipe.contrast and bands == 3:
+        x = _freshen(x, truth.float(), recipe.contrast, dice)
+    x = standardise_as_in_a_scene(x, truth.float(), seen, recipe, dice)
     x = x * torch.exp(recipe.jitter * (0.25 * normal(n, 1, 1, 1) + 0.1 * normal(n, bands, 1, 1)))
     x = x + recipe.jitter * (0.25 * normal(n, 1, 1, 1) + 0.1 * normal(n, bands, 1, 1))
     grey = x.mean(1, keepdim=True)
@@ -51,6 +54,28 @@ def augment(
     x = torch.where(blurred, _blur(x), x)
     x = x + recipe.noise * torch.rand(n, 1, 1, 1, generator=dice) ** 2 * normal(*x.shape)
     return x.clamp(-NORMALISATION.clip, NORMALISATION.clip) * valid, truth & valid, valid
+
+
+def _freshen(x: Tensor, truth: Tensor, contrast: float, dice: torch.Generator) -> Tensor:
+    """Most tiles as after a recent failure: landslides bright and red, the rest green and dark.
+
+    Many landslides of a map are old and dull. Colours differ by multiples of a tile's deviation;
+    the seam is soft.
+    """
+    n = len(x)
+
+    def uniform() -> Tensor:
+        return torch.rand(n, 1, 1, 1, generator=dice)
+
+    chosen = (uniform() < 0.6).float()
+    deviation = x.flatten(1).std(1).view(n, 1, 1, 1)
+    soil = torch.tensor([1.0, 0.45, 0.25]).view(1, 3, 1, 1)
+    soil = soil + 0.25 * torch.randn(n, 3, 1, 1, generator=dice)
+    leaves = 0.6 * torch.tensor([-0.5, 0.25, -0.25]).view(1, 3, 1, 1)
+    bare = x + chosen * contrast * uniform() * deviation * soil
+    grown = x * (1 - 0.35 * chosen * uniform()) + chosen * uniform() * deviation * leaves
+    soft = _blur(_blur(truth))
+    return torch.lerp(grown, bare, soft).clamp_min(0)
 
 
 def standardise(x: Tensor) -> Tensor:

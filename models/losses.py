@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from models.errors import ModelError
 
 
 def bce(logits: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Binary cross-entropy, LDM-Net Eq. 5, averaged over valid pixels."""
+    """Binary cross-entropy, LDM-Net Eq. 5, over valid pixels; truth may lie between 0 and 1."""
     z, y, seen = _masked(logits, truth, valid)
-    return _mean(_cross_entropy(z, y), seen)
+    return _mean(binary_cross_entropy_with_logits(z, y, reduction="none"), seen)
 
 
 def dynamic_weighted_ce(

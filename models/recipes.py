@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from models.errors import ModelError
@@ -25,6 +26,8 @@ class Recipe:
         crop: side of the square cut from each tile, in pixels after magnification.
         optimiser: adamw, adam or sgd.
         rate: highest learning rate.
+        encoder_rate: rate of the network's encoder as a share of `rate`; less than 1 keeps what an
+            encoder has learnt before.
         decay: weight decay, of matrices alone.
         momentum: of sgd.
         schedule: cosine (a half one down), exponential (times `gamma` every epoch) or constant.
@@ -45,11 +48,15 @@ class Recipe:
         share: largest share of landslides in the imagined scene whose statistics normalise a tile;
             after an earthquake they may cover a quarter of a scene, and dull its contrast.
         jitter: strength of the changes in colour; 0 leaves only the tile's own normalisation.
+        contrast: strength of a contrast in colour laid between landslides and other ground of three
+            bands, as a fresh scar has in a forest, in deviations of the tile; 0 adds none.
         fade: how far colours may be drawn towards grey, 0 to 1.
         flips: share of tiles mirrored.
         turns: whether tiles are turned by quarters.
         blur: share of tiles blurred.
         noise: most noise added, in standard deviations.
+        teaching: share that the scores of the teachers, if there are any, have beside the labels in
+            what cross-entropy is to learn, 0 to 1 (Hinton et al. 2015, with their temperature 1).
         seed: of everything random.
     """
 
@@ -60,6 +67,7 @@ class Recipe:
     crop: int = 96
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     rate: float = 1.5e-3
+    encoder_rate: float = 1.0
     decay: float = 0.05
     momentum: float = 0.0
     schedule: Literal["cosine", "exponential", "constant"] = "cosine"
@@ -75,11 +83,13 @@ class Recipe:
     native: float = 0.3
     share: float = 0.4
     jitter: float = 1.0
+    contrast: float = 0.0
     fade: float = 0.0
     flips: float = 0.5
     turns: bool = True
     blur: float = 0.25
     noise: float = 0.15
+    teaching: float = 0.5
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -96,12 +106,15 @@ class Recipe:
             "accumulate": not 1 <= self.accumulate <= self.batch,
             "crop": self.crop < 1,
             "rate": self.rate <= 0,
+            "encoder_rate": self.encoder_rate < 0,
+            "contrast": self.contrast < 0,
             "optimiser": self.optimiser not in ("adamw", "adam", "sgd"),
             "schedule": self.schedule not in ("cosine", "exponential", "constant"),
             "scales": not 0 < self.scales[0] <= self.scales[1],
             "gsd_m": self.gsd_m is not None and not 0 < self.gsd_m[0] <= self.gsd_m[1],
             "fade": not 0 <= self.fade <= 1,
             "ema": not 0 <= self.ema < 1,
+            "teaching": not 0 <= self.teaching <= 1,
             "losses": bool(unknown) or not self.losses,
         }
         for name, is_wrong in wrong.items():
@@ -109,10 +122,14 @@ class Recipe:
                 hint = f"; there are {', '.join(LOSSES)}" if name == "losses" else ""
                 raise ModelError(f"{name} = {getattr(self, name)!r} makes no sense{hint}")
 
-    def loss(self, logits: Tensor, truth: Tensor, valid: Tensor | None) -> Tensor:
-        """The weighted sum of the losses, a scalar."""
+    def loss(
+        self, logits: Tensor, truth: Tensor, valid: Tensor | None, taught: Tensor | None = None
+    ) -> Tensor:
+        """The weighted sum of the losses, a scalar; `taught` are teachers' scores, as the truth."""
+        blend = truth if taught is None else torch.lerp(truth.to(taught), taught, self.teaching)
         terms = [
-            weight * LOSSES[name](logits, truth, valid) for name, weight in self.losses.items()
+            weight * LOSSES[name](logits, blend if name == "bce" else truth, valid)
+            for name, weight in self.losses.items()
         ]
         total: Tensor = sum(terms[1:], terms[0])
         return total

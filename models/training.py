@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -57,6 +57,7 @@ def train(
     checkpoint: Path,
     device: torch.device = _CPU,
     progress: Progress = _ALONE,
+    teachers: Sequence[nn.Module] = (),
 ) -> nn.Module:
     """Fit `network` in place, going on from `checkpoint` if there is one.
 
@@ -67,6 +68,7 @@ def train(
         checkpoint: file that holds the state after the last whole epoch.
         device: where; on CUDA in bfloat16.
         progress: who is told, and who judges.
+        teachers: networks whose mean score of each tile is learnt beside its labels.
 
     Returns:
         The network on the CPU in eval mode, with the weights that count by the recipe.
@@ -84,6 +86,7 @@ def train(
     each = recipe.steps or count // recipe.batch
     steps = recipe.epochs * each
     run = _Run.begin(network, recipe, steps)
+    run.teachers = [teacher.to(device).eval() for teacher in teachers]
     if checkpoint.exists():
         run.resume(checkpoint)
     while not run.ended:
@@ -117,6 +120,7 @@ class _Run:
     done: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, Tensor] | None = None
+    teachers: Sequence[nn.Module] = ()
 
     @classmethod
     def begin(cls, network: nn.Module, recipe: Recipe, steps: int) -> _Run:
@@ -181,7 +185,9 @@ class _Run:
             seen = None if bool(valid.all()) else valid.to(device)
             with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
                 logits = self.network(x.to(device), seen)
-            loss = self.recipe.loss(logits.float(), truth.to(device), seen) * (len(x) / len(chosen))
+                taught = self._taught(x.to(device), seen)
+            loss = self.recipe.loss(logits.float(), truth.to(device), seen, taught)
+            loss = loss * (len(x) / len(chosen))
             loss.backward()
             total += loss.item()
         if self.recipe.clip:
@@ -192,6 +198,14 @@ class _Run:
             self.average.update_parameters(self.network)
         told()
         return total
+
+    @torch.no_grad()
+    def _taught(self, x: Tensor, seen: Tensor | None) -> Tensor | None:
+        """Mean score of the teachers, float32 (n, 1, crop, crop); None without any."""
+        if not self.teachers:
+            return None
+        scores = [teacher(x, seen).float().sigmoid() for teacher in self.teachers]
+        return torch.stack(scores).mean(0)
 
     def keep(self, record: dict[str, float]) -> None:
         """Add an epoch to the history, and keep its weights if none were better."""
@@ -240,13 +254,18 @@ class _Run:
 
 def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Matrices decay; biases, norms, A and D do not (as in Mamba); frozen ones are left out."""
-    named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-    still = {name for name, p in named if p.ndim < 2 or name.endswith(("a_log", ".d", "dt_bias"))}
+    encoder = getattr(network, "encoder", None)
+    encoding = set(encoder.parameters()) if encoder is not None else set()
+    found: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, p in network.named_parameters():
+        if p.requires_grad:
+            still = p.ndim < 2 or name.endswith(("a_log", ".d", "dt_bias"))
+            rate = recipe.rate * (recipe.encoder_rate if p in encoding else 1.0)
+            found.setdefault((rate, 0.0 if still else recipe.decay), []).append(p)
     groups: list[dict[str, Any]] = [
-        {"params": [p for name, p in named if name not in still], "weight_decay": recipe.decay},
-        {"params": [p for name, p in named if name in still], "weight_decay": 0.0},
+        {"params": members, "lr": rate, "weight_decay": decay}
+        for (rate, decay), members in found.items()
     ]
-    groups = [group for group in groups if group["params"]]
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum)
     kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam

@@ -52,6 +52,7 @@ class Run:
         data: the datasets as given, `NAME=DIR`.
         folder: of everything that comes out.
         start: weights to go on from, a name or a file; empty begins anew.
+        teachers: weights whose scores are learnt beside the labels.
         device: where.
         commit: of the code.
     """
@@ -60,6 +61,7 @@ class Run:
     data: tuple[str, ...]
     folder: Path
     start: str = ""
+    teachers: tuple[str, ...] = ()
     device: str = "cpu"
     commit: str = ""
 
@@ -70,6 +72,7 @@ class Run:
             "protocol": json.loads(json.dumps(self.protocol.record)),
             "data": list(self.data),
             "start": self.start,
+            "teachers": list(self.teachers),
         }
 
 
@@ -122,16 +125,13 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
     network = build(protocol.network, len(protocol.bands), **protocol.options)
     draft = _card(run, network, learnt)
     if run.start:
-        before, card = load(run.start)
-        if card.bands != protocol.bands:
-            raise ModelError(
-                f"{run.start}: takes {', '.join(card.bands)}, the protocol "
-                f"{', '.join(protocol.bands)}; both must be the same"
-            )
+        before, card = _loaded(run.start, protocol)
         _continue_from(network, before, run.start)
         draft = _with_before(draft, card)
+    teachers = [_loaded(name, protocol) for name in run.teachers]
+    draft = _with_teachers(draft, [card for _, card in teachers])
     for number, stage in enumerate(_stages(protocol.serial, learnt)):
-        _train_stage(run, network, draft, number, stage, held, told)
+        _train_stage(run, network, draft, number, stage, held, [net for net, _ in teachers], told)
     scores = {
         name: scores_of(network, draft, tiles, run.device, partial(told, f"scoring {name}"))
         for name, tiles in (("validation", held), ("test", tests))
@@ -153,7 +153,7 @@ def _stages(serial: Serial | None, learnt: Sequence[Entry]) -> list[list[Entry]]
 
 def _train_stage(
     run: Run, network: nn.Module, card: Card, number: int, tiles: list[Entry],
-    held: list[Entry], told: Told,
+    held: list[Entry], teachers: list[nn.Module], told: Told,
 ) -> None:  # fmt: skip
     protocol, serial = run.protocol, run.protocol.serial
     recipe = protocol.recipe
@@ -173,7 +173,7 @@ def _train_stage(
         step=partial(told, f"training {number + 1}" if serial else "training"),
     )
     checkpoint = run.folder / f"{name}.checkpoint"
-    train(network, cuts, recipe, checkpoint, torch.device(run.device), progress)
+    train(network, cuts, recipe, checkpoint, torch.device(run.device), progress, teachers)
 
 
 def _scorer(network: nn.Module, card: Card, device: str) -> Callable[[Sample], Score]:
@@ -246,6 +246,16 @@ def _log(folder: Path, name: str, history: list[dict[str, float]]) -> None:
     learning_figure(folder / ("curves.png" if name == "training" else f"{name}.png"), history)
 
 
+def _loaded(name: str, protocol: Protocol) -> tuple[nn.Module, Card]:
+    network, card = load(name)
+    if card.bands != protocol.bands:
+        raise ModelError(
+            f"{name}: takes {', '.join(card.bands)}, the protocol "
+            f"{', '.join(protocol.bands)}; both must be the same"
+        )
+    return network, card
+
+
 def _continue_from(network: nn.Module, before: nn.Module, name: str) -> None:
     try:
         network.load_state_dict(before.state_dict())
@@ -303,6 +313,22 @@ def _with_before(draft: Card, before: Card) -> Card:
         training_data=f"{before.training_data}; then {draft.training_data}",
         regions=tuple(sorted({*before.regions, *draft.regions})),
         recipe={**draft.recipe, "before": {"name": before.name, "digest": before.digest}},
+    )
+
+
+def _with_teachers(draft: Card, teachers: Sequence[Card]) -> Card:
+    """What teachers had seen is seen by whom they taught."""
+    if not teachers:
+        return draft
+    taught = ", ".join(f"{card.name} ({card.training_data})" for card in teachers)
+    return replace(
+        draft,
+        training_data=f"{draft.training_data}; taught by {taught}",
+        regions=tuple(sorted({*draft.regions, *(r for card in teachers for r in card.regions)})),
+        recipe={
+            **draft.recipe,
+            "teachers": [{"name": card.name, "digest": card.digest} for card in teachers],
+        },
     )
 
 

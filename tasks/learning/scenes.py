@@ -37,7 +37,8 @@ def scenes(
 
     The polygons are those of the same stem, else the only polygon file of the folder. Of several
     layers `landslides`, or else `scars` and `deposits`, are meant, and `observed_area` or
-    `interpreted_area` is where somebody looked; without, that is the whole image. A tile is normalised by its scene.
+    `interpreted_area` is where somebody looked; without, that is the whole image. A tile is
+    normalised by its scene.
 
     Args:
         folder: of GeoTIFFs and polygon files.
