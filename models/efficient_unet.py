@@ -21,21 +21,22 @@ _SCALE, _SHIFT = 0.45, -0.08
 
 
 class EfficientUNet(nn.Module):
-    """Tiles (n, 3, h, w), sides multiples of 32, to logits (n, 1, h, w) at full resolution.
+    """Tiles (n, bands, h, w), sides multiples of 32, to logits (n, 1, h, w) at full resolution.
 
     Args:
         library: the module `efficientnet_lite_pytorch`.
+        bands: of the tiles; three if photographs are to be known.
         photographs: file of the encoder's weights; None begins with random ones.
     """
 
-    def __init__(self, library: Any, photographs: str | None = None) -> None:
+    def __init__(self, library: Any, bands: int, photographs: str | None = None) -> None:
         super().__init__()
-        network = library.EfficientNet.from_name(_NAME)
+        network = library.EfficientNet.from_name(_NAME, in_channels=bands)
         if photographs:
             state = torch.load(photographs, weights_only=True, map_location="cpu")
-            network.load_state_dict(state)
+            network.load_state_dict(state, assign=True)
         self.encoder = Encoder(network)
-        ups = zip((_WIDTHS[4], *_DECODER), (*_WIDTHS[3::-1], 3), _DECODER, strict=False)
+        ups = zip((_WIDTHS[4], *_DECODER), (*_WIDTHS[3::-1], bands), _DECODER, strict=False)
         self.ups = nn.ModuleList(Up(*widths) for widths in ups)
         self.dropout = nn.Dropout2d(0.1)
         self.classify = nn.Conv2d(_DECODER[-1], 1, 1)
@@ -62,7 +63,7 @@ class Encoder(nn.Module):
         self.drop = network._global_params.drop_connect_rate or 0.0
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(n, 3, h, w) to five maps, finest first."""
+        """(n, bands, h, w) to five maps, finest first."""
         x = self.activate(self.norm(self.stem(x)))
         maps: list[Tensor] = []
         for number, block in enumerate(self.blocks):

@@ -30,7 +30,7 @@ from tasks.learning.catalog import of_split
 from tasks.learning.evaluation import evaluate
 from tasks.learning.leaks import check_apart
 from tasks.learning.protocol import Protocol, Serial
-from tasks.learning.scoring import normalised, score_sample
+from tasks.learning.scoring import by_scene, normalised, score_sample
 from tasks.mapping.memory import reuse_freed_memory
 from tasks.mapping.windows import WindowPlan
 from tasks.publish.products import written_aside
@@ -72,7 +72,7 @@ class Run:
             "protocol": json.loads(json.dumps(self.protocol.record)),
             "data": list(self.data),
             "start": self.start,
-            "teachers": list(self.teachers),
+            **({"teachers": list(self.teachers)} if self.teachers else {}),
         }
 
 
@@ -166,7 +166,7 @@ def _train_stage(
             _restart_input(network, serial.input)
             _freeze(network, serial.shallow[:number])
     name = f"stage-{number}" if serial else "training"
-    cuts = Cuts(tiles, protocol.bands, protocol.resize)
+    cuts = Cuts(tiles, protocol.bands, protocol.resize, partial(by_scene, card=card))
     progress = Progress(
         judge=lambda judged: _f1(judged, card, held, run.device),
         epoch=partial(_log, run.folder, name),

@@ -73,6 +73,11 @@ def normalised(sample: Sample, card: Card) -> NDArray[np.float32]:
     return _normalised(pixels, sample.valid, sample.scene, card)
 
 
+def by_scene(sample: Sample, card: Card) -> NDArray[np.float32] | None:
+    """`normalised` for a tile that was cut from a scene; None for others."""
+    return None if sample.scene is None else normalised(sample, card)
+
+
 def _normalised(
     pixels: NDArray[Any], seen: NDArray[np.bool_], scene: Path | None, card: Card
 ) -> NDArray[np.float32]:

@@ -113,6 +113,23 @@ def test_a_run_leaves_config_log_curves_and_weights_that_work(world):
     assert "holds a run with another protocol" in refused(*command(world, out, "--seed", "4"))
 
 
+def test_who_is_taught_has_seen_what_its_teacher_saw(world):
+    how = world / "teacher.toml"
+    how.write_text(TINY)
+    run("train", str(how), *command(world, world / "teacher")[2:])
+    teacher = world / "teacher" / "teacher.safetensors"
+    path = teacher.with_suffix(".json")
+    path.write_text(path.read_text().replace('"df"', '"elsewhere"'))
+    run(*command(world, world / "taught", "--teacher", str(teacher)))
+    run(*command(world, world / "alone"))
+    card = json.loads((world / "taught" / "tiny.json").read_text())
+    assert card["regions"] == ["df", "elsewhere"] and "taught by teacher" in card["training_data"]
+    digest = json.loads(path.read_text())["digest"]
+    assert card["recipe"]["teachers"] == [{"name": "teacher", "digest": digest}]
+    taught, alone = (load_file(world / name / "tiny.safetensors") for name in ("taught", "alone"))
+    assert any(not torch.equal(value, alone[name]) for name, value in taught.items())
+
+
 def test_any_network_is_saved_with_a_card_that_builds_it(world):
     changes = ("--set", "epochs=1", "--set", "network=pidnet", "--set", "options={}")
     run(*command(world, world / "run", *changes))
@@ -288,8 +305,8 @@ def test_sources_are_drawn_equally_often():
 
 def test_cuts_of_small_tiles_are_filled_with_what_nobody_saw(entries):
     recipe, dice = Recipe(crop=48, scales=(1.0, 1.0)), torch.Generator().manual_seed(0)
-    pixels, truth, valid = Cuts(entries, ("red",)).draw(np.arange(4), recipe, dice)
+    pixels, truth, valid, _ = Cuts(entries, ("red",)).draw(np.arange(4), recipe, dice)
     assert pixels.shape == (4, 1, 48, 48) and valid.sum() == 4 * 32 * 32
     assert truth.sum() == 4 * 16 * 16 and not (truth & ~valid).any()
-    pixels, truth, valid = Cuts(entries, ("red",), resize=64).draw(np.arange(4), recipe, dice)
+    pixels, truth, valid, _ = Cuts(entries, ("red",), resize=64).draw(np.arange(4), recipe, dice)
     assert valid.all() and truth.any()

@@ -213,3 +213,14 @@ def test_linknet_has_the_papers_parameters():
     pytest.importorskip("segmentation_models_pytorch")
     network = meta("linknet")
     assert millions(network) == 50.17  # LDM-Net Table 4: 50.2
+
+
+def test_a_teacher_begins_with_what_photographs_taught_and_other_bands_cannot():
+    network = FACTORIES["efficient-unet"](3, photographs=True)
+    stem = network.encoder.stem.weight
+    assert stem.abs().max() > 2, "random ones are below 0.3"
+    assert millions(network) == 3.63 and stem.requires_grad
+    image = torch.randn(1, 3, 70, 101)
+    assert network.eval()(image).shape == (1, 1, 70, 101)
+    with pytest.raises(ModelError, match="tiles of 4 bands are not"):
+        FACTORIES["efficient-unet"](4, photographs=True)

@@ -12,6 +12,8 @@ from models.errors import ModelError
 from models.recipes import Recipe
 from models.samples import RGB, Entry, Sample
 
+PLAIN = Recipe(batch=4, crop=32, scales=(1.0, 1.0), jitter=0.0, blur=0.0, noise=0.0)
+NOT_STANDARD = torch.zeros(64, 1, 1, 1, dtype=torch.bool)
 MOSAIC = Recipe(batch=4, crop=48, gsd_m=(0.5, 12.0), scales=(1.0, 1.0))
 
 
@@ -36,14 +38,14 @@ def test_a_cut_is_filled_up_with_tiles_of_its_own_source():
         entry("c", 200, 3.0, "lit"),
     ]
     for seed in range(5):
-        pixels, _, valid = drawn(entries, seed=seed)
+        pixels, _, valid, _ = drawn(entries, seed=seed)
         assert valid.all()
         assert set((pixels[:2] * 255).round().unique().tolist()) <= {50, 60}
         assert set((pixels[2] * 255).round().unique().tolist()) == {200}
 
 
 def test_a_tile_alone_lies_in_the_middle_and_the_rest_was_seen_by_nobody():
-    pixels, _, valid = drawn([entry("a", 50, 3.0, "dark")], replace(MOSAIC, gsd_m=None))
+    pixels, _, valid, _ = drawn([entry("a", 50, 3.0, "dark")], replace(MOSAIC, gsd_m=None))
     assert valid.sum() == 40 * 40 and not valid[0, 0, :4].any() and not pixels[0, :, :4].any()
 
 
@@ -53,7 +55,7 @@ def test_a_landslide_has_the_size_that_the_pixel_size_asked_for_gives_it(gsd_m, 
     mask[10:30, 10:30] = True
     tile = entry("a", 50, gsd_m, "one", mask=mask)
     recipe = replace(MOSAIC, gsd_m=(3.0, 3.0), crop=400)
-    _, truth, _ = drawn([tile], recipe)
+    _, truth, _, _ = drawn([tile], recipe)
     edges = truth[0, 0].any(1).int().diff().abs().nonzero().flatten()
     # At most two doublings: of 12 m and 48 m alike a pixel becomes four by four.
     assert abs(int(edges[1] - edges[0]) - side) <= 1
@@ -72,18 +74,59 @@ def test_fading_draws_colours_together_and_leaves_their_mean():
     dice = np.random.default_rng(0)
     pixels = torch.from_numpy(dice.random((64, 3, 32, 32)).astype(np.float32))
     truth = torch.zeros(64, 1, 32, 32, dtype=torch.bool)
-    plain = replace(MOSAIC, crop=32, gsd_m=None, jitter=0.0, blur=0.0, noise=0.0, fade=0.0)
     both = [
-        augment(pixels, truth, ~truth, recipe, torch.Generator().manual_seed(1))[0]
-        for recipe in (plain, replace(plain, fade=1.0))
+        augment(pixels, truth, ~truth, NOT_STANDARD, recipe, torch.Generator().manual_seed(1))[0]
+        for recipe in (PLAIN, replace(PLAIN, fade=1.0))
     ]
     spread = [x.std(1).mean() for x in both]
     assert spread[1] < 0.8 * spread[0]
     assert torch.allclose(both[0].mean(1), both[1].mean(1), atol=1e-5)
 
 
+def test_what_a_scene_standardises_keeps_its_level_and_the_rest_is_standardised_by_itself():
+    tiles = [entry(str(n), 50, 3.0, "one") for n in range(4)]
+
+    def by_scene(sample):
+        return np.full((3, 40, 40), -1.5, np.float32) if sample.name == "2" else None
+
+    dice = torch.Generator().manual_seed(0)
+    batch = Cuts(tiles, RGB, standardise=by_scene).draw(np.arange(4), PLAIN, dice)
+    assert batch[3].flatten().tolist() == [False, False, True, False]
+    pixels, _, valid = augment(*batch, PLAIN, dice)
+    seen = valid.expand_as(pixels)
+    assert torch.allclose(pixels[2][seen[2]], torch.tensor(-1.5), atol=1e-5)
+    assert pixels[[0, 1, 3]][seen[[0, 1, 3]]].abs().max() < 0.1, "tiles without contrast"
+
+
+def test_contrast_makes_landslides_brighter_and_redder_than_they_are():
+    dice = np.random.default_rng(0)
+    pixels = torch.from_numpy(dice.random((64, 3, 32, 32)).astype(np.float32))
+    truth = torch.zeros(64, 1, 32, 32, dtype=torch.bool)
+    truth[..., 8:24, 8:24] = True
+    seen = torch.ones_like(truth)
+
+    def gained(contrast):
+        chance = torch.Generator().manual_seed(1)
+        recipe = replace(PLAIN, contrast=contrast)
+        x, mask, _ = augment(pixels, truth, seen, NOT_STANDARD, recipe, chance)
+        red, green = ((x[:, band][mask[:, 0]].mean()) for band in (0, 1))
+        return float(red), float(red - green)
+
+    plain, fresh = gained(0.0), gained(2.0)
+    assert fresh[0] > plain[0] + 0.2 and fresh[1] > plain[1] + 0.1
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"gsd_m": (0.0, 1.0)}, {"gsd_m": (2.0, 1.0)}, {"fade": 1.5}, {"steps": -1}]
+    "wrong",
+    [
+        {"gsd_m": (0.0, 1.0)},
+        {"gsd_m": (2.0, 1.0)},
+        {"fade": 1.5},
+        {"contrast": -1},
+        {"teaching": 2},
+        {"encoder_rate": -1},
+        {"steps": -1},
+    ],
 )
 def test_wishes_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ModelError, match="makes no sense"):

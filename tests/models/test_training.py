@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,22 @@ def test_fewer_tiles_than_a_batch_are_refused(tiles, tmp_path):
 def test_training_learns_to_map_bright_squares(tiles, tmp_path):
     recipe = Recipe(epochs=30, batch=8, crop=32, rate=3e-3, native=1.0)
     network = train(fresh(), Stack(tiles), recipe, tmp_path / "checkpoint")
+    assert report(scores(network, tiles), tiles.masks, 0.5)["pooled"]["f1"] > 0.9
+
+
+def test_a_network_learns_what_its_teacher_says_where_the_labels_say_nothing(tiles, tmp_path):
+    class Dark(torch.nn.Module):
+        """Takes what is dark for landslide."""
+
+        def forward(self, x, valid=None):
+            return -20 * x.mean(1, keepdim=True)
+
+    recipe = Recipe(epochs=30, batch=8, crop=32, rate=3e-3, native=1.0, losses={"bce": 1.0})
+    taught = replace(recipe, teaching=1.0)
+    network = train(fresh(), Stack(tiles), taught, tmp_path / "taught", teachers=[Dark()])
+    assert report(scores(network, tiles), ~tiles.masks, 0.5)["pooled"]["f1"] > 0.9
+    labels = replace(recipe, teaching=0.0)
+    network = train(fresh(), Stack(tiles), labels, tmp_path / "labels", teachers=[Dark()])
     assert report(scores(network, tiles), tiles.masks, 0.5)["pooled"]["f1"] > 0.9
 
 
