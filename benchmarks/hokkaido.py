@@ -55,8 +55,9 @@ def main() -> None:
         summary, seconds, peak_mb = scarp(home, *respond, "--weights", chosen.weights, "--json")
         reference = [str(chosen.data / "inventory.gpkg"), "--observed-layer", "interpreted_area"]
         imported, importing, _ = scarp(
-            home, "inventory", "import", EVENT, *reference, "--layer", "scars", "--json"
-        )
+            home, "inventory", "import", EVENT, *reference,
+            "--layer", "scars=scar", "--layer", "deposits=deposit", "--json",
+        )  # fmt: skip
         version = str(imported["version"])
         agreement, comparing, _ = scarp(home, "evaluate", EVENT, "--reference", version, "--json")
         scarp(home, "db", "stop", "--force")
