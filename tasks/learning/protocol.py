@@ -37,7 +37,7 @@ class Protocol:
         network: by the registry's name.
         options: of the network.
         bands: wanted of every tile, in order.
-        threshold: the score from which a pixel is mapped.
+        threshold: the score from which a pixel is mapped; 0 for the one that is best on validation.
         recipe: how to train.
         resize: the longer side every tile is resampled to first, in pixels; 0 leaves it.
         serial: for datasets one after the other; None mixes them.

@@ -31,6 +31,7 @@ from tasks.learning.evaluation import evaluate
 from tasks.learning.leaks import check_apart
 from tasks.learning.protocol import Protocol, Serial
 from tasks.learning.scoring import by_scene, normalised, score_sample
+from tasks.learning.thresholds import best_threshold
 from tasks.mapping.memory import reuse_freed_memory
 from tasks.mapping.windows import WindowPlan
 from tasks.publish.products import written_aside
@@ -132,6 +133,8 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
     draft = _with_teachers(draft, [card for _, card in teachers])
     for number, stage in enumerate(_stages(protocol.serial, learnt)):
         _train_stage(run, network, draft, number, stage, held, [net for net, _ in teachers], told)
+    if not protocol.threshold:
+        draft = replace(draft, threshold=best_threshold(held, _scorer(network, draft, run.device)))
     scores = {
         name: scores_of(network, draft, tiles, run.device, partial(told, f"scoring {name}"))
         for name, tiles in (("validation", held), ("test", tests))
@@ -297,7 +300,7 @@ def _card(run: Run, network: nn.Module, learnt: Sequence[Entry]) -> Card:
         training_data=", ".join(sorted({entry.source for entry in learnt})),
         licence=protocol.licence,
         regions=_regions(learnt),
-        threshold=protocol.threshold,
+        threshold=protocol.threshold or 0.5,
         normalisation=NORMALISATION,
         recipe={**run.record, "commit": run.commit},
     )
