@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 import uvicorn
+from sqlalchemy import text
 
 from tests.conftest import EXAMPLE, new_world
 from tests.console.machine import wait_for
@@ -45,6 +46,18 @@ def settings(cluster_home, tmp_path_factory):
         wait_for(lambda: engine.pool.checkedout() == 0)
         engine.dispose()
         _forget()
+
+
+@pytest.fixture(scope="module")
+def mapped(settings):
+    """How many landslides the weights in use found in the example."""
+    from flows.world import open_world
+
+    question = text("SELECT landslide_count FROM scarp.v_inventories WHERE version = 1")
+    with open_world().engine.connect() as connection:
+        count = connection.execute(question).scalar_one()
+    assert count > 9, "too few for what is done with them"
+    return count
 
 
 def _forget():

@@ -74,7 +74,7 @@ def test_what_may_be_done_is_offered_to_who_may(clients):
 
 
 @pytest.mark.parametrize("form", ["gpkg", "geojson", "fgb", "csv", "kml", "zip", "parquet"])
-def test_an_inventory_is_downloaded_in_every_form(clients, tmp_path, form):
+def test_an_inventory_is_downloaded_in_every_form(clients, mapped, tmp_path, form):
     answer = clients["viewer"].get(f"/events/{EVENT}/versions/1/{form}")
     assert f'filename="{EVENT}_v1.{form}"' in answer.headers["content-disposition"]
     path = tmp_path / f"taken.{form}"
@@ -86,20 +86,20 @@ def test_an_inventory_is_downloaded_in_every_form(clients, tmp_path, form):
     else:
         layers = [name for name, _ in pyogrio.list_layers(path)]
         rows = pyogrio.read_dataframe(path, layer="landslides" if len(layers) > 1 else layers[0])
-    assert len(rows) == 19
+    assert len(rows) == mapped
 
 
-def test_tiles_of_a_version_hold_every_landslide_at_every_zoom(clients):
+def test_tiles_of_a_version_hold_every_landslide_at_every_zoom(clients, mapped):
     grid = tms.get("WebMercatorQuad")
     for zoom in range(3, 12):
         tile = grid.tile(11.583, 44.332, zoom)
         path = f"/events/{EVENT}/versions/1/tiles/{zoom}/{tile.x}/{tile.y}"
         rows = pyogrio.read_dataframe(clients["viewer"].get(path).content, layer="default")
-        assert rows["landslides"].sum() == 19
+        assert rows["landslides"].sum() == mapped
     tile = grid.tile(11.583, 44.332, 13)
     path = f"/events/{EVENT}/versions/1/tiles/13/{tile.x}/{tile.y}"
     rows = pyogrio.read_dataframe(clients["viewer"].get(path).content, layer="default")
-    assert set(rows["number"]) == set(range(1, 20))
+    assert set(rows["number"]) == set(range(1, mapped + 1))
     assert rows["confidence"].between(0, 1).all()
     assert clients["viewer"].get(f"/events/{EVENT}/versions/1/tiles/3/0/0").content == b""
 
