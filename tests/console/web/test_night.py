@@ -79,7 +79,9 @@ def test_from_the_call_to_the_file(machine, chromium, tmp_path):
         page.wait_for_selector(".state.responding", timeout=PATIENCE_MS)
         facts = page.locator("#status .facts dd")
         facts.filter(has_text=re.compile(r"^\s*[1-9]\d*\b")).first.wait_for(timeout=PATIENCE_MS)
-        facts.filter(has_text=re.compile(r"^\s*0\.\d\d")).first.wait_for(timeout=PATIENCE_MS)
+        facts.filter(has_text=re.compile(r"^\s*0\.\d\d\s*0\.\d\d–")).first.wait_for(
+            timeout=PATIENCE_MS
+        )
         page.wait_for_selector(".state.published", timeout=PATIENCE_MS)
         mapped = int(page.inner_text("#status .facts dd >> nth=0").split()[0])
         report = machine.home / "products" / EVENT / "report.html"
