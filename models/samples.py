@@ -36,6 +36,9 @@ class Sample:
         footprint: where it lies, None without a place on the ground.
         scene: file of the scene it was cut from, by whose statistics it is normalised, as
             `scarp map` would; None for its own.
+        around: the tile with the ground about it, which a network sees beside it when it is
+            scored, as it would in a map; None where nothing about it is known.
+        within: rows and columns of the tile in `around`.
     """
 
     name: str
@@ -49,6 +52,8 @@ class Sample:
     split: Split = "test"
     footprint: Footprint | None = None
     scene: Path | None = None
+    around: Sample | None = None
+    within: tuple[slice, slice] = (slice(None), slice(None))
 
     def __post_init__(self) -> None:
         """Refuse what no network can use.

@@ -258,17 +258,24 @@ def moved(entry: Entry, split: Any) -> Entry:
 
 
 def blocks_of(entry: Entry, block_px: int) -> list[Entry]:
-    """A tile cut into blocks; those where nobody looked are left out."""
+    """A tile cut into blocks, each with half a block around it; those nobody saw are left out."""
     sample = entry.read()
     places = tiles_of(sample.mask.shape, block_px)
 
-    def read(place: tuple[slice, slice]) -> Sample:
-        whole = entry.read()
+    def cut(whole: Sample, place: tuple[slice, ...]) -> Sample:
         return replace(
             whole, name=f"{whole.name}[{place[0].start}:, {place[1].start}:]",
             image=whole.image[:, *place], mask=whole.mask[place], valid=whole.valid[place],
             footprint=None,
         )  # fmt: skip
+
+    def read(place: tuple[slice, slice]) -> Sample:
+        whole = entry.read()
+        wide = tuple(slice(max(0, p.start - block_px // 2), p.stop + block_px // 2) for p in place)
+        rows, columns = (
+            slice(p.start - w.start, p.stop - w.start) for p, w in zip(place, wide, strict=True)
+        )
+        return replace(cut(whole, place), around=cut(whole, wide), within=(rows, columns))
 
     return [
         replace(entry, name=f"{entry.name}/{place[0].start}-{place[1].start}",

@@ -43,6 +43,9 @@ def score_sample(
     Raises:
         ModelError: a band is missing, or no pixel is valid.
     """
+    if sample.around is not None:
+        whole = score_sample(sample.around, network, card, plan, device)
+        return np.asarray(whole[sample.within] * sample.valid)
     pixels = sample.pick(card.bands, f"weights {card.name!r}")
     if not sample.valid.any():
         raise ModelError(f"{sample.name}: no pixel is valid; leave the tile out")

@@ -1,18 +1,24 @@
 """`scarp experiment`: the papers' comparisons, at small scale, on tiles in the published layout."""
 
 import json
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from console.cli import app
 from models.errors import ModelError
 from models.samples import group_of
+from models.weights import load
 from tasks.learning.catalog import read_data
 from tasks.learning.experiments import EXPERIMENTS, blocks_of, events, incremental, networks
 from tasks.learning.leaks import check_apart
 from tasks.learning.protocol import read_protocol
+from tasks.learning.scoring import score_sample
+from tasks.mapping.windows import WindowPlan
 
 TINY = """
 network = "ldm-net-compact"
@@ -107,6 +113,20 @@ def test_blocks_hold_the_pixels_of_the_tile_they_were_cut_from(world):
     assert len(blocks) == 4 and sum(b.mask.sum() for b in blocks) == whole.mask.sum()
     assert np.array_equal(blocks[3].image, whole.image[:, 32:, 32:])
     assert len({group_of(block) for block in blocks_of(entry, 32)}) == 4
+
+
+def test_a_block_is_scored_with_the_ground_around_it_in_sight(world):
+    entry = entries_of(world, "bijie")[0]
+    whole = entry.read()
+    block = blocks_of(entry, 32)[0].read()
+    assert np.array_equal(block.around.image, whole.image[:, :48, :48])
+    network, card = load("ldm-net-rgb")
+    score = partial(
+        score_sample, network=network, card=card, plan=WindowPlan(), device=torch.device("cpu")
+    )
+    seen = score(block)
+    assert np.array_equal(seen, score(block.around)[:32, :32])
+    assert np.abs(seen - score(replace(block, around=None))).max() > 0.01
 
 
 @pytest.mark.parametrize(
