@@ -99,6 +99,8 @@ def test_what_nobody_reviewed_teaches_nothing_and_what_was_rejected_is_no_landsl
 def test_too_few_reviews_are_refused(registered, options, tmp_path):
     mapped = map_landslides(EVENT, options)
     with registered.engine.begin() as connection:
-        reject(connection, mapped.inventory.id, [1], ANN)
+        found = read_landslides(connection, mapped.inventory.id)
+        smallest = found.loc[found["area_m2"].idxmin(), "number"]
+        reject(connection, mapped.inventory.id, [int(smallest)], ANN)
     with pytest.raises(ModelError, match="the reviews touch . blocks of 32 pixels, 4 are needed"):
         run(*command(tmp_path / "run"))

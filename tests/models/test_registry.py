@@ -63,7 +63,8 @@ def test_bad_names_and_options_are_named(name, options, says):
 
 
 def test_a_network_names_the_extra_it_needs_and_the_others_need_none(monkeypatch):
-    for library in ("transformers", "monai", "segmentation_models_pytorch"):
+    optional = ("transformers", "monai", "segmentation_models_pytorch", "efficientnet_lite_pytorch")
+    for library in optional:
         for module in [library, *(m for m in sys.modules if m.startswith(f"{library}."))]:
             monkeypatch.setitem(sys.modules, module, None)
     for name in registry.names():

@@ -107,7 +107,7 @@ def test_from_the_call_to_the_file(machine, chromium, tmp_path):
         page.click("text=Review landslides")
         ready(page)
         review_five(page)
-        page.locator("#share").filter(has_text=f"{round(500 / mapped)} %").wait_for()
+        page.locator("#share").filter(has_text=f"{500 // mapped} %").wait_for()
         page.click("text=Publish what stands")
 
         # see the new version
