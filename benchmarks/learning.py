@@ -28,12 +28,14 @@ import rasterio
 import record
 import torch
 from numpy.typing import NDArray
-from rasterio.features import rasterize
+from rasterio.features import geometry_window, rasterize
+from shapely.geometry import box
 
 from models.cards import available
 from models.datasets import READERS
 from models.intervals import bootstrap
 from models.metrics import Confusion, confusion
+from models.objects import FOUND_OVERLAP
 from models.profile import peak_memory_mb
 from models.recipes import Recipe
 from models.registry import build
@@ -55,17 +57,20 @@ AFTER = EXAMPLE / "scenes" / "2023-05-23"
 ROUNDS = 8
 BLOCK_PX = 128
 LARGE_M2 = 2_000
-COVERED = 0.3
 
 
 def test_events(scratch: Path) -> dict[str, list[Entry]]:
     """The events and counties no weights may learn from, a scene as one tile."""
-    hokkaido = DATA / "hokkaido2018"
     return {
-        "Hokkaido 2018": scenes(hokkaido, 8192, "hokkaido2018", "test", "us2000h8ty"),
+        "Hokkaido 2018": hokkaido(),
         "Emilia-Romagna 2023": _example(scratch),
         "Bijie, county hz": [e for e in READERS["bijie"](DATA / "bijie") if e.split == "test"],
     }
+
+
+def hokkaido() -> list[Entry]:
+    """The scene as one tile."""
+    return scenes(DATA / "hokkaido2018", 8192, "hokkaido2018", "test", "us2000h8ty")
 
 
 def _example(folder: Path) -> list[Entry]:
@@ -104,7 +109,7 @@ def by_network(name: str, entries: Sequence[Entry]) -> dict[str, Any]:
     names = [str(number) for number in range(len(blocks))]
     if not found_large:
         found_large = [
-            body.covered >= COVERED
+            body.covered >= FOUND_OVERLAP
             for tile in tally.tiles
             for body in tile.bodies.true
             if tile.gsd_m and body.size * tile.gsd_m**2 > LARGE_M2
@@ -129,16 +134,18 @@ def large_scars(sample: Sample, mapped: NDArray[np.bool_]) -> list[bool]:
     if sample.scene is None:
         return []
     drawn = outlines(polygons_of(sample.scene), sample.scene, (("scars",),)) or []
-    with rasterio.open(sample.scene) as file:
-        transform, pixel_m2 = file.transform, abs(file.transform.a * file.transform.e)
     found = []
-    for scar in drawn:
-        if scar.area <= LARGE_M2:
-            continue
-        inside = rasterize([scar], mapped.shape, transform=transform, dtype="uint8") > 0
-        seen = inside & sample.valid
-        if seen.sum() * pixel_m2 > LARGE_M2:
-            found.append(bool(mapped[seen].mean() >= COVERED))
+    with rasterio.open(sample.scene) as file:
+        pixel_m2, scene = abs(file.transform.a * file.transform.e), box(*file.bounds)
+        for scar in drawn:
+            if scar.area <= LARGE_M2 or not scar.intersects(scene):
+                continue
+            window = geometry_window(file, [scar])
+            place, transform = window.toslices(), file.window_transform(window)
+            inside = rasterize([scar], mapped[place].shape, transform=transform, dtype="uint8") > 0
+            seen = inside & sample.valid[place]
+            if seen.sum() * pixel_m2 > LARGE_M2:
+                found.append(bool(mapped[place][seen].mean() >= FOUND_OVERLAP))
     return found
 
 
@@ -202,9 +209,8 @@ def costs(size: int, batch: int) -> dict[str, Any]:
     seconds = {name: statistics.median(each[1:]) for name, each in taken.items()}
     memory = {}
     for arm in arms:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            chosen = (arm.protocol.network, dict(arm.protocol.options), size, batch)
-            memory[arm.name] = process.submit(_memory_mb, *chosen).result()
+        chosen = (arm.protocol.network, dict(arm.protocol.options), size, batch)
+        memory[arm.name] = alone(_memory_mb, *chosen)
     return {
         "size": size,
         "batch": batch,
@@ -214,7 +220,26 @@ def costs(size: int, batch: int) -> dict[str, Any]:
         "step_over_unet": seconds["G_FFN"] / seconds["unet"],
         "step_memory_mb": memory,
         "memory_over_unet": memory["G_FFN"] / memory["unet"],
+        "km2_a_minute_of_one_core": {name: km2_a_minute(name) for name in available()},
     }
+
+
+def km2_a_minute(name: str) -> float:
+    """Ground that weights score in a minute of processor time: Hokkaido, network and windows."""
+    network, card = load(name)
+    sample = hokkaido()[0].read()
+    seconds = []
+    for _ in range(2):  # the first also compiles
+        began = time.process_time()
+        score_sample(sample, network, card, WindowPlan(), torch.device("cpu"))
+        seconds.append(time.process_time() - began)
+    return sample.valid.size * (sample.gsd_m or 0) ** 2 / 1e6 / seconds[-1] * 60
+
+
+def alone(measure: Callable[..., Any], *given: Any) -> Any:
+    """What `measure` gives in a process of its own, which inherits neither memory nor threads."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(measure, *given).result()
 
 
 def _stepper(network: torch.nn.Module, size: int, batch: int) -> Callable[[], None]:
@@ -259,7 +284,7 @@ def main() -> None:
     if options.events:
         parts["events"] = partial(events, [*available(), *options.weights])
     if options.costs:
-        parts["costs"] = partial(costs, options.size, options.batch)
+        parts["costs"] = partial(alone, costs, options.size, options.batch)
     for file in options.experiment:
         name, table = experiment(file)
         parts[name] = partial(dict, table)

@@ -90,7 +90,7 @@ def train(
     protocol: Annotated[
         str | None,
         typer.Argument(
-            help="ldm-net, scgc-net, gdcld, lmhld, lmhld-part, compact, or a TOML file."
+            help="ldm-net, scgc-net, gdcld, lmhld, lmhld-part, compact, teacher, or a TOML file."
         ),
     ] = None,
     data: Annotated[

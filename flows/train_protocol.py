@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +43,8 @@ def train_protocol(
         BadInputError: the device cannot be used.
         StorageError: `out` cannot be written.
     """
-    run, entries = _prepared(protocol, data, out, changes, start, device)
-    taught_by = tuple(locate_weights(name) for name in teachers)
-    return run_training(replace(run, teachers=taught_by), entries, report)
+    run, entries = _prepared(protocol, data, out, changes, start, device, teachers)
+    return run_training(run, entries, report)
 
 
 def experiment(
@@ -80,11 +78,15 @@ def experiment(
 
 
 def _prepared(
-    protocol: str, data: Sequence[str], out: Path, changes: Sequence[str], start: str, device: str
-) -> tuple[Run, list[Entry]]:
+    protocol: str, data: Sequence[str], out: Path, changes: Sequence[str], start: str, device: str,
+    teachers: Sequence[str] = (),
+) -> tuple[Run, list[Entry]]:  # fmt: skip
     device_of(device)
     how = read_protocol(protocol, changes)
     entries = read_data(data)
     require_room(out)
-    weights = locate_weights(start) if start else ""
-    return Run(how, tuple(data), out, weights, (), device, code_version()), entries
+    run = Run(
+        how, tuple(data), out, locate_weights(start) if start else "",
+        tuple(locate_weights(name) for name in teachers), device, code_version(),
+    )  # fmt: skip
+    return run, entries

@@ -92,7 +92,7 @@ def train_from_reviews(
     entries = review_blocks(image, outlines, event_id, block_px)
     protocol = _protocol(card, entries[0], event_id, changes)
     data = (f"reviews of {event_id} version {stored.version}: {_counted(outlines)}",)
-    run = Run(protocol, data, out, weights, (), device, code_version())
+    run = Run(protocol, data, out, weights, device=device, commit=code_version())
     learnt = run_training(run, entries, report)
     tests = of_split(entries, "test")
     before = scores_of(network, card, tests, device, partial(report, "scoring the weights before"))

@@ -99,16 +99,18 @@ class Cuts:
         truth, valid = torch.zeros(2, n, 1, side, side, dtype=torch.bool)
         standard = _none_of(n)
         for i, number in enumerate(map(int, chosen)):
-            standard[i] = self._tile(number, 0).standard
             canvas = _Tile(pixels[i].numpy(), truth[i, 0].numpy(), valid[i, 0].numpy(), None)
             if recipe.gsd_m:
-                self._fill(canvas, number, recipe.gsd_m, dice)
+                standard[i] = self._fill(canvas, number, recipe.gsd_m, dice)
             else:
-                self._place(canvas, number, dice)
+                standard[i] = self._place(canvas, number, dice)
         return pixels, truth, valid, standard
 
-    def _place(self, canvas: _Tile, number: int, dice: torch.Generator) -> None:
-        """Lay a cut of one tile into the middle, where most of what is taken sees it."""
+    def _place(self, canvas: _Tile, number: int, dice: torch.Generator) -> bool:
+        """Lay a cut of one tile into the middle, where most of what is taken sees it.
+
+        Returns whether it is standardised.
+        """
         tile, side = self._tile(number, 0), canvas.mask.shape[0]
         cut = _random_cut(tile.mask.shape, (side, side), dice)
         room = tuple(
@@ -116,17 +118,20 @@ class Cuts:
             for size in (part.stop - part.start for part in cut)
         )
         canvas.paste(tile, cut, room)
+        return tile.standard
 
     def _fill(
         self, canvas: _Tile, number: int, gsd_m: tuple[float, float], dice: torch.Generator
-    ) -> None:
+    ) -> bool:
         """Lay tiles of one source and pixel size side by side, row by row, `number` first.
 
         Half of the canvases are of tiles with landslides, as ground is after an earthquake.
+        Returns whether they are standardised, as all tiles of a source are or none.
         """
         side = canvas.mask.shape[0]
         dense = _roll(2, dice) == 1
-        levels = _levels(self._tile(number, 0).gsd_m, gsd_m)
+        first = self._tile(number, 0)
+        levels = _levels(first.gsd_m, gsd_m)
         level = levels[_roll(len(levels), dice)]
         peers = self._peers[self._peers_of[number]]
         top = 0
@@ -139,6 +144,7 @@ class Cuts:
                 left, height = left + columns, max(height, rows)
                 number = self._peer(peers, dense, dice)
             top += height
+        return first.standard
 
     def _peer(self, peers: NDArray[np.int64], dense: bool, dice: torch.Generator) -> int:
         """One of the tiles, with landslides if `dense` and some are soon found."""

@@ -48,9 +48,7 @@ class ScoreCounts:
 
     def reliability(self, bins: int = 10) -> list[dict[str, float | int | None]]:
         """Mean score and observed share of landslides of the pixels in each bin of equal width."""
-        bits = np.arange(LEVELS, dtype=np.int32) << _DROPPED_BITS
-        level = bits.view(np.float32).astype(np.float64)
-        which = np.minimum((level * bins).astype(int), bins - 1)
+        level, which = _levels(bins)
         count, hits = self.landslide + self.stable, self.landslide
         pixels, true, total = (
             np.bincount(which, weights=values, minlength=bins)
@@ -66,6 +64,20 @@ class ScoreCounts:
             }
             for number in range(bins)
         ]
+
+    def histogram(self, bins: int) -> NDArray[np.int64]:
+        """Landslide pixels and others, (2, bins), by score in bins of equal width."""
+        _, which = _levels(bins)
+        both = (self.landslide, self.stable)
+        counts = [np.bincount(which, weights=values, minlength=bins) for values in both]
+        return np.asarray(counts).astype(np.int64)
+
+
+def _levels(bins: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Score of every level, and which of the bins of equal width it lies in."""
+    bits = np.arange(LEVELS, dtype=np.int32) << _DROPPED_BITS
+    level = bits.view(np.float32).astype(np.float64)
+    return level, np.minimum((level * bins).astype(np.int64), bins - 1)
 
 
 def expected_calibration_error(bins: list[dict[str, float | int | None]]) -> float:

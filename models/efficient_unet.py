@@ -40,8 +40,7 @@ class EfficientUNet(nn.Module):
         self.ups = nn.ModuleList(Up(*widths) for widths in ups)
         self.dropout = nn.Dropout2d(0.1)
         self.classify = nn.Conv2d(_DECODER[-1], 1, 1)
-        with torch.no_grad():
-            self.classify.bias = nn.Parameter(torch.full((1,), -2.0))  # landslides are rare
+        self.classify.bias = nn.Parameter(torch.full((1,), -2.0))  # landslides are rare
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardised pixels to logits."""

@@ -345,10 +345,8 @@ def _magnified(x: Tensor, valid: Tensor | None, times: int) -> tuple[Tensor, Ten
     size = x.shape[-2] * times, x.shape[-1] * times
     if valid is None:
         return _bilinear(x, size), None
-    weight = _bilinear(valid.to(x.dtype), size)
-    pixels = _bilinear(x, size) / weight.clamp_min(_EPSILON)
     seen = F.interpolate(valid.to(x.dtype), size=size, mode="nearest") > 0
-    return pixels * seen, seen
+    return _upsample(x, size, valid.permute(0, 2, 3, 1)) * seen, seen
 
 
 def _pyramid(valid: Tensor | None) -> list[Tensor]:

@@ -48,8 +48,9 @@ class Recipe:
         share: largest share of landslides in the imagined scene whose statistics normalise a tile;
             after an earthquake they may cover a quarter of a scene, and dull its contrast.
         jitter: strength of the changes in colour; 0 leaves only the tile's own normalisation.
-        contrast: strength of a contrast in colour laid between landslides and other ground of three
-            bands, as a fresh scar has in a forest, in deviations of the tile; 0 adds none.
+        contrast: strength of a contrast in colour laid between landslides and other ground, as a
+            fresh scar has in a forest, in deviations of the tile, where the bands are three: red,
+            green and blue; 0 adds none.
         fade: how far colours may be drawn towards grey, 0 to 1.
         flips: share of tiles mirrored.
         turns: whether tiles are turned by quarters.

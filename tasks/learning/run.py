@@ -31,7 +31,7 @@ from tasks.learning.evaluation import evaluate
 from tasks.learning.leaks import check_apart
 from tasks.learning.protocol import Protocol, Serial
 from tasks.learning.scoring import by_scene, normalised, score_sample
-from tasks.learning.thresholds import best_threshold
+from tasks.learning.thresholds import best_threshold, check_choosable
 from tasks.mapping.memory import reuse_freed_memory
 from tasks.mapping.windows import WindowPlan
 from tasks.publish.products import written_aside
@@ -120,16 +120,19 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
     protocol, recipe = run.protocol, run.protocol.recipe
     reuse_freed_memory()
     learnt, held, tests = split_entries(entries)
-    check_apart(learnt, [*held, *tests], partial(told, "comparing tiles"))
-    claim(run)
+    before = _loaded(run.start, protocol) if run.start else None
+    teachers = [_loaded(name, protocol) for name in run.teachers]
     torch.manual_seed(recipe.seed)
     network = build(protocol.network, len(protocol.bands), **protocol.options)
+    if before:
+        _continue_from(network, before[0], run.start)
+    if not protocol.threshold:
+        check_choosable(held)
+    check_apart(learnt, [*held, *tests], partial(told, "comparing tiles"))
+    claim(run)
     draft = _card(run, network, learnt)
-    if run.start:
-        before, card = _loaded(run.start, protocol)
-        _continue_from(network, before, run.start)
-        draft = _with_before(draft, card)
-    teachers = [_loaded(name, protocol) for name in run.teachers]
+    if before:
+        draft = _with_before(draft, before[1])
     draft = _with_teachers(draft, [card for _, card in teachers])
     for number, stage in enumerate(_stages(protocol.serial, learnt)):
         _train_stage(run, network, draft, number, stage, held, [net for net, _ in teachers], told)

@@ -8,10 +8,22 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from models.calibration import ScoreCounts
 from models.errors import ModelError
 from models.samples import Entry, Sample
 
 _STEPS = 100
+
+
+def check_choosable(held: Sequence[Entry]) -> None:
+    """See, before anything is trained, that there is something to choose a threshold by.
+
+    Raises:
+        ModelError: no tile held out of training holds a landslide.
+    """
+    samples = (entry.read() for entry in held)
+    if not any((sample.mask & sample.valid).any() for sample in samples):
+        raise _nothing_to_choose_by()
 
 
 def best_threshold(held: Sequence[Entry], score: Callable[[Sample], NDArray[np.float32]]) -> float:
@@ -27,22 +39,24 @@ def best_threshold(held: Sequence[Entry], score: Callable[[Sample], NDArray[np.f
     Raises:
         ModelError: no tile holds a landslide, so that there is nothing to choose by.
     """
-    # Pixels by score, from the highest down: [landslide or not, step]
-    counts: defaultdict[str, NDArray[np.int64]] = defaultdict(
-        lambda: np.zeros((2, _STEPS), np.int64)
-    )
+    counts: defaultdict[str, ScoreCounts] = defaultdict(ScoreCounts)
     for entry in held:
         sample = entry.read()
-        step = (score(sample) * _STEPS).astype(int).clip(0, _STEPS - 1)
-        for kind, pixels in enumerate((sample.mask & sample.valid, ~sample.mask & sample.valid)):
-            counts[entry.source][kind] += np.bincount(step[pixels], minlength=_STEPS)[::-1]
+        counts[entry.source].add(sample.mask, score(sample), sample.valid)
     curves = []
-    for mapped in counts.values():
-        hit, wrong = mapped.cumsum(axis=1)
+    for pixels in counts.values():
+        hit, wrong = pixels.histogram(_STEPS)[:, ::-1].cumsum(axis=1)
         if hit[-1]:
             curves.append(2 * hit / (hit + wrong + hit[-1]))
     if not curves:
-        raise ModelError("no tile held out of training holds a landslide to choose a threshold by")
+        raise _nothing_to_choose_by()
     mean = np.mean(curves, axis=0)[:-1]  # a threshold of 0 maps everything
     best = np.flatnonzero(mean == mean.max())
     return round(1 - float(best[len(best) // 2] + 1) / _STEPS, 2)
+
+
+def _nothing_to_choose_by() -> ModelError:
+    return ModelError(
+        "no tile held out of training holds a landslide to choose a threshold by; add tiles that "
+        "do, or say which with --set threshold=0.5"
+    )

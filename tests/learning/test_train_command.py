@@ -130,6 +130,28 @@ def test_who_is_taught_has_seen_what_its_teacher_saw(world):
     assert any(not torch.equal(value, alone[name]) for name, value in taught.items())
 
 
+def test_weights_that_do_not_fit_are_refused_before_the_folder_is_taken(world):
+    two = world / "two.toml"
+    two.write_text(TINY.replace('["red", "green", "blue"]', '["red", "green"]'))
+    words = ["train", str(two), *command(world, world / "run")[2:]]
+    for option in ("--teacher", "--start"):
+        said = refused(*words, option, "ldm-net-rgb")
+        assert said.startswith("ldm-net-rgb: takes red, green, blue, the protocol red, green")
+        assert "no weights named 'nobody'" in refused(*words, option, "nobody")
+    assert not (world / "run").exists() or not list((world / "run").iterdir())
+
+
+def test_a_threshold_that_cannot_be_chosen_is_refused_before_anything_is_trained(
+    world, write_picture
+):
+    for name in ("wn001", "wn002"):
+        mask = world / "bijie" / "landslide" / "mask" / f"{name}.png"
+        write_picture(mask, np.zeros((40, 40), np.uint8))
+    words = command(world, world / "run", "--set", "threshold=0")
+    assert "say which with --set threshold=0.5" in refused(*words)
+    assert not (world / "run").exists() or not list((world / "run").iterdir())
+
+
 def test_any_network_is_saved_with_a_card_that_builds_it(world):
     changes = ("--set", "epochs=1", "--set", "network=pidnet", "--set", "options={}")
     run(*command(world, world / "run", *changes))

@@ -167,11 +167,12 @@ def test_a_slope_is_explained_by_what_adds_up_to_the_map(clients):
     assert outside.status_code == 400 and "outside the map" in outside.json()["detail"]
 
 
-def test_the_susceptibility_page_sets_both_validations_side_by_side(clients):
+def test_the_susceptibility_page_sets_both_validations_side_by_side(clients, mapped):
     row = stored(clients, "SELECT auc_spatial, auc_random FROM v_susceptibility")
     said = words_of(clients["viewer"].get(f"/events/{EVENT}/susceptibility", headers=PAGE))
     in_space, random = (re.escape(f"{row[name]:.2f}") for name in row)
     assert re.search(rf"Held out in space {in_space}.*Random folds {random}", said)
+    assert f"only {mapped} landslides were there to learn from" in said
     assert (
         clients["viewer"].get(f"/events/{EVENT}/susceptibility/roc.png").content[:4] == b"\x89PNG"
     )
