@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from sqlalchemy import text
 
@@ -28,6 +29,20 @@ def prefect() -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=300):
         yield
+
+
+@pytest.fixture
+def server(prefect) -> Iterator[httpx.Client]:
+    """A client of the Prefect server, which asks again as Prefect's own does.
+
+    The server says 503 where its SQLite is locked, which its own work can cause at any moment.
+    """
+    from prefect.client.base import PrefectHttpxSyncClient
+    from prefect.settings import PREFECT_API_URL
+
+    address = PREFECT_API_URL.value()
+    with PrefectHttpxSyncClient(base_url=address, timeout=60, raise_on_all_errors=False) as client:
+        yield client
 
 
 @pytest.fixture

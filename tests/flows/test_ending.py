@@ -6,9 +6,7 @@ import subprocess
 import sys
 import time
 
-import httpx
 import psutil
-import pytest
 
 STUBBORN = """
 import signal, sys
@@ -47,18 +45,16 @@ begun.wait()
 """
 
 
-@pytest.mark.usefixtures("prefect")
-def test_a_run_that_outlives_its_worker_ends_when_it_is_cancelled():
-    from prefect.settings import PREFECT_API_URL
-
-    api_url = PREFECT_API_URL.value()
-
+def test_a_run_that_outlives_its_worker_ends_when_it_is_cancelled(server):
     def post(path, **body):
-        return httpx.post(f"{api_url}{path}", json=body, timeout=60).raise_for_status().json()
+        return server.post(path, json=body).raise_for_status().json()
 
     flow = post("/flows/", name="ending-test")["id"]
     flow_run = post("/flow_runs/", flow_id=flow, state={"type": "RUNNING"})["id"]
-    environment = os.environ | {"PREFECT__FLOW_RUN_ID": flow_run, "PREFECT_API_URL": api_url}
+    environment = os.environ | {
+        "PREFECT__FLOW_RUN_ID": flow_run,
+        "PREFECT_API_URL": str(server.base_url),
+    }
     command = [sys.executable, "-c", WORKER, STUBBORN]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as worker:
         begun = psutil.Process(int(worker.stdout.readline()))
@@ -66,5 +62,5 @@ def test_a_run_that_outlives_its_worker_ends_when_it_is_cancelled():
         worker.kill()
     post(f"/flow_runs/{flow_run}/set_state", state={"type": "CANCELLING"})
     begun.wait(timeout=60)
-    told = httpx.get(f"{api_url}/flow_runs/{flow_run}", timeout=60).json()["state"]
+    told = server.get(f"/flow_runs/{flow_run}").json()["state"]
     assert told["type"] == "CANCELLED"

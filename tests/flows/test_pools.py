@@ -2,18 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-import httpx
-import pytest
-
 from flows.pools import pools_without_worker
-
-
-@pytest.fixture
-def server(prefect):
-    from prefect.settings import PREFECT_API_URL
-
-    with httpx.Client(base_url=PREFECT_API_URL.value(), timeout=30) as client:
-        yield client
 
 
 def ask_for_a_run(client, pool, since):
