@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 from torch import nn
@@ -24,6 +24,8 @@ from models.cards import Card, available, read_card
 from models.errors import ModelError
 from models.ldmnet import LDMNet, Options
 
+# One key alone: safetensors writes several in any order, and the digest would differ.
+_BUILT = "built"
 _PICKLES = {".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin"}
 
 
@@ -56,12 +58,19 @@ def load(name_or_path: str | Path) -> tuple[nn.Module, Card]:
         )
     network = build(card.architecture, card.options, str(path))
     try:
+        with safe_open(path, "pt") as file:
+            made_with = (file.metadata() or {}).get(_BUILT, _built(card))
         network.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
             f"{path}: does not hold a {card.architecture} with the card's options ({reason})"
         ) from error
+    if made_with != _built(card):
+        raise ModelError(
+            f"{path}: was trained as {made_with}, its card says {_built(card)}; "
+            "fetch both files again"
+        )
     return network.eval(), card
 
 
@@ -75,7 +84,8 @@ def save(network: nn.Module, card: Card, folder: Path) -> Card:
     path = folder / f"{card.name}.safetensors"
     aside = path.with_suffix(".part")
     state = {key: value.contiguous() for key, value in network.state_dict().items()}
-    aside.write_bytes(serialise(state))  # save_file would make it readable to its owner alone
+    # save_file would make it readable to its owner alone
+    aside.write_bytes(serialise(state, {_BUILT: _built(card)}))
     card = replace(card, digest=digest_of(aside))
     text = json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n"
     aside.replace(path)
@@ -97,6 +107,11 @@ def build(architecture: str, options: Mapping[str, Any], where: str) -> nn.Modul
         return registry.build(architecture, **options)
     except (TypeError, KeyError) as error:
         raise ModelError(f"{where}: options do not fit {architecture} ({error})") from error
+
+
+def _built(card: Card) -> str:
+    """What the network is built from: options such as `magnify` change scores and no array."""
+    return json.dumps([card.architecture, card.options], sort_keys=True)
 
 
 def digest_of(path: Path) -> str:

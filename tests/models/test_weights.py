@@ -88,6 +88,13 @@ def test_a_truncated_file_is_refused(saved):
         weights.load(saved)
 
 
+def test_options_that_change_no_array_are_those_of_the_training(saved):
+    options = json.loads(saved.with_suffix(".json").read_text())["options"]
+    edit(saved, options=options | {"magnify": 2})
+    with pytest.raises(ModelError, match=r"was trained as .*, its card says .*\"magnify\": 2"):
+        weights.load(saved)
+
+
 def test_weights_of_another_configuration_are_refused(saved):
     edit(saved, options=ldmnet("tiny").description)
     with pytest.raises(ModelError, match="ours.safetensors: does not hold a ldm-net with"):
