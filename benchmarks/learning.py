@@ -263,9 +263,10 @@ def _memory_mb(name: str, options: dict[str, Any], size: int, batch: int) -> flo
 
 
 def experiment(path: Path) -> tuple[str, dict[str, Any]]:
-    """The table of an experiment, without what its config already says."""
+    """The table of an experiment and what it is called: also by the weights it goes on from."""
     raw = json.loads(path.read_text(encoding="utf-8"))
-    return raw["experiment"], {**raw, "data": [word.partition("=")[0] for word in raw["data"]]}
+    name = " from ".join(filter(None, (raw["experiment"], raw["start"])))
+    return name, {**raw, "data": [word.partition("=")[0] for word in raw["data"]]}
 
 
 def main() -> None:

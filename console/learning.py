@@ -220,7 +220,7 @@ def experiment(
     events: each event never seen. sources: each dataset alone against all. tile-size: a half, a
     quarter. incremental: 0, 1, 5, 10, 20 % of a new region's blocks. serial: orders of datasets.
 
-    Example: scarp experiment incremental --data hokkaido2018=data/hokkaido2018 --start NAME -o more
+    Example: scarp experiment incremental --protocol reviews --data D=DIR --start NAME -o more
     """
     from flows.train_protocol import experiment as run
 
