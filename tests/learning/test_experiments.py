@@ -91,6 +91,16 @@ def test_an_event_is_tested_on_what_all_others_taught(world):
         assert tested == {name} and name not in {e.event for e in arm.entries if e.split != "test"}
 
 
+def test_tiles_without_an_event_beside_others_that_name_theirs_are_none_of_their_own(world):
+    protocol = read_protocol(str(world / "tiny.toml"))
+    named = entries_of(world, "bijie")
+    nameless = replace(named[0], name="nameless", event="", split="test")
+    arms = events(protocol, [*named, nameless])
+    assert [arm.name for arm in arms] == [arm.name for arm in events(protocol, named)]
+    for arm in arms:
+        assert [e.split for e in arm.entries if e.name == "nameless"] == ["train"]
+
+
 def test_blocks_of_a_new_region_are_learnt_from_or_tested_on_never_both(world, write_picture):
     dice = np.random.default_rng(0)
     big = dice.integers(0, 255, (3, 320, 320)).astype(np.uint8)
