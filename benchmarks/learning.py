@@ -266,7 +266,7 @@ def experiment(path: Path) -> tuple[str, dict[str, Any]]:
     """The table of an experiment and what it is called: also by the weights it goes on from."""
     raw = json.loads(path.read_text(encoding="utf-8"))
     start = Path(raw["start"]).stem
-    name = " from ".join(filter(None, (raw["experiment"], start)))
+    name = " from ".join(filter(None, (f"experiment {raw['experiment']}", start)))
     return name, {**raw, "start": start, "data": [word.partition("=")[0] for word in raw["data"]]}
 
 
