@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from console.output import AsJson, print_json, screen, table
+from console.output import AsJson, print_json, progress_bars, screen, table
 
 app = typer.Typer(help="List weights, read their cards, measure networks.", no_args_is_help=True)
 
@@ -101,6 +101,37 @@ def promote(
         print_json({"current": now, "before": before})
         return
     screen.print(f"{now} is used from now on; back: scarp model promote {before}", highlight=False)
+
+
+@app.command("join")
+def join(
+    names: Annotated[list[str], typer.Argument(help="Names or paths of two weights or more.")],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=DIR", help="A dataset whose validation chooses the threshold; repeat."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of what comes out.")],
+    name: Annotated[str, typer.Option(help="Of what comes out.")] = "joined",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Make one of several weights: the mean of their scores.
+
+    Example: scarp model join ldm-net-rgb runs/teacher/teacher.safetensors --data bijie=data/bijie \
+    -o runs/joined
+    """
+    from flows.train_protocol import join as join_weights
+
+    with progress_bars():
+        card = join_weights(names, data, out, name, device)
+    if as_json:
+        print_json(card)
+        return
+    rows = [{"split": split, **scores["micro"]} for split, scores in card.scores.items()]
+    screen.print(table(f"{card.name}, pooled pixels, threshold {card.threshold:g}", rows))
+    screen.print(f"weights and card in {out}", highlight=False)
 
 
 @app.command("profile")

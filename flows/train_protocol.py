@@ -13,6 +13,7 @@ from models.cards import Card
 from models.samples import Entry
 from tasks.learning.catalog import read_data
 from tasks.learning.experiments import run_experiment
+from tasks.learning.joining import join_weights
 from tasks.learning.protocol import read_protocol
 from tasks.learning.run import Run, run_training
 from tasks.mapping.scoring import device_of
@@ -45,6 +46,26 @@ def train_protocol(
     """
     run, entries = _prepared(protocol, data, out, changes, start, device, teachers)
     return run_training(run, entries, report)
+
+
+def join(
+    names: Sequence[str], data: Sequence[str], out: Path, name: str, device: str = "cpu"
+) -> Card:
+    """Make one of several weights: the mean of their scores, at a threshold of its own.
+
+    Args:
+        names: of the weights, or their files.
+        data: datasets whose validation chooses the threshold, `NAME=DIR`.
+        out: folder of what comes out.
+        name: of what comes out.
+        device: where, as torch names it.
+
+    Raises:
+        As `train_protocol`.
+    """
+    device_of(device)
+    weights = [locate_weights(each) for each in names]
+    return join_weights(weights, name, read_data(data), out, report, device)
 
 
 def experiment(

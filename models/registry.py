@@ -7,7 +7,7 @@ A network maps float32 tiles (n, bands, h, w), standardised, of any h and w, and
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from typing import Any
@@ -15,15 +15,32 @@ from typing import Any
 from torch import nn
 
 from models import baselines
+from models.ensemble import Ensemble
 from models.errors import ModelError
 from models.ldmnet import ldmnet
 from models.scgcnet import PRESETS, SCGCNet
+
+
+def _ensemble(
+    bands: int,
+    members: Sequence[Mapping[str, Any]] = (
+        {"architecture": "ldm-net-compact"}, {"architecture": "efficient-unet"},
+    ),
+) -> Ensemble:  # fmt: skip
+    """Each member by its architecture and options, as a card has them."""
+    if not members:
+        raise ModelError("an ensemble needs members; give their architectures and options")
+    options = ({**one.get("options", {}), "bands": bands} for one in members)
+    pairs = zip(members, options, strict=True)
+    return Ensemble([build(one["architecture"], **each) for one, each in pairs])
+
 
 _FACTORIES: dict[str, Callable[..., nn.Module]] = {
     "ldm-net": partial(ldmnet, "full"),
     **{f"ldm-net-{size}": partial(ldmnet, size) for size in ("small", "tiny", "compact")},
     "vmamba": partial(ldmnet, "full", ffn="mlp", n_states=1),
     **{f"scgc-net-{preset}": partial(SCGCNet, preset=preset) for preset in PRESETS},
+    "ensemble": _ensemble,
     **baselines.FACTORIES,
 }
 

@@ -137,7 +137,7 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
     for number, stage in enumerate(_stages(protocol.serial, learnt)):
         _train_stage(run, network, draft, number, stage, held, [net for net, _ in teachers], told)
     if not protocol.threshold:
-        draft = replace(draft, threshold=best_threshold(held, _scorer(network, draft, run.device)))
+        draft = replace(draft, threshold=best_threshold(held, scorer(network, draft, run.device)))
     scores = {
         name: scores_of(network, draft, tiles, run.device, partial(told, f"scoring {name}"))
         for name, tiles in (("validation", held), ("test", tests))
@@ -182,7 +182,7 @@ def _train_stage(
     train(network, cuts, recipe, checkpoint, torch.device(run.device), progress, teachers)
 
 
-def _scorer(network: nn.Module, card: Card, device: str) -> Callable[[Sample], Score]:
+def scorer(network: nn.Module, card: Card, device: str) -> Callable[[Sample], Score]:
     where = torch.device(device)
     ready = network.eval().to(where)
     return partial(score_sample, network=ready, card=card, plan=WindowPlan(), device=where)
@@ -190,7 +190,7 @@ def _scorer(network: nn.Module, card: Card, device: str) -> Callable[[Sample], S
 
 def _f1(network: nn.Module, card: Card, held: Sequence[Entry], device: str) -> float:
     """Pooled F1 of the landslide class on validation; 0 where it is undefined."""
-    score = _scorer(network, card, device)
+    score = scorer(network, card, device)
     pooled = Confusion(0, 0, 0, 0)
     for entry in held:
         sample = entry.read()
@@ -204,7 +204,7 @@ def scores_of(
     each: Callable[[int, int], None],
 ) -> dict[str, Any]:  # fmt: skip
     """Scores of a network on tiles as a card keeps them, pooled and by dataset."""
-    tally = evaluate(tiles, _scorer(network, card, device), card.threshold, each)
+    tally = evaluate(tiles, scorer(network, card, device), card.threshold, each)
     summary = tally.summary()
     kept = ("macro", "micro", "pr_auc", "n_tiles", "n_excluded", "intervals")
     sources = {}

@@ -130,6 +130,31 @@ def test_who_is_taught_has_seen_what_its_teacher_saw(world):
     assert any(not torch.equal(value, alone[name]) for name, value in taught.items())
 
 
+def test_joined_weights_score_with_the_mean_and_have_seen_what_either_saw(world):
+    run(*command(world, world / "one", "--set", "epochs=1"))
+    other = ("--set", "epochs=1", "--set", "network=efficient-unet")
+    run(*command(world, world / "two", *other, "--set", "options={photographs=true}"))
+    paths = [world / name / "tiny.safetensors" for name in ("one", "two")]
+    card_of_two = paths[1].with_suffix(".json")
+    card_of_two.write_text(card_of_two.read_text().replace('"df"', '"elsewhere"'))
+    words = ("--data", f"bijie={world / 'bijie'}", "-o", str(world / "both"))
+    run("model", "join", *map(str, paths), *words, "--name", "both")
+    network, card = load(world / "both" / "both.safetensors")
+    assert card.regions == ("df", "elsewhere") and card.architecture == "ensemble"
+    assert [one["digest"] for one in card.recipe["mean of"]] == [load(p)[1].digest for p in paths]
+    assert card.scores["validation"]["n_tiles"] == 2 and card.scores["test"]["n_tiles"] == 1
+    x = torch.randn(1, 3, 40, 40)
+    with torch.no_grad():
+        mean = sum(load(path)[0](x).sigmoid() for path in paths) / 2
+        assert torch.allclose(network(x).sigmoid(), mean, atol=1e-6)
+    assert "one alone makes no mean" in refused("model", "join", str(paths[0]), *words)
+    two = world / "two-bands.toml"
+    two.write_text(TINY.replace('["red", "green", "blue"]', '["red", "green"]'))
+    run("train", str(two), *command(world, world / "narrow", "--set", "epochs=1")[2:])
+    narrow = str(world / "narrow" / "two-bands.safetensors")
+    assert "both must be the same" in refused("model", "join", str(paths[0]), narrow, *words)
+
+
 def test_weights_that_do_not_fit_are_refused_before_the_folder_is_taken(world):
     two = world / "two.toml"
     two.write_text(TINY.replace('["red", "green", "blue"]', '["red", "green"]'))

@@ -1,0 +1,87 @@
+"""Weights that answer as one: the mean of their scores, at a threshold of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from models.cards import Card
+from models.ensemble import Ensemble
+from models.errors import ModelError
+from models.samples import Entry
+from models.weights import load, save
+from tasks.learning.run import Told, scorer, scores_of
+from tasks.learning.thresholds import best_threshold
+
+
+def join_weights(
+    names: Sequence[str | Path], name: str, entries: Sequence[Entry], folder: Path, told: Told,
+    device: str = "cpu",
+) -> Card:  # fmt: skip
+    """Write weights whose score of a pixel is the mean of the scores that others give it.
+
+    Args:
+        names: of the weights, by name or file; pixel sizes and normalisation are the first's.
+        name: of what comes out.
+        entries: tiles; those of validation choose the threshold, those of test are only scored.
+        folder: of what comes out.
+        told: stage, done, total.
+        device: where.
+
+    Raises:
+        ModelError: there are fewer than two, they take different bands, or the tiles hold nothing
+            to choose a threshold by.
+        StorageError: the folder cannot be written.
+    """
+    if len(names) < 2:
+        raise ModelError(
+            f"{' '.join(map(str, names))}: one alone makes no mean; name two weights or more"
+        )
+    networks, cards = zip(*map(load, names), strict=True)
+    for each in cards:
+        if each.bands != cards[0].bands:
+            raise ModelError(
+                f"{each.name}: takes {', '.join(each.bands)}, {cards[0].name} takes "
+                f"{', '.join(cards[0].bands)}; both must be the same"
+            )
+    network = Ensemble(networks).eval()
+    card = _joined(name, cards)
+    splits = {kind: [e for e in entries if e.split == kind] for kind in ("validation", "test")}
+    card = replace(
+        card, threshold=best_threshold(splits["validation"], scorer(network, card, device))
+    )
+    scores = {
+        kind: scores_of(network, card, tiles, device, partial(told, f"scoring {kind}"))
+        for kind, tiles in splits.items()
+        if tiles
+    }
+    return save(network.cpu(), replace(card, scores=scores), folder)
+
+
+def _joined(name: str, cards: Sequence[Card]) -> Card:
+    """What any of them has seen, the whole has seen."""
+    return replace(
+        cards[0],
+        name=name,
+        architecture="ensemble",
+        options={
+            "bands": len(cards[0].bands),
+            "members": [{"architecture": c.architecture, "options": _structure(c)} for c in cards],
+        },
+        training_data="; ".join(f"{card.name}: {card.training_data}" for card in cards),
+        licence="; ".join(dict.fromkeys(card.licence for card in cards)),
+        regions=tuple(sorted({region for card in cards for region in card.regions})),
+        scores={},
+        recipe={
+            "mean of": [{"name": c.name, "digest": c.digest, "recipe": c.recipe} for c in cards]
+        },
+        digest="",
+    )
+
+
+def _structure(card: Card) -> dict[str, Any]:
+    """The options that say what arrays there are, not what they begin with."""
+    return {key: value for key, value in card.options.items() if key != "photographs"}
