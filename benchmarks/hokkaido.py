@@ -44,7 +44,7 @@ def main() -> None:
     """Register, respond, import the reference, compare, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder of scene_rgb_3m.tif and inventory.gpkg")
-    parser.add_argument("--weights", default="ldm-net-rgb")
+    parser.add_argument("--weights", default="ensemble-rgb")
     chosen = parser.parse_args()
     about = machine()
     with tempfile.TemporaryDirectory(prefix="scarp-hokkaido-") as folder:

@@ -15,7 +15,7 @@ from models.errors import ModelError
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 # What is used where nobody promoted others, and the name for whichever is used.
-DEFAULT, CURRENT = "ldm-net-rgb", "current"
+DEFAULT, CURRENT = "ensemble-rgb", "current"
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ def join_weights(
                 f"{each.name}: takes {', '.join(each.bands)}, {cards[0].name} takes "
                 f"{', '.join(cards[0].bands)}; both must be the same"
             )
-    network = Ensemble(networks).eval()
+    # In half precision, in which they are kept: several networks are large.
+    network = Ensemble(networks).eval().half().float()
     card = _joined(name, cards)
     splits = {kind: [e for e in entries if e.split == kind] for kind in ("validation", "test")}
     card = replace(
@@ -58,7 +59,7 @@ def join_weights(
         for kind, tiles in splits.items()
         if tiles
     }
-    return save(network.cpu(), replace(card, scores=scores), folder)
+    return save(network.cpu().half(), replace(card, scores=scores), folder)
 
 
 def _joined(name: str, cards: Sequence[Card]) -> Card:

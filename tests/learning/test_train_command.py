@@ -145,7 +145,7 @@ def test_joined_weights_score_with_the_mean_and_have_seen_what_either_saw(world)
     assert card.scores["validation"]["n_tiles"] == 2 and card.scores["test"]["n_tiles"] == 1
     x = torch.randn(1, 3, 40, 40)
     with torch.no_grad():
-        mean = sum(load(path)[0](x).sigmoid() for path in paths) / 2
+        mean = sum(load(path)[0].half().float()(x).sigmoid() for path in paths) / 2
         assert torch.allclose(network(x).sigmoid(), mean, atol=1e-6)
     assert "one alone makes no mean" in refused("model", "join", str(paths[0]), *words)
     two = world / "two-bands.toml"
