@@ -129,7 +129,11 @@ def join(
     if as_json:
         print_json(card)
         return
-    rows = [{"split": split, **scores["micro"]} for split, scores in card.scores.items()]
+    rows = [
+        {"split": split, "f1": f"{scores['micro']['f1']:.3f}", "tiles": scores["n_tiles"]}
+        for split, scores in card.scores.items()
+        if scores["micro"]["f1"] is not None
+    ]
     screen.print(table(f"{card.name}, pooled pixels, threshold {card.threshold:g}", rows))
     screen.print(f"weights and card in {out}", highlight=False)
 
