@@ -19,6 +19,8 @@ from typing import Any
 
 from record import machine, write
 
+from models.cards import DEFAULT
+
 EVENT = "us2000h8ty"
 REGISTER = ("register", EVENT, "--kind", "earthquake", "--time", "2018-09-05T18:07:59Z", "--lon")
 REGISTER += ("141.93", "--lat", "42.69", "--magnitude", "6.6", "--title", "Hokkaido Eastern Iburi")
@@ -44,7 +46,7 @@ def main() -> None:
     """Register, respond, import the reference, compare, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder of scene_rgb_3m.tif and inventory.gpkg")
-    parser.add_argument("--weights", default="ensemble-rgb")
+    parser.add_argument("--weights", default=DEFAULT)
     chosen = parser.parse_args()
     about = machine()
     with tempfile.TemporaryDirectory(prefix="scarp-hokkaido-") as folder:

@@ -11,6 +11,7 @@ from console.output import AsJson, print_json, progress_bars, say, screen, table
 from tasks.errors import BadInputError
 
 if TYPE_CHECKING:
+    from models.cards import Card
     from models.samples import Entry
 
 
@@ -154,12 +155,17 @@ def train(
     if as_json:
         print_json(card)
         return
+    show_scores(card)
+    screen.print(f"weights, card, log and curves in {out}", highlight=False)
+
+
+def show_scores(card: Card) -> None:
+    """The scores on a card of weights, a row a split."""
     rows = [
         {"split": name, **{key: _shown(value) for key, value in scores["micro"].items()}}
         for name, scores in card.scores.items()
     ]
     screen.print(table(f"{card.name}, pooled pixels, threshold {card.threshold:g}", rows))
-    screen.print(f"weights, card, log and curves in {out}", highlight=False)
 
 
 def _train_from_reviews(

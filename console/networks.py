@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from console.learning import show_scores
 from console.output import AsJson, print_json, progress_bars, screen, table
 
 app = typer.Typer(help="List weights, read their cards, measure networks.", no_args_is_help=True)
@@ -129,12 +130,7 @@ def join(
     if as_json:
         print_json(card)
         return
-    rows = [
-        {"split": split, "f1": f"{scores['micro']['f1']:.3f}", "tiles": scores["n_tiles"]}
-        for split, scores in card.scores.items()
-        if scores["micro"]["f1"] is not None
-    ]
-    screen.print(table(f"{card.name}, pooled pixels, threshold {card.threshold:g}", rows))
+    show_scores(card)
     screen.print(f"weights and card in {out}", highlight=False)
 
 

@@ -30,9 +30,12 @@ def _ensemble(
     """Each member by its architecture and options, as a card has them."""
     if not members:
         raise ModelError("an ensemble needs members; give their architectures and options")
-    options = ({**one.get("options", {}), "bands": bands} for one in members)
-    pairs = zip(members, options, strict=True)
-    return Ensemble([build(one["architecture"], **each) for one, each in pairs])
+    return Ensemble(
+        [
+            build(one["architecture"], **{**one.get("options", {}), "bands": bands})
+            for one in members
+        ]
+    )
 
 
 _FACTORIES: dict[str, Callable[..., nn.Module]] = {
