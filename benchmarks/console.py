@@ -16,7 +16,6 @@ import asyncio
 import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ from rasterio.transform import from_bounds
 from record import machine, write
 
 from infra import postgres
+from infra.ports import free_port
 from infra.schema import open_engine
 from infra.settings import Settings
 from tasks.access.tokens import add_token
@@ -60,9 +60,7 @@ def main() -> None:
     environment = {**os.environ, "SCARP_HOME": str(home)}
     try:
         places, token = fill(home, asked.data)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         command = [sys.executable, "-c", "from console.cli import main; main()", "serve"]
         server = subprocess.Popen([*command, "--port", str(port)], env=environment)
         try:

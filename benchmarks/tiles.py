@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import socket
 import tempfile
 import threading
 import time
@@ -26,6 +25,7 @@ from sqlalchemy import Connection, Engine, text
 
 from console.service.app import create_app
 from infra import postgres
+from infra.ports import free_port
 from infra.roles import role_url
 from infra.schema import open_engine
 from infra.settings import Settings
@@ -120,9 +120,7 @@ def fill(engine: Engine, each: int) -> None:
 
 def measure(settings: Settings, engine: Engine, home: Path) -> list[dict[str, Any]]:
     """Ask the service for tiles at every zoom, one after the other."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     app = create_app(role_url(settings, "reader"), lambda event_id: home / event_id)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
     thread = threading.Thread(target=server.run)

@@ -44,7 +44,8 @@ def up(
 
     With PREFECT_API_URL set, that server is used and none is started. Example: scarp up --detach
     """
-    from infra.orchestration import LOOPBACK, Ports
+    from infra.orchestration import Ports
+    from infra.ports import LOOPBACK
     from infra.services import alone
     from infra.settings import Settings
 
@@ -110,11 +111,12 @@ def down() -> None:
 def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, watch: bool, folder: Path) -> None:
     from infra import orchestration
     from infra.health import serving_health
+    from infra.ports import LOOPBACK, check_ports
     from infra.services import Keeper, myself
 
     outside = os.environ.get("PREFECT_API_URL")
-    api_url = outside or f"http://{orchestration.LOOPBACK}:{ports.prefect}/api"
-    orchestration.check_ports(_asked(ports, outside))
+    api_url = outside or f"http://{LOOPBACK}:{ports.prefect}/api"
+    check_ports(_asked(ports, outside))
     if outside:
         orchestration.check_server(api_url)
     keeper = Keeper(folder, myself() | {"api_url": api_url})
@@ -133,13 +135,13 @@ def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, watch: bool, fold
         _start(keeper, *workers, told, served)
         stack.enter_context(
             serving_health(
-                orchestration.LOOPBACK,
+                LOOPBACK,
                 ports.health,
                 partial(_health, keeper),
                 partial(_metrics, keeper),
             )
         )
-        where = f"http://{orchestration.LOOPBACK}:{ports.health}/healthz"
+        where = f"http://{LOOPBACK}:{ports.health}/healthz"
         _say_ready("health", time.monotonic() - began, where)
         say(f"people log in at {settings.console_url} with what `scarp token add NAME` gives them")
         say(f"up in {time.monotonic() - began:.0f} s; Ctrl-C ends all of it")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -23,12 +22,12 @@ from psycopg import sql
 from infra import logs, services
 from infra.errors import DatabaseError, ServiceError
 from infra.pools import read_pools
+from infra.ports import LOOPBACK
 from infra.programs import last_line
 from infra.schema import database_url, parse_url
 from infra.services import Service
 from infra.settings import Settings
 
-LOOPBACK = "127.0.0.1"
 DEPLOYMENTS = Path(__file__).with_name("prefect.yaml")
 CPU_SLOTS = 2
 # A run whose process died is found by its silence: see `infra/automations.py`.
@@ -218,31 +217,6 @@ def check_server(api_url: str) -> None:
             f"the Prefect server {api_url} is version {said} and Prefect {prefect.__version__} is "
             "installed here; install the same on both"
         )
-
-
-def check_ports(asked: Mapping[str, int]) -> None:
-    """See that nobody listens on loopback ports, and that no two are the same.
-
-    Args:
-        asked: each port, by the option that chooses another.
-
-    Raises:
-        ServiceError: one is not free; names the option.
-    """
-    for option, port in asked.items():
-        others = [other for other, same in asked.items() if same == port and other != option]
-        if others:
-            raise ServiceError(
-                f"port {port} is asked for twice, by {option} and {others[0]}; choose two"
-            )
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOOPBACK, port))
-            except OSError as error:
-                raise ServiceError(
-                    f"port {port} is in use ({error.strerror}); choose another with {option}"
-                ) from error
 
 
 def prefect_database(settings: Settings) -> str:

@@ -33,6 +33,7 @@ from filelock import FileLock, Timeout
 from psycopg.pq import PGconn, Ping
 
 from infra.errors import ClusterError, DatabaseError
+from infra.ports import free_port
 from infra.programs import DEADLINE_S, Owner, find_binaries, last_line, run
 
 # Not `scarp`: a role named like the schema finds its tables without the prefix, and reflection
@@ -292,14 +293,13 @@ def _disown_leftovers(folder: Path) -> None:
 def _choose_port(folder: Path) -> int:
     """The port of the last start if it is free, else any free one, kept for the next start."""
     kept = folder / "port"
-    wanted = int(kept.read_text()) if kept.exists() else 0
+    port = int(kept.read_text()) if kept.exists() else free_port()
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", wanted))
+            probe.bind(("127.0.0.1", port))
         except OSError:
-            probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+            port = free_port()
     kept.write_text(str(port))
     return port
 

@@ -35,9 +35,9 @@ import uvicorn
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from console.drills.machine import Machine, end, free_port, wait_for
+from console.drills.machine import Machine, end, wait_for
 from infra.errors import ServiceError
-from infra.orchestration import LOOPBACK
+from infra.ports import LOOPBACK, free_port
 
 REFUSED_S = 120.0
 CANCELLED_S = 10.0

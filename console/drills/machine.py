@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,7 +27,7 @@ from psycopg.rows import dict_row
 from console.up import interrupted_by_sigterm
 from infra import postgres
 from infra.errors import ServiceError
-from infra.orchestration import LOOPBACK
+from infra.ports import LOOPBACK, free_port
 from infra.programs import last_line
 from infra.services import keeper_pid, read_state
 
@@ -230,9 +229,3 @@ def _seconds(count: int) -> bytes:
 
 def _option(name: str, port: int) -> tuple[str, str]:
     return f"--{name}-port", str(port)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,14 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from infra.ports import free_port
+
 SCARP = (sys.executable, "-c", "from console.cli import main; main()")
 PATIENCE_S = 240
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Machine:

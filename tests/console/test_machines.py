@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 
 from console.cli import app
 from infra.pools import read_pools
+from infra.ports import free_port
 from tests.conftest import new_world
-from tests.console.machine import SCARP, free_port, wait_for
+from tests.console.machine import SCARP, wait_for
 
 INFRA = Path(__file__).parents[2] / "infra"
 

@@ -1,6 +1,5 @@
 """The service over a true server on loopback: read, tiled, cached, and never written to."""
 
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ import uvicorn
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
+from infra.ports import free_port
 from tests.conftest import EXAMPLE, new_world
 
 EVENT = "emilia-romagna-2023"
@@ -53,9 +53,7 @@ def service(settings):
         lambda event_id: settings.home / "products" / event_id,
         origins=[ORIGIN],
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -11,8 +11,9 @@ import httpx
 import psutil
 import pytest
 
+from infra.ports import free_port
 from tests.conftest import EXAMPLE
-from tests.console.machine import Machine, free_port, running, wait_for
+from tests.console.machine import Machine, running, wait_for
 
 EVENT = "emilia-romagna-2023"
 

@@ -1,10 +1,10 @@
 """E-mail through a true SMTP server on loopback."""
 
-import socket
-
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message
+
+from infra.ports import free_port
 
 
 class Inbox(Message):
@@ -18,9 +18,7 @@ class Inbox(Message):
 
 @pytest.fixture
 def inbox():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     inbox = Inbox()
     controller = Controller(inbox, hostname="127.0.0.1", port=port)
     controller.start()

@@ -2,7 +2,6 @@
 
 import gc
 import shutil
-import socket
 import threading
 import time
 import warnings
@@ -14,6 +13,7 @@ import pytest
 import uvicorn
 from sqlalchemy import text
 
+from infra.ports import free_port
 from tests.conftest import EXAMPLE, new_world
 from tests.console.machine import wait_for
 
@@ -75,9 +75,7 @@ def _forget():
 @contextmanager
 def serving(app):
     """A server of an application on loopback; gives its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = uvicorn.Server(
         uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=1)
     )

@@ -10,7 +10,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.console.machine import SCARP, free_port, wait_for
+from infra.ports import free_port
+from tests.console.machine import SCARP, wait_for
 from tests.console.web.conftest import EVENT, XSS, ready, visiting
 
 PAGES = {
