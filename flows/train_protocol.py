@@ -10,7 +10,9 @@ from flows.progress import report
 from flows.weights import locate_weights
 from flows.world import code_version, require_room
 from models.cards import Card
+from models.errors import ModelError
 from models.samples import Entry
+from models.weights import load
 from tasks.learning.catalog import read_data
 from tasks.learning.experiments import run_experiment
 from tasks.learning.joining import join_weights
@@ -104,10 +106,17 @@ def _prepared(
 ) -> tuple[Run, list[Entry]]:  # fmt: skip
     device_of(device)
     how = read_protocol(protocol, changes)
+    before = locate_weights(start) if start else ""
+    if not how.network:
+        if not before:
+            raise ModelError(
+                f"protocol {how.name!r} takes its network from weights; say with --start from which"
+            )
+        how = how.going_on_from(load(before)[1])
     entries = read_data(data)
     require_room(out)
     run = Run(
-        how, tuple(data), out, locate_weights(start) if start else "",
+        how, tuple(data), out, before,
         tuple(locate_weights(name) for name in teachers), device, code_version(),
     )  # fmt: skip
     return run, entries

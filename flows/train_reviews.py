@@ -120,11 +120,12 @@ def _protocol(card: Card, block: Entry, event_id: str, changes: Sequence[str]) -
     recipe = how.recipe
     if gsd and recipe.gsd_m:
         recipe = replace(recipe, gsd_m=(gsd, gsd))
-    options = {key: value for key, value in card.options.items() if key != "bands"}
     return replace(
-        how, name=f"{card.name}-{event_id}", network=card.architecture, options=options,
-        bands=card.bands, threshold=card.threshold, licence=card.licence, recipe=recipe,
-    )  # fmt: skip
+        how.going_on_from(card),
+        name=f"{card.name}-{event_id}",
+        threshold=card.threshold,
+        recipe=recipe,
+    )
 
 
 def _counted(outlines: Any) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from models.cards import Card
 from models.errors import ModelError
 from models.recipes import Recipe
 
@@ -34,7 +35,7 @@ class Protocol:
 
     Attributes:
         name: of the file.
-        network: by the registry's name.
+        network: by the registry's name; empty for that of the weights it goes on from.
         options: of the network.
         bands: wanted of every tile, in order.
         threshold: the score from which a pixel is mapped; 0 for the one that is best on validation.
@@ -45,9 +46,9 @@ class Protocol:
     """
 
     name: str
-    network: str
-    bands: tuple[str, ...]
     recipe: Recipe
+    network: str = ""
+    bands: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     threshold: float = 0.5
     resize: int = 0
@@ -58,6 +59,13 @@ class Protocol:
     def record(self) -> dict[str, Any]:
         """All of it for JSON."""
         return asdict(self)
+
+    def going_on_from(self, card: Card) -> Protocol:
+        """The same with network, bands and licence of weights."""
+        options = {key: value for key, value in card.options.items() if key != "bands"}
+        return replace(
+            self, network=card.architecture, options=options, bands=card.bands, licence=card.licence
+        )
 
 
 def protocols() -> dict[str, Path]:
@@ -115,7 +123,9 @@ def _protocol(path: Path, raw: dict[str, Any]) -> Protocol:
         serial = raw.pop("serial", None)
         if serial is not None:
             serial = Serial(serial["input"], tuple(serial["shallow"]))
-        bands = tuple(raw.pop("bands"))
+        bands = tuple(raw.pop("bands", ()))
+        if bool(bands) != bool(raw.get("network")):
+            raise ModelError("network and bands go together; give both, or leave both to weights")
         return Protocol(
             **{"name": path.stem, **raw}, bands=bands, recipe=Recipe(**recipe), serial=serial
         )

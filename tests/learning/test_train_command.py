@@ -197,7 +197,8 @@ def test_the_papers_protocols_say_what_the_papers_say():
     assert (gdcld.optimiser, gdcld.rate, gdcld.decay, gdcld.epochs) == ("adamw", 6e-4, 0.01, 100)
     assert (lmhld.optimiser, lmhld.rate, lmhld.gamma, lmhld.epochs) == ("sgd", 1e-2, 0.99, 300)
     assert kept["lmhld-part"].serial.shallow and kept["lmhld-part"].recipe.rate == 1e-2
-    for protocol in kept.values():
+    assert [name for name in kept if not kept[name].network] == ["reviews"]
+    for protocol in (kept[name] for name in kept if kept[name].network):
         with torch.device("meta"):
             build(protocol.network, len(protocol.bands), **protocol.options)
 
@@ -359,3 +360,25 @@ def test_cuts_of_small_tiles_are_filled_with_what_nobody_saw(entries):
     assert truth.sum() == 4 * 16 * 16 and not (truth & ~valid).any()
     pixels, truth, valid, _ = Cuts(entries, ("red",), resize=64).draw(np.arange(4), recipe, dice)
     assert valid.all() and truth.any()
+
+
+def test_reviews_go_on_from_whatever_network_the_weights_are_of(world):
+    short = ["--set", "steps=2", "--set", "batch=2", "--set", "crop=32"]
+    words = ["train", "reviews", "--data", f"bijie={world / 'bijie'}", "-o", str(world / "more")]
+    assert "say with --start from which" in refused(*words, *short)
+    assert not (world / "more").exists()
+    result = run(*words, *short, "--start", "ensemble-rgb")
+    assert result.exit_code == 0, result.output
+    (network, card), (_, before) = (
+        load(world / "more" / "reviews.safetensors"),
+        load("ensemble-rgb"),
+    )
+    assert card.architecture == "ensemble" and card.options == before.options
+    assert card.licence == before.licence
+    assert len(network.members) == 2
+
+
+def test_a_protocol_names_network_and_bands_or_neither(world):
+    (world / "half.toml").write_text('network = "unet"\n[recipe]\nepochs = 1\n')
+    words = ["train", str(world / "half.toml"), "--data", f"bijie={world / 'bijie'}", "-o", "x"]
+    assert "network and bands go together" in refused(*words)
