@@ -1,4 +1,4 @@
-"""Weights that answer as one: the mean of their scores, at a threshold of its own."""
+"""Weights that answer as one, at a threshold of its own."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ def join_weights(
     names: Sequence[str | Path], name: str, entries: Sequence[Entry], folder: Path, told: Told,
     device: str = "cpu",
 ) -> Card:  # fmt: skip
-    """Write weights whose score of a pixel is the mean of the scores that others give it.
+    """Write weights that answer with the mean of others' scores (`models.ensemble`).
 
     Args:
-        names: of the weights, by name or file; pixel sizes and normalisation are the first's.
+        names: of the weights, by name or file; pixel sizes and normalisation are the first's, and
+            how much of a window is landslide is the first's to say.
         name: of what comes out.
         entries: tiles; those of validation choose the threshold, those of test are only scored.
         folder: of what comes out.

