@@ -76,6 +76,12 @@ class Run:
             **({"teachers": list(self.teachers)} if self.teachers else {}),
         }
 
+    @property
+    def named(self) -> dict[str, Any]:
+        """The record without folders, for a card, which leaves this machine."""
+        data = [word.partition("=")[0] for word in self.data]
+        return {**self.record, "data": data, "start": Path(self.start).stem}
+
 
 def split_entries(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry], list[Entry]]:
     """Tiles to learn from, to choose on and to test on.
@@ -305,7 +311,7 @@ def _card(run: Run, network: nn.Module, learnt: Sequence[Entry]) -> Card:
         regions=_regions(learnt),
         threshold=protocol.threshold or 0.5,
         normalisation=NORMALISATION,
-        recipe={**run.record, "commit": run.commit},
+        recipe={**run.named, "commit": run.commit},
     )
     return replace(card, normalisation=replace(NORMALISATION, quantiles=_quantiles(seen, card)))
 

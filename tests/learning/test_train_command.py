@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from console.cli import app
 from models.batches import Cuts, order_of
+from models.ensemble import Ensemble
 from models.errors import ModelError
 from models.recipes import Recipe
 from models.registry import build
@@ -130,7 +131,7 @@ def test_who_is_taught_has_seen_what_its_teacher_saw(world):
     assert any(not torch.equal(value, alone[name]) for name, value in taught.items())
 
 
-def test_joined_weights_score_with_the_mean_and_have_seen_what_either_saw(world):
+def test_joined_weights_answer_as_both_together_and_have_seen_what_either_saw(world):
     run(*command(world, world / "one", "--set", "epochs=1"))
     other = ("--set", "epochs=1", "--set", "network=efficient-unet")
     run(*command(world, world / "two", *other, "--set", "options={photographs=true}"))
@@ -145,8 +146,9 @@ def test_joined_weights_score_with_the_mean_and_have_seen_what_either_saw(world)
     assert card.scores["validation"]["n_tiles"] == 2 and card.scores["test"]["n_tiles"] == 1
     x = torch.randn(1, 3, 40, 40)
     with torch.no_grad():
-        mean = sum(load(path)[0].half().float()(x).sigmoid() for path in paths) / 2
-        assert torch.allclose(network(x).sigmoid(), mean, atol=1e-6)
+        both = Ensemble([load(path)[0].half().float() for path in paths])
+        assert torch.allclose(network(x), both(x), atol=1e-5)
+        assert not torch.allclose(network(x), network.members[0](x), atol=1e-2)
     again = ("model", "join", *map(str, paths), *words, "--name", "both")
     assert "both.safetensors: is there already" in refused(*again)
     assert "one alone makes no mean" in refused("model", "join", str(paths[0]), *words)
@@ -375,6 +377,8 @@ def test_reviews_go_on_from_whatever_network_the_weights_are_of(world):
     )
     assert card.architecture == "ensemble" and card.options == before.options
     assert card.licence == before.licence
+    assert (card.recipe["start"], card.recipe["data"]) == ("ensemble-rgb", ["bijie"])
+    assert str(world) not in json.dumps(card.recipe), "a card leaves this machine"
     assert len(network.members) == 2
 
 
