@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ModelError
-from models.pictures import by_stem, read_image, read_pair, size_in_file
+from models.pictures import by_stem, picture_statistics, read_image, read_pair, size_in_file
 from models.samples import RGB, Entry, Sample, Split, as_mask, tiles_of
 
 # Where training data lie, as west, south, east, north in degrees; drawn generously round the
@@ -210,8 +210,9 @@ def _npy(path: Path) -> NDArray[Any]:
 def gvlm(folder: Path) -> list[Entry]:
     """GVLM (Zhang et al. 2023): a folder a site with `im1.png`, `im2.png` (after), `ref.png`.
 
-    Google Earth at 0.59 m, cut into 512² with 10 % overlap. Kaikoura, Kodagu and Taitung are for
-    testing (LDM-Net, section 2.5), every fifth of the other sites for validation.
+    Google Earth at 0.59 m, cut into 512² with 10 % overlap, normalised by the site. Kaikoura,
+    Kodagu and Taitung are for testing (LDM-Net, section 2.5), every fifth of the other sites for
+    validation.
     """
     sites = [path for path in _folders(folder) if (path / "im2.png").exists()]
     learnt = [site for site in sites if not _named(site.name, _GVLM_TESTS)]
@@ -220,10 +221,11 @@ def gvlm(folder: Path) -> list[Entry]:
         split: Split = "validation" if site in learnt[4::5] else "train"
         split = split if site in learnt else "test"
         image, mask = site / "im2.png", site / "ref.png"
+        scene = partial(picture_statistics, image, RGB, _all)
         for place in tiles_of(size_in_file(image), 512, 0.1):
             read = partial(
                 read_pair, image, mask, RGB, 0.59, place,
-                event=site.name, source="gvlm", split=split,
+                event=site.name, source="gvlm", split=split, scene=scene,
             )  # fmt: skip
             name = f"{site.name}/{place[0].start}-{place[1].start}"
             # Cuts overlap, so that a site is the least that can be drawn apart.
@@ -325,7 +327,7 @@ def uav_ortho(folder: Path) -> list[Entry]:
 
     North to south: a fifth to test, one to choose on, and three to learn from. Black is
     nobody looked; cuts that show nothing else are left out. Nobody says how many centimetres a
-    pixel measures.
+    pixel measures. Cuts are normalised by the whole.
     """
     image, mask = folder / "ortho_jpeg.tif", folder / "mask.tif"
     rows, columns = size_in_file(image)
@@ -344,9 +346,15 @@ def uav_ortho(folder: Path) -> list[Entry]:
 
 
 def _read_uav(image: Path, mask: Path, place: tuple[slice, slice], split: Split) -> Sample:
-    sample = read_pair(image, mask, RGB, None, place, source="uav_ortho", split=split)
+    scene = partial(picture_statistics, image, RGB, _lit)
+    sample = read_pair(image, mask, RGB, None, place, source="uav_ortho", split=split, scene=scene)
     valid = sample.valid & _lit(sample.image)
     return replace(sample, valid=valid, mask=sample.mask & valid)
+
+
+def _all(pixels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Everywhere: such a picture has no places where nobody looked."""
+    return np.ones(pixels.shape[1:], bool)
 
 
 def _lit(pixels: NDArray[Any]) -> NDArray[np.bool_]:

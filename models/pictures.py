@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from math import cos, radians
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from models.errors import ModelError
 from models.samples import RGB, Entry, Footprint, Sample, as_mask, size_of
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+_STATISTICS_PX = 1024
 _METRES_PER_DEGREE = 111_320.0
 # What JPEG blurs black and white into: nothing near the middle but at the edges.
 _JPEG_DARK, _JPEG_BRIGHT, _JPEG_UNSURE = 64, 192, 0.02
@@ -111,6 +113,33 @@ def read_image(
         return Picture(pixels, seen, names, gsd_of(dataset), _footprint(dataset, window))
 
 
+@lru_cache(maxsize=64)
+def picture_statistics(
+    path: Path, names: tuple[str, ...], seen: Callable[[NDArray[Any]], NDArray[np.bool_]],
+    bands: tuple[str, ...], gsd_range_m: tuple[float, float],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # fmt: skip
+    """Statistics of a picture that tiles are cut from, as `models.samples.SceneStatistics` has it.
+
+    Of about a million of its pixels, as it has them: nobody may know how large they are.
+
+    Args:
+        path: the picture.
+        names: of its bands.
+        seen: what says where somebody looked, bool (h, w) of pixels (bands, h, w).
+        bands: those wanted.
+        gsd_range_m: not heeded.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    picture = read_image(path, names)
+    thin = -(-max(picture.valid.shape) // _STATISTICS_PX)
+    pixels, valid = picture.pixels[:, ::thin, ::thin], picture.valid[::thin, ::thin]
+    known = pixels[[names.index(band) for band in bands]][:, valid & seen(pixels)]
+    mean, std = known.mean(axis=1), known.std(axis=1).clip(1e-6)
+    return mean.astype(np.float32), std.astype(np.float32)
+
+
 def size_in_file(path: Path) -> tuple[int, int]:
     """Rows and columns of an image file.
 
@@ -171,7 +200,7 @@ def read_pair(
         bands: as `read_image` takes them.
         gsd_m: pixel size; None for what the file says.
         place: rows and columns wanted; None for all.
-        known: event, source and split.
+        known: event, source, split and scene.
 
     Raises:
         ModelError: either cannot be read, or they differ in size.

@@ -17,6 +17,11 @@ Split = Literal["train", "validation", "test"]
 RGB = ("red", "green", "blue")
 # west, south, east, north in degrees
 Footprint = tuple[float, float, float, float]
+# Mean and standard deviation over a scene, float32 (bands,) each, of the bands named, at the pixel
+# sizes in metres that a network looks at.
+SceneStatistics = Callable[
+    [tuple[str, ...], tuple[float, float]], tuple[NDArray[np.float32], NDArray[np.float32]]
+]
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,8 @@ class Sample:
         source: the dataset, with the sensor if it has several.
         split: what the dataset's authors, or the paper that uses it, keep the tile for.
         footprint: where it lies, None without a place on the ground.
-        scene: file of the scene it was cut from, by whose statistics it is normalised, as
-            `scarp map` would; None for its own.
+        scene: statistics of the scene it was cut from, by which it is normalised, as `scarp map`
+            would; None for its own.
         around: the tile with the ground about it, which a network sees beside it when it is
             scored, as it would in a map; None where nothing about it is known.
         within: rows and columns of the tile in `around`.
@@ -51,7 +56,7 @@ class Sample:
     source: str = ""
     split: Split = "test"
     footprint: Footprint | None = None
-    scene: Path | None = None
+    scene: SceneStatistics | None = None
     around: Sample | None = None
     within: tuple[slice, slice] = (slice(None), slice(None))
 

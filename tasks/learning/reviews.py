@@ -80,5 +80,5 @@ def _read(
     # Without a footprint: neighbours on a grid of metres overlap as boxes of degrees.
     return Sample(
         f"{image}[{place[0].start}:, {place[1].start}:]", picture.pixels, truth & valid, valid,
-        picture.bands, picture.gsd_m, event, "reviews", split, scene=image,
+        picture.bands, picture.gsd_m, event, "reviews", split, scene=statistics_of(image),
     )  # fmt: skip

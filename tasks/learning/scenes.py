@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
+from models.cards import Card
 from models.errors import ModelError
 from models.pictures import opened, read_image, size_in_file
-from models.samples import Entry, Sample, Split, tiles_of
+from models.samples import Entry, Sample, SceneStatistics, Split, tiles_of
 from tasks.inventory.polygon_files import read_features
+from tasks.mapping.source import open_source
 
 POLYGONS = (".gpkg", ".geojson", ".shp", ".fgb")
 # Layers by name, the first that are there; those in one bracket belong together: a landslide is
@@ -101,8 +103,22 @@ def _read(
     return Sample(
         f"{image}[{place[0].start}:, {place[1].start}:]", picture.pixels,
         landslides[place] & valid, valid, picture.bands, picture.gsd_m, event, source, split,
-        picture.footprint, image,
+        picture.footprint, statistics_of(image),
     )  # fmt: skip
+
+
+def statistics_of(image: Path) -> SceneStatistics:
+    """What `scarp map` would normalise a scene by, at the resolution the network looks at."""
+    return partial(_mapped_by, image)
+
+
+@lru_cache(maxsize=16)
+def _mapped_by(
+    image: Path, bands: tuple[str, ...], gsd_range_m: tuple[float, float]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    with open_source(image, Card("any", "", {}, bands, gsd_range_m, "", "", ())) as source:
+        found = source.statistics()
+    return np.asarray(found.mean, np.float32), np.asarray(found.std, np.float32)
 
 
 def polygons_of(image: Path) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +11,8 @@ from torch.nn.functional import interpolate
 
 from models.cards import Card
 from models.errors import ModelError
-from models.samples import Sample
+from models.samples import Sample, SceneStatistics
 from tasks.mapping.scoring import mean_score, precision
-from tasks.mapping.source import Statistics, open_source
 from tasks.mapping.windows import WindowPlan, bands, blend_weights, window_starts
 
 _SAME = 0.01
@@ -82,30 +79,19 @@ def by_scene(sample: Sample, card: Card) -> NDArray[np.float32] | None:
 
 
 def _normalised(
-    pixels: NDArray[Any], seen: NDArray[np.bool_], scene: Path | None, card: Card
+    pixels: NDArray[Any], seen: NDArray[np.bool_], scene: SceneStatistics | None, card: Card
 ) -> NDArray[np.float32]:
     """By the statistics of the scene, or of the tile itself where it was cut from none."""
     if scene is not None:
-        found = _scene_statistics(str(scene), card.bands, card.gsd_range_m)
-        mean, std = np.asarray(found.mean), np.asarray(found.std)
+        mean, std = scene(card.bands, card.gsd_range_m)
     elif seen.any():
         known = pixels[:, seen].astype(np.float64)
-        mean, std = known.mean(axis=1), known.std(axis=1)
+        mean, std = known.mean(axis=1).astype(np.float32), known.std(axis=1).astype(np.float32)
         std[std < 1e-6 * np.maximum(1, np.abs(mean))] = 0
     else:
         return np.zeros(pixels.shape, np.float32)
-    scaled = card.normalisation.apply(pixels, mean.astype(np.float32), std.astype(np.float32))
+    scaled = card.normalisation.apply(pixels, mean, std)
     return scaled * seen
-
-
-@lru_cache(maxsize=16)
-def _scene_statistics(
-    scene: str, bands: tuple[str, ...], gsd_range_m: tuple[float, float]
-) -> Statistics:
-    """What `scarp map` would normalise a scene by, at the resolution the network looks at."""
-    asked = Card("any", "", {}, bands, gsd_range_m, "", "", ())
-    with open_source(scene, asked) as source:
-        return source.statistics()
 
 
 def _resized(x: NDArray[np.float32], shape: list[int]) -> NDArray[np.float32]:
