@@ -324,6 +324,10 @@ def _show(summary: dict[str, Any], out: Path | None) -> None:
         "boundary F1 within 2 px": _shown(summary["boundary_f1"]["2px"]),
         "calibration error": _shown(summary["calibration"]["ece"]),
         "tiles": f"{summary['n_tiles']}, {summary['n_excluded']} without a landslide",
+        **{
+            " ".join(f"pixel size {source}, guessed".split()): f"{size:g} m"
+            for source, size in summary["guessed_gsd_m"].items()
+        },
     }
     screen.print(table("", [{"measure": n, "value": v} for n, v in rows.items()]))
     if out:

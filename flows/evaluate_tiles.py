@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from flows.progress import report
 from flows.weights import locate_weights
 from models.samples import Entry, Sample
 from models.weights import load
+from tasks.learning.closeness import guess_gsd_m
 from tasks.learning.evaluation import Tally, evaluate
 from tasks.learning.scoring import score_sample
 from tasks.mapping.memory import reuse_freed_memory
@@ -57,9 +59,20 @@ def evaluate_tiles(
     where = device_of(device)
     reuse_freed_memory()
     network, card = load(locate_weights(weights))
-    scores = partial(
+    score = partial(
         score_sample, network=network.to(where), card=card, plan=plan or WindowPlan(), device=where
     )
+    guessed_m: dict[str, float | None] = {}
+
+    def scores(sample: Sample) -> NDArray[np.float32]:
+        if sample.gsd_m:
+            return score(sample)
+        source = sample.source
+        if source not in guessed_m:
+            alike = [entry for entry in entries if entry.source == source]
+            guessed_m[source] = guess_gsd_m(alike, card, score)
+        return score(replace(sample, gsd_m=guessed_m[source]))
+
     level = threshold or card.threshold
     tally = evaluate(entries, scores, level, partial(report, "scoring tiles"))
     summary = {
@@ -68,6 +81,7 @@ def evaluate_tiles(
         "digest": card.digest,
         "regions_seen_in_training": list(card.regions),
         "data": data,
+        "guessed_gsd_m": {source: size for source, size in guessed_m.items() if size},
     }
     if out:
         _write(out, tally, summary, scores)

@@ -16,6 +16,8 @@ from models.errors import ModelError
 PRETRAINED = Path(__file__).parent / "pretrained"
 # What is used where nobody promoted others, and the name for whichever is used.
 DEFAULT, CURRENT = "ensemble-rgb", "current"
+# Of a network that looks at every image as it is.
+ANY_GSD_M = (0.01, 1000.0)
 
 
 @dataclass(frozen=True)

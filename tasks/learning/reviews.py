@@ -15,6 +15,7 @@ from rasterio.features import rasterize
 from models.errors import ModelError
 from models.pictures import opened, read_image
 from models.samples import Entry, Sample, Split, tiles_of
+from tasks.learning.scenes import statistics_of
 
 TRUE_STATES = ("confirmed", "edited")
 _TEST_EVERY = 4

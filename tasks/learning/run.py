@@ -18,7 +18,7 @@ from torch import nn
 
 from models.augmentation import NORMALISATION
 from models.batches import Cuts
-from models.cards import Card
+from models.cards import ANY_GSD_M, Card
 from models.datasets import REGIONS
 from models.errors import ModelError
 from models.metrics import Confusion, confusion
@@ -39,7 +39,6 @@ from tasks.publish.training_figures import learning_figure
 
 _HELD_EVERY = 10
 _QUANTILE_TILES = 200
-_ANY_GSD_M = (0.01, 1000.0)
 Told = Callable[[str, int, int], None]
 Score = NDArray[np.float32]
 
@@ -362,7 +361,7 @@ def _gsd_range(samples: Sequence[Sample], protocol: Protocol) -> tuple[float, fl
         if sample.gsd_m
     ]
     if not seen:
-        return _ANY_GSD_M
+        return ANY_GSD_M
     low, high = protocol.recipe.scales
     return min(seen) / max(high, 1), max(seen) / min(low, 1)
 

@@ -56,6 +56,7 @@ def test_scores_follow_the_definitions_and_files_of_every_kind_count(folders, tm
         assert found["macro"][name] == pytest.approx(mean)
     assert found["pr_auc"] == pytest.approx((rows["a"]["pr_auc"] + rows["b"]["pr_auc"]) / 2)
     assert rows["c"]["f1"] in (None, 0)
+    assert found["guessed_gsd_m"][""] in (2.0, 1.0, 0.5), "b and c say nothing of it"
     tp = sum(row["landslide_px"] * (row["recall"] or 0) for row in rows.values())
     assert found["micro"]["recall"] == pytest.approx(tp / (24 * 32 + 26 * 30))
     assert found["micro"]["f1"] > 0.5, "the shipped weights see a bright scar on green ground"
@@ -65,6 +66,11 @@ def test_scores_follow_the_definitions_and_files_of_every_kind_count(folders, tm
     assert f"| mean over tiles | {found['macro']['precision']:.3f} (" in page
     for figure in ("examples.png", "curves.png"):
         assert (tmp_path / "out" / figure).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_pixel_size_that_is_given_is_not_guessed(folders):
+    found = judge(*folders, "--gsd-m", "5")
+    assert found["guessed_gsd_m"] == {} and found["objects"]["unit"] == "m2"
 
 
 def test_masks_of_0_and_255_score_as_masks_of_0_and_1(folders, write_picture):
