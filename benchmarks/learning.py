@@ -133,9 +133,10 @@ def large_scars(sample: Sample, mapped: NDArray[np.bool_]) -> list[bool]:
     """
     if sample.scene is None:
         return []
-    drawn = outlines(polygons_of(sample.scene), sample.scene, (("scars",),)) or []
+    image = Path(sample.name.partition("[")[0])
+    drawn = outlines(polygons_of(image), image, (("scars",),)) or []
     found = []
-    with rasterio.open(sample.scene) as file:
+    with rasterio.open(image) as file:
         pixel_m2, scene = abs(file.transform.a * file.transform.e), box(*file.bounds)
         for scar in drawn:
             if scar.area <= LARGE_M2 or not scar.intersects(scene):

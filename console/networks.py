@@ -118,7 +118,7 @@ def join(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Make one of several weights: the mean of their log-odds.
+    """Make one of several weights: the mean of their scores; how much is landslide the first says.
 
     Example: scarp model join ldm-net-rgb runs/teacher/teacher.safetensors --data bijie=data/bijie \
     -o runs/joined

@@ -43,9 +43,6 @@ class Recipe:
         gsd_m: range of the pixel sizes in metres that tiles are brought to, by halves and doubles,
             and then by `scales`; each cut is filled up with further tiles of its source, so that it
             is normalised and seen as part of a scene. None leaves every tile as it is and alone.
-        around: side of the mosaic by whose statistics a cut is normalised, in sides of the cut; a
-            scene is so much larger than what a network sees of it at once that a part may be all
-            forest or all bare. Where `gsd_m` is named; 1 normalises a cut by itself.
         scales: range of the magnification of tiles; their pixel size is divided by it.
         native: share of tiles kept at their own scale, the only ones with true fine detail.
         share: largest share of landslides in the imagined scene whose statistics normalise a tile;
@@ -83,7 +80,6 @@ class Recipe:
     patience: int = 0
     balance: bool = False
     gsd_m: tuple[float, float] | None = None
-    around: float = 1.0
     scales: tuple[float, float] = (1.0, 2.5)
     native: float = 0.3
     share: float = 0.4
@@ -117,7 +113,6 @@ class Recipe:
             "schedule": self.schedule not in ("cosine", "exponential", "constant"),
             "scales": not 0 < self.scales[0] <= self.scales[1],
             "gsd_m": self.gsd_m is not None and not 0 < self.gsd_m[0] <= self.gsd_m[1],
-            "around": self.around < 1,
             "fade": not 0 <= self.fade <= 1,
             "ema": not 0 <= self.ema < 1,
             "teaching": not 0 <= self.teaching <= 1,

@@ -49,21 +49,6 @@ def test_a_tile_alone_lies_in_the_middle_and_the_rest_was_seen_by_nobody():
     assert valid.sum() == 40 * 40 and not valid[0, 0, :4].any() and not pixels[0, :, :4].any()
 
 
-def test_a_cut_is_normalised_by_the_ground_around_it():
-    tiles = [entry("a", 50, 3.0, "one"), entry("b", 200, 3.0, "one")]
-    recipe = replace(MOSAIC, gsd_m=(3.0, 3.0), crop=16, jitter=0.0, blur=0.0, noise=0.0)
-
-    def levels(around):
-        wide = replace(recipe, around=around)
-        dice = torch.Generator().manual_seed(1)
-        cuts = [Cuts(tiles, RGB).draw(np.arange(2), wide, dice) for _ in range(20)]
-        assert cuts[0][0].shape[2] == 16 * around
-        return torch.cat([augment(*cut, wide, dice)[0].mean((1, 2, 3)) for cut in cuts])
-
-    assert levels(1.0).abs().max() < 0.01, "by itself it is neither bright nor dark"
-    assert levels(6.0).abs().max() > 0.8 and levels(6.0).mean().abs() < 0.3
-
-
 @pytest.mark.parametrize(("gsd_m", "side"), [(3.0, 20), (0.75, 5), (12.0, 80), (48.0, 80)])
 def test_a_landslide_has_the_size_that_the_pixel_size_asked_for_gives_it(gsd_m, side):
     mask = np.zeros((40, 40), bool)
@@ -136,7 +121,6 @@ def test_contrast_makes_landslides_brighter_and_redder_than_they_are():
     [
         {"gsd_m": (0.0, 1.0)},
         {"gsd_m": (2.0, 1.0)},
-        {"around": 0.5},
         {"fade": 1.5},
         {"contrast": -1},
         {"teaching": 2},
