@@ -266,9 +266,7 @@ def _memory_mb(name: str, options: dict[str, Any], size: int, batch: int) -> flo
 def experiment(path: Path) -> tuple[str, dict[str, Any]]:
     """The table of an experiment and what it is called: also by the weights it goes on from."""
     raw = json.loads(path.read_text(encoding="utf-8"))
-    start = Path(raw["start"]).stem
-    name = " from ".join(filter(None, (f"experiment {raw['experiment']}", start)))
-    return name, {**raw, "start": start, "data": [word.partition("=")[0] for word in raw["data"]]}
+    return " from ".join(filter(None, (f"experiment {raw['experiment']}", raw["start"]))), raw
 
 
 def main() -> None:

@@ -231,7 +231,7 @@ def run_experiment(
             one = replace(run, protocol=arm.protocol, folder=folder)
             found = _scores(arm, one, partial(_told, told, f"{arm.name}, seed {seed}"))
             rows.append({"arm": arm.name, "seed": seed, **found})
-    summary = {"experiment": name, **run.record, "commit": run.commit, "arms": rows}
+    summary = {"experiment": name, **run.named, "commit": run.commit, "arms": rows}
     _write(run.folder, summary)
     return summary
 

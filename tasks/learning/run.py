@@ -77,7 +77,7 @@ class Run:
 
     @property
     def named(self) -> dict[str, Any]:
-        """The record without folders, for a card, which leaves this machine."""
+        """The record without folders, for what leaves this machine."""
         data = [word.partition("=")[0] for word in self.data]
         return {**self.record, "data": data, "start": Path(self.start).stem}
 
