@@ -27,7 +27,7 @@ def guess_gsd_m(
     entropy of the scores (Bridle, Heading and MacKay 1991). No label is looked at.
 
     Args:
-        entries: tiles; of those that name no pixel size at most 32 are scored, evenly spread.
+        entries: tiles, of which at most 32, evenly spread, are looked at.
         card: of the network.
         score: landslide score of a tile, float32 (h, w) in 0-1.
 
@@ -39,22 +39,23 @@ def guess_gsd_m(
     """
     if card.gsd_range_m == ANY_GSD_M:
         return None
-    some = entries[:: -(-len(entries) // _TILES) or 1]
-    samples = [sample for entry in some if (sample := entry.read()).gsd_m is None]
-    if not samples:
-        return None
     sizes = [card.gsd_range_m[0] / times for times in _COARSER]
-    told = [
-        _told([score(replace(sample, gsd_m=size))[sample.valid] for sample in samples])
-        for size in sizes
-    ]
+    count, landslide, doubt = 0, np.zeros(len(sizes)), np.zeros(len(sizes))
+    for entry in entries[:: -(-len(entries) // _TILES) or 1]:
+        sample = entry.read()
+        if sample.gsd_m is not None:
+            continue
+        for i, size in enumerate(sizes):
+            p = score(replace(sample, gsd_m=size))[sample.valid].astype(np.float64)
+            landslide[i] += p.sum()
+            doubt[i] += _entropy(p).sum()
+        count += int(sample.valid.sum())
+    if not count:
+        return None
+    told = _entropy(landslide / count) - doubt / count
     return sizes[int(np.argmax(told))]
 
 
-def _told(scores: Sequence[NDArray[np.float32]]) -> float:
-    """Mutual information of pixels and the classes that scores promise, in nats."""
-    p = np.concatenate(scores).astype(np.float64)
-    if not p.size:
-        return 0.0
-    of_all, of_each = (entr(q) + entr(1 - q) for q in (p.mean(), p))
-    return float(of_all - of_each.mean())
+def _entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of a choice of two, in nats."""
+    return np.asarray(entr(p) + entr(1 - p))
