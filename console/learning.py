@@ -325,7 +325,7 @@ def _show(summary: dict[str, Any], out: Path | None) -> None:
         "calibration error": _shown(summary["calibration"]["ece"]),
         "tiles": f"{summary['n_tiles']}, {summary['n_excluded']} without a landslide",
         **{
-            " ".join(f"pixel size {source}, guessed".split()): f"{size:g} m"
+            f"pixel size{source and ' of '}{source}, guessed": f"{size:g} m"
             for source, size in summary["guessed_gsd_m"].items()
         },
     }

@@ -112,6 +112,10 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
         "mIoU, pooled": _cell(summary["miou"]),
         "overall accuracy, pooled": _cell(summary["oa"]),
         **{
+            f"pixel size{source and ' of '}{source}, guessed": f"{size:g} m"
+            for source, size in summary["guessed_gsd_m"].items()
+        },
+        **{
             f"boundary F1 within {n.replace('px', ' px')}": _cell(v)
             for n, v in summary["boundary_f1"].items()
         },

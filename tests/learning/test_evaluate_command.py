@@ -64,6 +64,7 @@ def test_scores_follow_the_definitions_and_files_of_every_kind_count(folders, tm
     assert low <= found["micro"]["f1"] <= high
     page = (tmp_path / "out" / "evaluation.md").read_text()
     assert f"| mean over tiles | {found['macro']['precision']:.3f} (" in page
+    assert f"| pixel size, guessed | {found['guessed_gsd_m']['']:g} m |" in page
     for figure in ("examples.png", "curves.png"):
         assert (tmp_path / "out" / figure).read_bytes().startswith(b"\x89PNG")
 
