@@ -221,7 +221,7 @@ def gvlm(folder: Path) -> list[Entry]:
         split: Split = "validation" if site in learnt[4::5] else "train"
         split = split if site in learnt else "test"
         image, mask = site / "im2.png", site / "ref.png"
-        scene = partial(picture_statistics, image, RGB, _all)
+        scene = partial(picture_statistics, image, RGB, None)
         for place in tiles_of(size_in_file(image), 512, 0.1):
             read = partial(
                 read_pair, image, mask, RGB, 0.59, place,
@@ -350,11 +350,6 @@ def _read_uav(image: Path, mask: Path, place: tuple[slice, slice], split: Split)
     sample = read_pair(image, mask, RGB, None, place, source="uav_ortho", split=split, scene=scene)
     valid = sample.valid & _lit(sample.image)
     return replace(sample, valid=valid, mask=sample.mask & valid)
-
-
-def _all(pixels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Everywhere: such a picture has no places where nobody looked."""
-    return np.ones(pixels.shape[1:], bool)
 
 
 def _lit(pixels: NDArray[Any]) -> NDArray[np.bool_]:

@@ -115,7 +115,7 @@ def read_image(
 
 @lru_cache(maxsize=64)
 def picture_statistics(
-    path: Path, names: tuple[str, ...], seen: Callable[[NDArray[Any]], NDArray[np.bool_]],
+    path: Path, names: tuple[str, ...], seen: Callable[[NDArray[Any]], NDArray[np.bool_]] | None,
     bands: tuple[str, ...], gsd_range_m: tuple[float, float],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # fmt: skip
     """Statistics of a picture that tiles are cut from, as `models.samples.SceneStatistics` has it.
@@ -125,7 +125,8 @@ def picture_statistics(
     Args:
         path: the picture.
         names: of its bands.
-        seen: what says where somebody looked, bool (h, w) of pixels (bands, h, w).
+        seen: what says where somebody looked, bool (h, w) of pixels (bands, h, w); None where the
+            file does.
         bands: those wanted.
         gsd_range_m: not heeded.
 
@@ -135,7 +136,8 @@ def picture_statistics(
     picture = read_image(path, names)
     thin = -(-max(picture.valid.shape) // _STATISTICS_PX)
     pixels, valid = picture.pixels[:, ::thin, ::thin], picture.valid[::thin, ::thin]
-    known = pixels[[names.index(band) for band in bands]][:, valid & seen(pixels)]
+    valid = valid & seen(pixels) if seen else valid
+    known = pixels[[names.index(band) for band in bands]][:, valid]
     mean, std = known.mean(axis=1), known.std(axis=1).clip(1e-6)
     return mean.astype(np.float32), std.astype(np.float32)
 

@@ -15,7 +15,7 @@ from rasterio.features import rasterize
 from models.errors import ModelError
 from models.pictures import opened, read_image
 from models.samples import Entry, Sample, Split, tiles_of
-from tasks.learning.scenes import statistics_of
+from tasks.learning.scenes import scene_statistics
 
 TRUE_STATES = ("confirmed", "edited")
 _TEST_EVERY = 4
@@ -81,5 +81,6 @@ def _read(
     # Without a footprint: neighbours on a grid of metres overlap as boxes of degrees.
     return Sample(
         f"{image}[{place[0].start}:, {place[1].start}:]", picture.pixels, truth & valid, valid,
-        picture.bands, picture.gsd_m, event, "reviews", split, scene=statistics_of(image),
+        picture.bands, picture.gsd_m, event, "reviews", split,
+        scene=partial(scene_statistics, image),
     )  # fmt: skip

@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from models.cards import Card
 from models.errors import ModelError
 from models.pictures import opened, read_image, size_in_file
-from models.samples import Entry, Sample, SceneStatistics, Split, tiles_of
+from models.samples import Entry, Sample, Split, tiles_of
 from tasks.inventory.polygon_files import read_features
 from tasks.mapping.source import open_source
 
@@ -103,19 +103,18 @@ def _read(
     return Sample(
         f"{image}[{place[0].start}:, {place[1].start}:]", picture.pixels,
         landslides[place] & valid, valid, picture.bands, picture.gsd_m, event, source, split,
-        picture.footprint, statistics_of(image),
+        picture.footprint, partial(scene_statistics, image),
     )  # fmt: skip
 
 
-def statistics_of(image: Path) -> SceneStatistics:
-    """What `scarp map` would normalise a scene by, at the resolution the network looks at."""
-    return partial(_mapped_by, image)
-
-
 @lru_cache(maxsize=16)
-def _mapped_by(
+def scene_statistics(
     image: Path, bands: tuple[str, ...], gsd_range_m: tuple[float, float]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What `scarp map` would normalise a scene by, at the resolution the network looks at.
+
+    Mean and standard deviation, as `models.samples.SceneStatistics` has them.
+    """
     with open_source(image, Card("any", "", {}, bands, gsd_range_m, "", "", ())) as source:
         found = source.statistics()
     return np.asarray(found.mean, np.float32), np.asarray(found.std, np.float32)

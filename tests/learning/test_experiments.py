@@ -65,6 +65,7 @@ def test_networks_are_compared_at_like_size_on_the_same_tiles(world):
     assert [arm.name for arm in arms] == ["G_FFN", "plain FFN", "unet", "segformer-b0"]
     assert len({repr(arm.protocol.recipe) for arm in arms}) == 1
     found = json.loads(run(*command(world, "networks", "--seeds", "1", "--json")).stdout)
+    assert found["data"] == ["bijie"], "without the folder, which is of this machine"
     sizes = [row["parameters"] for row in found["arms"]]
     assert max(sizes) < 1.25 * min(sizes)
     assert {row["tiles"] for row in found["arms"]} == {4}
