@@ -145,9 +145,7 @@ def halo(scene: str, score: str) -> dict[str, Any]:
                     whole
                 )
                 pixels, seen = source.read(outer)
-                x = CARD.normalisation.apply(
-                    pixels, np.array(statistics.mean), np.array(statistics.std)
-                )
+                x = CARD.normalisation.apply(pixels, statistics)
                 exact = torch.sigmoid(network(torch.from_numpy(x * seen)[None]))[0, 0].numpy()
                 top, left = inner.row_off - outer.row_off, inner.col_off - outer.col_off
                 part = np.s_[top : top + inner.height, left : left + inner.width]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.cards import Normalisation
+from models.normalisation import Normalisation
 from models.recipes import Recipe
 
 NORMALISATION = Normalisation()
@@ -94,25 +94,22 @@ def standardise_as_in_a_scene(
     """Standardise tiles (n, bands, h, w) by the statistics of a scene with more or less landslides.
 
     Half of the tiles keep their own share of landslides, the others get one between 0 and
-    `recipe.share`. Mean and variance are those of a mixture of the tile's two kinds of ground.
+    `recipe.share`: pixels of the tile's two kinds of ground weigh so much more or less.
     """
-    n = len(x)
-
-    def moments(weight: Tensor) -> tuple[Tensor, Tensor]:
-        count = weight.sum((2, 3), keepdim=True).clamp_min(1)
-        mean = (x * weight).sum((2, 3), keepdim=True) / count
-        return mean, ((x - mean).square() * weight).sum((2, 3), keepdim=True) / count
-
     own = truth.sum((2, 3), keepdim=True) / seen.sum((2, 3), keepdim=True).clamp_min(1)
-    uniform = torch.rand(2, n, 1, 1, 1, generator=dice)
+    uniform = torch.rand(2, len(x), 1, 1, 1, generator=dice)
     share = torch.where((uniform[0] < 0.5) | (own == 0), own, recipe.share * uniform[1])
-    (bare, bare_variance), (stable, stable_variance) = moments(truth), moments(seen - truth)
     # A tile of landslide alone has no other ground to imagine more of.
     share = torch.where(own == 1, own, share)
-    mean = share * bare + (1 - share) * stable
-    within = share * bare_variance + (1 - share) * stable_variance
-    variance = within + share * (1 - share) * (bare - stable).square()
-    return (x - mean) / variance.sqrt().clamp_min(1e-6)
+    weight = share * _spread(truth) + (1 - share) * _spread(seen - truth)
+    z = x - (x * weight).sum((2, 3), keepdim=True)
+    variance = (z.square() * weight).sum((2, 3), keepdim=True)
+    return z / variance.sqrt().clamp_min(1e-6)
+
+
+def _spread(chosen: Tensor) -> Tensor:
+    """Weights (n, 1, h, w) of the pixels chosen, which add up to 1; none where none is."""
+    return chosen / chosen.sum((2, 3), keepdim=True).clamp_min(1)
 
 
 def _placements(n: int, recipe: Recipe, side: int, dice: torch.Generator) -> Tensor:

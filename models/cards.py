@@ -6,52 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from models.errors import ModelError
+from models.normalisation import Normalisation
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 # What is used where nobody promoted others, and the name for whichever is used.
 DEFAULT, CURRENT = "ensemble-rgb", "current"
 # Of a network that looks at every image as it is.
 ANY_GSD_M = (0.01, 1000.0)
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """How pixels become the numbers the network saw in training.
-
-    `scene-standard`: (x - mean) / std per band with the statistics of the scene's valid pixels,
-    clipped. Scene-relative, so that 8-bit pictures and reflectances of any sensor look alike.
-
-    `quantiles`, (bands, levels), are those of the training pixels so normalised, before clipping,
-    at even steps from the least to the most; empty where they were not kept.
-    """
-
-    kind: Literal["scene-standard"] = "scene-standard"
-    clip: float = 5.0
-    quantiles: tuple[tuple[float, ...], ...] = ()
-
-    def apply(
-        self, pixels: NDArray[Any], mean: NDArray[Any], std: NDArray[Any]
-    ) -> NDArray[np.float32]:
-        """Normalise a window.
-
-        Args:
-            pixels: (bands, h, w), any number type; NaN or infinite where invalid.
-            mean: (bands,), of the scene's valid pixels.
-            std: (bands,); a band without contrast, std 0, becomes 0.
-
-        Returns:
-            float32 (bands, h, w) within ±clip, 0 where a pixel is not finite.
-        """
-        scale = np.where(std > 0, std, np.inf)[:, None, None]
-        z = (pixels.astype(np.float32) - mean[:, None, None]) / scale
-        z = np.nan_to_num(z, nan=0.0, posinf=0.0, neginf=0.0)
-        return np.asarray(np.clip(z, -self.clip, self.clip), np.float32)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from models.errors import ModelError
+from models.normalisation import Statistics
 from models.samples import RGB, Entry, Footprint, Sample, as_mask, size_of
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
@@ -117,7 +118,7 @@ def read_image(
 def picture_statistics(
     path: Path, names: tuple[str, ...], seen: Callable[[NDArray[Any]], NDArray[np.bool_]] | None,
     bands: tuple[str, ...], gsd_range_m: tuple[float, float],
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # fmt: skip
+) -> Statistics:  # fmt: skip
     """Statistics of a picture that tiles are cut from, as `models.samples.SceneStatistics` has it.
 
     Of about a million of its pixels, as it has them: nobody may know how large they are.
@@ -137,9 +138,7 @@ def picture_statistics(
     thin = -(-max(picture.valid.shape) // _STATISTICS_PX)
     pixels, valid = picture.pixels[:, ::thin, ::thin], picture.valid[::thin, ::thin]
     valid = valid & seen(pixels) if seen else valid
-    known = pixels[[names.index(band) for band in bands]][:, valid]
-    mean, std = known.mean(axis=1), known.std(axis=1).clip(1e-6)
-    return mean.astype(np.float32), std.astype(np.float32)
+    return Statistics.of(pixels[[names.index(band) for band in bands]][:, valid])
 
 
 def size_in_file(path: Path) -> tuple[int, int]:

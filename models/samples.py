@@ -12,16 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ModelError
+from models.normalisation import Statistics
 
 Split = Literal["train", "validation", "test"]
 RGB = ("red", "green", "blue")
 # west, south, east, north in degrees
 Footprint = tuple[float, float, float, float]
-# Mean and standard deviation over a scene, float32 (bands,) each, of the bands named, at the pixel
-# sizes in metres that a network looks at.
-SceneStatistics = Callable[
-    [tuple[str, ...], tuple[float, float]], tuple[NDArray[np.float32], NDArray[np.float32]]
-]
+# Of a whole scene, of the bands named, at the pixel sizes in metres that a network looks at.
+SceneStatistics = Callable[[tuple[str, ...], tuple[float, float]], Statistics]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from models.cards import Card
 from models.errors import ModelError
+from models.normalisation import Statistics
 from models.pictures import opened, read_image, size_in_file
 from models.samples import Entry, Sample, Split, tiles_of
 from tasks.inventory.polygon_files import read_features
@@ -110,14 +111,10 @@ def _read(
 @lru_cache(maxsize=16)
 def scene_statistics(
     image: Path, bands: tuple[str, ...], gsd_range_m: tuple[float, float]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What `scarp map` would normalise a scene by, at the resolution the network looks at.
-
-    Mean and standard deviation, as `models.samples.SceneStatistics` has them.
-    """
+) -> Statistics:
+    """What `scarp map` would normalise a scene by, at the resolution the network looks at."""
     with open_source(image, Card("any", "", {}, bands, gsd_range_m, "", "", ())) as source:
-        found = source.statistics()
-    return np.asarray(found.mean, np.float32), np.asarray(found.std, np.float32)
+        return source.statistics()
 
 
 def polygons_of(image: Path) -> Path:

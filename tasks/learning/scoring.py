@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from models.cards import Card
 from models.errors import ModelError
+from models.normalisation import Statistics
 from models.samples import Sample, SceneStatistics
 from tasks.mapping.scoring import mean_score, precision
 from tasks.mapping.windows import WindowPlan, bands, blend_weights, window_starts
@@ -83,15 +84,12 @@ def _normalised(
 ) -> NDArray[np.float32]:
     """By the statistics of the scene, or of the tile itself where it was cut from none."""
     if scene is not None:
-        mean, std = scene(card.bands, card.gsd_range_m)
+        statistics = scene(card.bands, card.gsd_range_m)
     elif seen.any():
-        known = pixels[:, seen].astype(np.float64)
-        mean, std = known.mean(axis=1).astype(np.float32), known.std(axis=1).astype(np.float32)
-        std[std < 1e-6 * np.maximum(1, np.abs(mean))] = 0
+        statistics = Statistics.of(pixels[:, seen])
     else:
         return np.zeros(pixels.shape, np.float32)
-    scaled = card.normalisation.apply(pixels, mean, std)
-    return scaled * seen
+    return card.normalisation.apply(pixels, statistics) * seen
 
 
 def _resized(x: NDArray[np.float32], shape: list[int]) -> NDArray[np.float32]:

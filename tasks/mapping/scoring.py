@@ -14,13 +14,14 @@ from rasterio.windows import Window
 from torch import Tensor
 
 from models.cards import Card
+from models.normalisation import Statistics
 from tasks.errors import BadInputError
 from tasks.mapping.ahead import ahead
 from tasks.mapping.blend import BandScores, ScoredWindow, blend_row
 from tasks.mapping.kept import open_kept
 from tasks.mapping.memory import reuse_freed_memory
 from tasks.mapping.raw import grid_of
-from tasks.mapping.source import Normaliser, Statistics, open_source
+from tasks.mapping.source import Normaliser, open_source
 from tasks.mapping.windows import Band, WindowPlan, window_starts
 from tasks.publish.products import SCORE_NODATA
 

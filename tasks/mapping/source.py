@@ -19,6 +19,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from models.cards import Card
+from models.normalisation import Statistics
 from tasks.errors import RasterError
 from tasks.imagery.rasters import open_raster, read_errors
 
@@ -26,14 +27,6 @@ _STATISTICS_PX = 1024
 _THINNEST = 4
 _SQUARE_PX = 512
 _CHECKSUM_BYTES = 1 << 24
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Mean and standard deviation of each band over the scene's valid pixels, as float32."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -93,9 +86,7 @@ class Source:
         values = np.concatenate(found, axis=1)
         if not values.size:
             raise RasterError(f"{self.image}: no pixel is valid, so there is nothing to map")
-        return Statistics(
-            tuple(values.mean(axis=1).tolist()), tuple(values.std(axis=1).clip(1e-6).tolist())
-        )
+        return Statistics.of(values)
 
     def identity(self) -> dict[str, Any]:
         """What tells this image from another: its grid and, for a file, size and checksum."""
@@ -116,16 +107,14 @@ class Normaliser:
     """Numbers of an image to what the network saw in training; 0 where nobody looked."""
 
     def __init__(self, card: Card, statistics: Statistics, dtype: str) -> None:
-        self._card = card
-        self._mean = np.asarray(statistics.mean, np.float32)
-        self._std = np.asarray(statistics.std, np.float32)
+        self._card, self._statistics = card, statistics
         kind = np.dtype(dtype)
         # Short integers take few values, so all of them are normalised beforehand.
         self._values: NDArray[np.float32] | None = None
         if kind.kind in "ui" and kind.itemsize <= 2:
             self._unsigned = np.dtype(f"u{kind.itemsize}")
             every = np.arange(1 << 8 * kind.itemsize, dtype=self._unsigned).view(kind)
-            bands = len(self._mean)
+            bands = len(statistics.mean)
             self._values = self._apply(np.broadcast_to(every, (bands, 1, every.size)))[:, 0]
 
     def __call__(
@@ -140,7 +129,7 @@ class Normaliser:
         out *= seen
 
     def _apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-        return self._card.normalisation.apply(pixels, self._mean, self._std)
+        return self._card.normalisation.apply(pixels, self._statistics)
 
 
 @contextmanager

@@ -5,10 +5,11 @@ import torch
 from rasterio.transform import Affine
 from rio_cogeo import cog_validate
 
+from models.normalisation import Statistics
 from tasks.errors import BadInputError, RasterError, StorageError
 from tasks.mapping.scoring import mean_score
 from tasks.mapping.segment import segment_scene, threshold_level
-from tasks.mapping.source import Normaliser, Statistics
+from tasks.mapping.source import Normaliser
 from tasks.mapping.windows import WindowPlan
 from tasks.publish.products import quantise
 from tests.imagery.conftest import serve  # noqa: F401 - a fixture
@@ -64,7 +65,7 @@ def test_short_integers_are_normalised_by_a_table_as_the_formula_says(card, dtyp
     seen = pixels[0] % 2 == 0
     made = np.empty(pixels.shape, np.float32)
     Normaliser(card, statistics, dtype)(pixels, seen, made)
-    formula = card.normalisation.apply(pixels, np.array(statistics.mean), np.array(statistics.std))
+    formula = card.normalisation.apply(pixels, statistics)
     np.testing.assert_allclose(made, formula * seen, rtol=1e-6, atol=1e-6)
 
 

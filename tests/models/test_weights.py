@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from models import cards, weights
-from models.cards import Card, Normalisation
+from models.cards import Card
 from models.errors import ModelError
 from models.ldmnet import ldmnet
+from models.normalisation import Normalisation, Statistics
 
 
 def card_of(network, name="ours") -> Card:
@@ -142,14 +143,15 @@ def test_an_unknown_name_suggests_the_nearest():
 
 def test_normalising_is_relative_to_the_scene_and_marks_invalid_pixels_zero():
     scene = np.random.default_rng(0).normal(50, 20, (3, 40, 40))
-    mean, std = scene.mean((1, 2)), scene.std((1, 2))
-    as_8_bit = Normalisation().apply(scene, mean, std)
-    as_reflectance = Normalisation().apply(scene * 1e-4 + 0.1, mean * 1e-4 + 0.1, std * 1e-4)
+    known = Statistics.of(scene.reshape(3, -1))
+    as_8_bit = Normalisation().apply(scene, known)
+    reflectance = scene * 1e-4 + 0.1
+    as_reflectance = Normalisation().apply(reflectance, Statistics.of(reflectance.reshape(3, -1)))
     assert as_8_bit.dtype == np.float32
     assert np.allclose(as_8_bit, as_reflectance, atol=1e-4)
 
     scene[:, 3, 4], scene[0, 5, 5] = np.nan, 1e6
-    z = Normalisation().apply(scene, mean, std)
+    z = Normalisation().apply(scene, known)
     assert (z[:, 3, 4] == 0).all()
     assert z[0, 5, 5] == 5
     assert np.abs(z).max() <= 5
@@ -157,4 +159,4 @@ def test_normalising_is_relative_to_the_scene_and_marks_invalid_pixels_zero():
 
 def test_a_band_without_contrast_becomes_zero():
     flat = np.full((1, 4, 4), 7, np.uint8)
-    assert (Normalisation().apply(flat, np.array([7.0]), np.array([0.0])) == 0).all()
+    assert (Normalisation().apply(flat, Statistics.of(flat.reshape(1, -1))) == 0).all()
