@@ -96,6 +96,9 @@ def review(
     if published:
         count = f"{published.landslide_count} landslides"
         screen.print(f"version {published.version} published: {count}", highlight=False)
+        if (folder := open_world().products(event_id)).exists():
+            hint = f"`scarp respond {event_id}`, with the options it had, renews {folder}"
+            screen.print(hint, highlight=False)
 
 
 def _numbers(text: str) -> list[int]:

@@ -38,11 +38,12 @@ from tasks.imagery.protocol import Span
 from tasks.imagery.select import imagery_doubts
 from tasks.imagery.sources import obtain
 from tasks.imagery.waits import Wait
-from tasks.inventory.carry import carry_over, plan_carry_over
+from tasks.inventory.carry import REVIEWED, carry_over, plan_carry_over
 from tasks.inventory.runs import MadeBefore, finish_run, made_before, record_judgements
 from tasks.inventory.store import (
     StoredInventory,
     find_inventory,
+    get_inventory,
     publish_draft,
     store_inventory,
 )
@@ -100,6 +101,20 @@ class Mapped:
     inventory: StoredInventory
     wait: Wait | None = None
     before: tuple[Scene, ...] = ()
+
+
+def as_reviewed(mapped: Mapped) -> Mapped:
+    """With the published version for an inventory that it superseded, if that is its review."""
+    if mapped.inventory.status != "superseded":
+        return mapped
+    with open_world().engine.connect() as connection:
+        published = get_inventory(connection, mapped.event.id)
+    of_it = (
+        published.method == REVIEWED
+        and published.scene_ids == mapped.inventory.scene_ids
+        and published.observed.equals(mapped.inventory.observed)
+    )
+    return replace(mapped, inventory=published) if of_it else mapped
 
 
 @flow(name=NAME)

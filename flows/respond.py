@@ -9,7 +9,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows.assess_susceptibility import Assessed, assess_susceptibility
-from flows.map_landslides import Mapped, map_landslides
+from flows.map_landslides import Mapped, as_reviewed, map_landslides
 from flows.options import ResponseOptions
 from flows.products import publish_products
 from flows.responding import responding
@@ -37,7 +37,8 @@ def respond(
 ) -> Response | Wait:
     """Map an event's landslides, assess susceptibility, and write the products.
 
-    Where the event waits for more imagery, the next look is made as this one was.
+    Where the event waits for more imagery, the next look is made as this one was. What people made
+    of an inventory and published is what products show when the same response is asked for again.
 
     Args:
         event_id: a registered event.
@@ -57,6 +58,7 @@ def respond(
             keep_for_looks(open_world(), name, options)
         if isinstance(mapped, Wait):
             return mapped
+        mapped = as_reviewed(mapped)
         assessed = assess_susceptibility(name, options.susceptibility, mapped.inventory.version)
         folder = options.out or open_world().products(name)
         report = step(publish_products, hours=1)(mapped, assessed, folder)

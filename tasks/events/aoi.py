@@ -178,7 +178,10 @@ def _read_features(path: Path, layer: str | None) -> GeoDataFrame:
             layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
             if layer is None and len(layers) > 1:
                 names = ", ".join(layers)
-                raise AreaError(f"{path} has several layers ({names}); name the one to use")
+                raise AreaError(
+                    f"{path} has several layers ({names}); save the one that is meant to a file of "
+                    "its own"
+                )
             frame = geopandas.read_file(path, layer=layer, columns=[], engine="pyogrio")
     except (DataSourceError, DataLayerError, GEOSException, ValueError) as error:
         reason = str(error).split("; ")[0].rstrip(".")

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from shapely.geometry import MultiPolygon
 
-from tasks.imagery.masks import HIDES, Seen, mask_of, read_mask, shows_ground
+from tasks.imagery.masks import COLOURS, HIDES, Seen, blank, mask_of, read_mask, shows_ground
 from tasks.imagery.rasters import area_on, grid_wkt, inside, on_grid
 from tasks.types import AreaOfInterest, Scene
 
@@ -49,7 +49,7 @@ def judge(scene: Scene, aoi: AreaOfInterest, snow_is_clear: bool = False) -> Sce
     """Judge a scene by its mask inside an area, or by its data if it has none.
 
     Args:
-        scene: the scene; its mask (`tasks.imagery.masks`) decides, or its red band's valid pixels.
+        scene: the scene; its mask (`tasks.imagery.masks`) decides, or what its colours show.
         aoi: the area to look at.
         snow_is_clear: count snow as clear ground.
 
@@ -63,11 +63,12 @@ def judge(scene: Scene, aoi: AreaOfInterest, snow_is_clear: bool = False) -> Sce
     """
     grid, area = _ground(aoi)
     mask = mask_of(scene)
-    with on_grid(scene, mask or "red", grid, Resampling.nearest, COARSER) as band:
-        if mask:
+    if mask:
+        with on_grid(scene, mask, grid, Resampling.nearest, COARSER) as band:
             seen = np.where(area, read_mask(band), np.uint8(Seen.NO_DATA))
-        else:
-            seen = np.where(area & band.read()[1], np.uint8(Seen.GROUND), np.uint8(Seen.NO_DATA))
+    else:
+        shown = area & _shown(scene, grid)
+        seen = np.where(shown, np.uint8(Seen.GROUND), np.uint8(Seen.NO_DATA))
     clear = shows_ground(seen, snow_is_clear)
     pixels, covered = int(area.sum()), int((seen != Seen.NO_DATA).sum())
     hidden = {
@@ -77,6 +78,16 @@ def judge(scene: Scene, aoi: AreaOfInterest, snow_is_clear: bool = False) -> Sce
     return SceneView(
         scene, clear, float(clear.sum() / pixels), covered / pixels, hidden, mask is not None
     )
+
+
+def _shown(scene: Scene, grid: GeoBox) -> NDArray[np.bool_]:
+    """Pixels in which a scene without a mask shows something in every colour."""
+    colours = []
+    for name in COLOURS:
+        with on_grid(scene, name, grid, Resampling.nearest, COARSER) as band:
+            colours.append(band.read())
+    valid = np.logical_and.reduce([known for _, known in colours])
+    return np.asarray(valid & ~blank([values for values, _ in colours]))
 
 
 def judging_grid(aoi: AreaOfInterest) -> GeoBox:

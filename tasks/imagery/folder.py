@@ -13,17 +13,19 @@ from typing import Any
 
 import shapely
 from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 from shapely.geometry import MultiPolygon, box
 
-from tasks.errors import CatalogError, RasterError
+from tasks.errors import CatalogError, RasterError, ScarpError
 from tasks.events.aoi import continuous_longitudes, split_at_antimeridian
 from tasks.files import file_sha256
+from tasks.imagery.clouds import middle
 from tasks.imagery.protocol import Found, Span
 from tasks.imagery.rasters import band_href, ground_sample_m, open_raster
 from tasks.imagery.viewing import off_nadir_deg, sun_elevation_deg
-from tasks.types import AreaOfInterest, Scene
+from tasks.types import AreaOfInterest, Scene, SceneJudgement
 
 SUFFIXES = (".tif", ".tiff")
 NEEDED = ("red", "green", "blue")
@@ -69,18 +71,32 @@ class FolderSource:
         """Find the images that meet an area in a span of time.
 
         Images without a date are among them, last: the operator who names a file says that it is
-        of the event.
+        of the event. A file of a folder that
+        cannot be used is refused with its reason, and so are all if none meets the area.
 
         Raises:
-            CatalogError, RasterError: see `read_folder`.
+            CatalogError, RasterError: see `read_folder`; of a folder, only if no file can be used.
         """
-        scenes = [
-            scene
-            for scene in read_folder(self.path)
-            if scene.footprint.intersects(aoi.geometry) and span.holds(scene.acquired_at)
-        ]
+        read: list[Scene] = []
+        refused: list[SceneJudgement] = []
+        errors: list[ScarpError] = []
+        for file in _images(self.path):
+            try:
+                read.append(_scene(file))
+            except (CatalogError, RasterError) as error:
+                errors.append(error)
+                refused.append(SceneJudgement(_unread(file), None, False, str(error)))
+        if errors and not read:
+            raise errors[0]
+        near = [scene for scene in read if scene.footprint.intersects(aoi.geometry)]
+        if not near:
+            place = _degrees(aoi.geometry)
+            for scene in read:
+                reason = f"It lies round {_degrees(scene.footprint)}, the area round {place}."
+                refused.append(SceneJudgement(scene, None, False, reason))
+        scenes = [scene for scene in near if span.holds(scene.acquired_at)]
         scenes.sort(key=lambda scene: (scene.acquired_at or span.end, scene.id))
-        return Found(tuple(scenes))
+        return Found(tuple(scenes), tuple(refused))
 
     def fetch(self, scenes: Sequence[Scene], aoi: AreaOfInterest) -> Found:
         """Nothing is fetched: the images are at hand."""
@@ -108,6 +124,11 @@ def read_folder(path: Path) -> list[Scene]:
         RasterError: a file is no raster, has no CRS, or does not say which bands are red, green
             and blue.
     """
+    return [_scene(file) for file in _images(path)]
+
+
+def _images(path: Path) -> list[Path]:
+    """The GeoTIFFs of colours that a path names."""
     if path.is_file():
         files = [path]
     elif path.is_dir():
@@ -117,7 +138,20 @@ def read_folder(path: Path) -> list[Scene]:
     images = [file for file in files if path.is_file() or UDM2 not in file.stem.lower()]
     if not images:
         raise CatalogError(f"{path} holds no GeoTIFF (.tif) of colours; give a folder of images")
-    return [_scene(file.resolve()) for file in images]
+    return [file.resolve() for file in images]
+
+
+def _unread(path: Path) -> Scene:
+    """What is known of an image that cannot be used."""
+    return Scene(
+        id=path.stem, provider="file", collection=path.parent.name, item_id=path.name,
+        acquired_at=None, gsd_m=0.0, bands=(), crs="", footprint=MultiPolygon(), hrefs={},
+    )  # fmt: skip
+
+
+def _degrees(area: MultiPolygon) -> str:
+    longitude, latitude = middle(area)
+    return f"{abs(latitude):.2f}°{'NS'[latitude < 0]} {abs(longitude):.2f}°{'EW'[longitude < 0]}"
 
 
 def _mask_of(path: Path) -> Path | None:
@@ -259,7 +293,14 @@ def _outline(dataset: DatasetReader) -> MultiPolygon:
     on_ground = shapely.transform(
         dense, lambda xy: shapely.get_coordinates([_at(dataset, x, y) for x, y in xy])
     )
-    to_wgs84 = Transformer.from_crs(CRS(dataset.crs.to_wkt()), "EPSG:4326", always_xy=True)
+    try:
+        to_wgs84 = Transformer.from_crs(CRS(dataset.crs.to_wkt()), "EPSG:4326", always_xy=True)
+    except ProjError as error:
+        name = CRS(dataset.crs.to_wkt()).name
+        raise RasterError(
+            f"{dataset.name}: its CRS {name!r} does not say where on earth it lies; assign the one "
+            "it was surveyed in (gdal_edit.py -a_srs EPSG:…)"
+        ) from error
     degrees = shapely.transform(on_ground, to_wgs84.transform, interleaved=False)
     return split_at_antimeridian(continuous_longitudes(degrees))
 

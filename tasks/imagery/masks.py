@@ -6,7 +6,7 @@ never which satellite looked. Where a mask leaves a doubt, the ground counts as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -17,6 +17,8 @@ from rasterio.windows import Window
 from tasks.errors import RasterError
 from tasks.imagery.rasters import BandOnGrid, source_path
 from tasks.types import Scene
+
+COLOURS = ("red", "green", "blue")
 
 
 class Seen(IntEnum):
@@ -153,3 +155,25 @@ def _first_that_holds(*rules: tuple[NDArray[Any], Seen]) -> NDArray[np.uint8]:
     conditions = [condition.astype(bool) for condition, _ in rules]
     choices = [np.uint8(seen) for _, seen in rules]
     return np.asarray(np.select(conditions, choices, np.uint8(Seen.GROUND)), np.uint8)
+
+
+def blank(colours: Sequence[NDArray[Any]]) -> NDArray[np.bool_]:
+    """Pixels that show nothing, though no file may say so: one filling value in all colours.
+
+    Images that were turned, cut or converted often say nowhere that their collar holds no data.
+    What is saturated in every band is not seen either (Sentinel-2's class 1 means the same).
+
+    Args:
+        colours: stored numbers of red, green and blue, (rows, cols) each, of one type.
+
+    Returns:
+        bool (rows, cols), True where all are 0, the largest number of an integer type, -9999, or
+        the smallest number of a signed type.
+    """
+    kind = colours[0].dtype
+    fills = [0] if kind.kind == "u" else [0, -9999]
+    limits = np.iinfo(kind) if kind.kind in "ui" else np.finfo(kind)
+    fills += [limits.min] if kind.kind == "f" else [limits.min, limits.max]
+    first = colours[0]
+    alike = np.logical_and.reduce([other == first for other in colours[1:]])
+    return np.asarray(alike & np.isin(first, np.asarray(fills).astype(kind)))

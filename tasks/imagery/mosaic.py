@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.features import shapes
-from rasterio.io import DatasetWriter
+from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 from shapely.geometry import MultiPolygon, box, shape
@@ -27,13 +27,12 @@ from shapely.geometry.base import BaseGeometry
 from tasks.errors import NoImageryError, RasterError
 from tasks.events.aoi import as_multipolygon, continuous_longitudes, split_at_antimeridian
 from tasks.imagery.clouds import middle
-from tasks.imagery.masks import mask_of, read_mask, shows_ground
+from tasks.imagery.masks import COLOURS, blank, mask_of, read_mask, shows_ground
 from tasks.imagery.rasters import BandOnGrid, area_on, grid_wkt, inside, on_grid, open_band
 from tasks.publish.products import room_for, written_aside
 from tasks.types import AreaOfInterest, Mosaic, Scene
 
 BLOCK_PX = 512
-COLOURS = ("red", "green", "blue")
 MAX_SCENES = 255
 KEPT_DTYPES = frozenset({"uint8", "uint16", "int16", "float32"})
 # Web Mercator's metres are not metres on the ground.
@@ -89,8 +88,8 @@ def prepare_mosaic(
     on the grid are copied number by number, others are resampled bilinearly (cloud masks: nearest).
     Stored numbers are kept where all scenes have the same scale; an offset, such as Sentinel-2's
     since January 2022, is taken off so that scenes compare. Scenes of unlike scale become
-    reflectance in float32. Pure black and pure white of 8-bit pictures count as not seen. Memory
-    does not grow with the scenes: 512 × 512 px are held at a time.
+    reflectance in float32. What `tasks.imagery.masks.blank` knows counts as not seen. Memory does
+    not grow with the scenes: 512 × 512 px are held at a time.
 
     Args:
         scenes: the scenes to use, the one preferred first, at most 255.
@@ -140,7 +139,7 @@ def event_grid(scenes: Sequence[Scene], aoi: AreaOfInterest, band: str = "red") 
     """
     finest = min(scenes, key=lambda scene: scene.gsd_m)
     with open_band(finest, band) as dataset:
-        transform, crs = dataset.transform, CRS(dataset.crs.to_wkt())
+        transform, crs = _north_up(dataset), CRS(dataset.crs.to_wkt())
     shared = len({scene.crs for scene in scenes}) == 1
     own = shared and _is_ground_metres(crs) and transform.b == transform.d == 0
     if not own:
@@ -155,6 +154,14 @@ def event_grid(scenes: Sequence[Scene], aoi: AreaOfInterest, band: str = "red") 
             "check the area of interest or name other images"
         )
     return _snapped(part.bounds, transform, crs)
+
+
+def _north_up(dataset: DatasetReader) -> rasterio.Affine:
+    """The grid of an image whose rows may run from south to north, or columns from east to west."""
+    own = dataset.transform
+    left = own.c + min(own.a, 0) * dataset.width
+    top = own.f + max(own.e, 0) * dataset.height
+    return rasterio.Affine(abs(own.a), own.b, left, own.d, -abs(own.e), top)
 
 
 def _is_ground_metres(crs: CRS) -> bool:
@@ -318,23 +325,14 @@ def _read_clear(
         clear &= shows_ground(read_mask(scene.mask, window), snow_is_clear)
     if not clear.any():
         return block, clear
+    colours = []
     for number, band in enumerate(scene.bands):
         values, valid = band.read(window)
         clear &= valid
+        if number < len(COLOURS):
+            colours.append(values)
         block[number] = numbers.convert(np.where(valid, values, 0), band)
-    if numbers.dtype == "uint8":
-        clear &= ~_blank(block)
-    return block, clear
-
-
-def _blank(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Pixels of an 8-bit picture, (bands, rows, cols), that show nothing: pure black or white.
-
-    Pictures that were turned or cut often say nowhere that their collar holds no data, and what is
-    saturated in every band is not seen either (Sentinel-2's class 1 means the same).
-    """
-    colours = picture[: len(COLOURS)]
-    return np.asarray((colours == 0).all(axis=0) | (colours == 255).all(axis=0))
+    return block, clear & ~blank(colours)
 
 
 def _observed(index_path: Path, aoi: AreaOfInterest) -> MultiPolygon:

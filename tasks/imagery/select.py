@@ -311,6 +311,8 @@ def _nothing_usable(
     after = [judgement for judgement in judgements if not is_before(judgement.scene, occurred_at)]
     place = f"{aoi.area_km2:,.1f} km²"
     what = f"scenes of {place} found: {len(judgements)}, after the event: {len(after)}"
+    if not judgements:
+        return f"{what}; look again later, or see whether the images lie where the area does"
     if not after:
         return f"{what} of {occurred_at:%Y-%m-%d}; look again later or widen the dates"
     share, best = max(

@@ -34,6 +34,8 @@ from tasks.mapping.attributes import measure
 
 # Parts of a split may share an edge that two programs rounded differently.
 SLIVER = 0.01
+# Of an outline; the edges of pixels that were seen are stairs.
+_MOST_OUTSIDE = 0.1
 _PAST = dict(
     zip(
         get_args(ReviewAction),
@@ -367,10 +369,12 @@ def _measured(
     seen = select(inventory.c.observed).where(inventory.c.id == inventory_id)
     ground = to_shape(connection.execute(seen).scalar_one())
     for index, outline in enumerate(drawn.geometry, start=1):
-        if not outline.intersects(ground):
+        outside = 1 - outline.intersection(ground).area / outline.area
+        if outside > _MOST_OUTSIDE:
+            share = f"{outside:.0%} of outline {index}" if outside < 1 else f"outline {index}"
             raise InventoryError(
-                f"outline {index} of {len(drawn)} lies outside the ground this inventory observed, "
-                "where nothing is known"
+                f"{share} of {len(drawn)} lies outside the ground this inventory observed, "
+                "where nothing is known; draw it within"
             )
     for source in sources[:1]:
         drawn = drawn.assign(kind=source.kind, scene_id=source.scene_id)

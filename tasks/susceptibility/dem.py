@@ -17,7 +17,7 @@ from pyproj import CRS, Proj
 from pyproj.aoi import AreaOfInterest as Bounds
 from pyproj.database import query_utm_crs_info
 from rasterio._err import CPLE_BaseError
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
@@ -211,6 +211,8 @@ def open_dem(dem: DemSource, place: Point) -> Iterator[Dem]:
 
 def _sheet(name: str, source: DatasetReader, crs: CRS, place: Point) -> _Sheet:
     _metric_crs(source, place, name)
+    if ColorInterp.red in source.colorinterp:
+        raise RasterError(f"DEM {name}: is a picture in colours; give an elevation raster")
     with WarpedVRT(source, crs=crs.to_wkt()) as native:
         bounds = tuple(native.bounds)
     factor, nodata = _in_metres(source), source.nodata

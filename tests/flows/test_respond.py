@@ -15,9 +15,11 @@ from flows.import_inventory import PolygonSource, import_inventory
 from flows.map_landslides import map_landslides
 from flows.options import ResponseOptions, SusceptibilityOptions
 from flows.products import PRODUCTS
+from flows.publish_reviews import publish_reviews
 from flows.respond import respond
 from flows.susceptibility_products import RASTERS
 from tasks.errors import NoImageryError, RasterError, ScreenError
+from tasks.inventory.review import Reviewer, reject
 from tasks.inventory.store import read_screened
 from tasks.susceptibility.sampling import draw_samples
 from tests.conftest import EXAMPLE
@@ -146,6 +148,18 @@ def test_a_new_threshold_makes_a_new_version_and_supersedes_the_old(registered, 
     again = respond(EVENT, options)
     assert again.mapped.inventory.status == "superseded"
     assert "version 1, superseded" in again.report.read_text()
+
+
+def test_what_reviewers_published_is_what_products_show_when_asked_for_again(registered, options):
+    first = respond(EVENT, options)
+    with registered.engine.begin() as connection:
+        reject(connection, first.mapped.inventory.id, [1], Reviewer("ann"))
+    published = publish_reviews(EVENT)
+    again = respond(EVENT, options)
+    assert again.mapped.inventory == published and published.status == "published"
+    assert "version 2, published" in again.report.read_text()
+    shown = gpd.read_file(again.folder / "inventory.gpkg", layer="landslides")
+    assert len(shown) == published.landslide_count == first.mapped.inventory.landslide_count - 1
 
 
 def test_a_dem_of_half_the_area_gives_half_a_map_and_a_doubt(registered, options, tmp_path):

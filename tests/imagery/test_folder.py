@@ -7,12 +7,15 @@ import pytest
 from rasterio.errors import NotGeoreferencedWarning
 
 from tasks.errors import CatalogError, RasterError
-from tasks.imagery.folder import read_folder
+from tasks.imagery.folder import FolderSource, read_folder
+from tasks.imagery.protocol import Span
 from tasks.imagery.rasters import open_band
 
 HOKKAIDO = Path(__file__).parents[3] / "shared" / "data" / "hokkaido2018" / "scene_rgb_3m.tif"
 RGB = np.stack([np.full((40, 60), value, np.uint8) for value in (10, 20, 30)])
 FOUR = np.stack([np.full((40, 60), value, np.uint16) for value in (1, 2, 3, 4)])
+
+ALWAYS = Span(datetime(1900, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 
 
 def levels(scene):
@@ -134,3 +137,30 @@ def test_a_folder_without_images_is_named(tmp_path):
 def test_a_place_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(CatalogError, match="nowhere does not exist"):
         read_folder(tmp_path / "nowhere")
+
+
+def test_a_file_that_cannot_be_used_leaves_the_others_of_its_folder(aoi, write_tif, tmp_path):
+    write_tif("in/good.tif", RGB)
+    write_tif("in/bad.tif", RGB, crs=None)
+    write_tif("in/dem.tif", RGB[:1])
+    found = FolderSource(tmp_path / "in").search(aoi, ALWAYS)
+    assert [scene.item_id for scene in found.scenes] == ["good.tif"]
+    reasons = {judged.scene.item_id: judged.reason for judged in found.refused}
+    assert "has no CRS" in reasons["bad.tif"] and "which of its 1 bands" in reasons["dem.tif"]
+    (tmp_path / "in" / "good.tif").unlink()
+    with pytest.raises(RasterError, match="has no CRS"):
+        FolderSource(tmp_path / "in").search(aoi, ALWAYS)
+
+
+def test_images_of_elsewhere_are_refused_with_where_they_lie(aoi, write_tif, tmp_path):
+    write_tif("in/far.tif", RGB, crs="EPSG:32732")
+    found = FolderSource(tmp_path / "in").search(aoi, ALWAYS)
+    assert not found.scenes
+    (judged,) = found.refused
+    assert "S 1" in judged.reason and "the area round 44." in judged.reason
+
+
+def test_an_image_of_a_local_grid_is_refused_with_what_to_do(write_tif):
+    local = 'LOCAL_CS["site grid",UNIT["metre",1]]'
+    with pytest.raises(RasterError, match="does not say where on earth"):
+        read_folder(write_tif("x.tif", RGB, crs=local))

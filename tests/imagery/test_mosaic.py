@@ -13,6 +13,7 @@ from rasterio.warp import reproject, transform_bounds
 from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import NoImageryError, RasterError, StorageError
+from tasks.imagery.clouds import judge
 from tasks.imagery.folder import read_folder
 from tasks.imagery.mosaic import prepare_mosaic
 from tasks.imagery.protocol import Span
@@ -227,6 +228,39 @@ def test_the_hokkaido_scene_comes_through_whole_and_its_white_collar_is_not_grou
     assert black.sum() == 7
     np.testing.assert_array_equal(observed, ~(white | black))
     assert (image == given)[:, observed].all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill"),
+    [("uint16", 0), ("uint16", 65535), ("int16", -9999), ("int16", -32768), ("float32", 0),
+     ("float32", -9999), ("float32", np.finfo(np.float32).min)],
+)  # fmt: skip
+def test_a_collar_that_no_file_declares_was_seen_by_nobody(dtype, fill, aoi, write_tif, tmp_path):
+    image = np.full((3, 128, 128), 700, dtype)
+    image[:, :40] = fill
+    image[1, 60, 60] = fill
+    (scene,) = read_folder(write_tif("x.tif", image, descriptions=NAMES))
+    mosaic = prepare_mosaic([scene], aoi, tmp_path / "out")
+    with rasterio.open(mosaic.path) as made:
+        seen = made.dataset_mask() > 0
+    assert not seen[:40].any()
+    assert seen[41:].all(), "a pixel that holds it in one colour alone is one"
+    assert judge(scene, aoi).clear_fraction == pytest.approx(seen.mean(), abs=0.02)
+
+
+def test_an_image_whose_rows_run_north_is_mapped_as_the_same_turned_over(aoi, write_tif, tmp_path):
+    image = np.random.default_rng(0).integers(1, 255, (3, 128, 128)).astype(np.uint8)
+    (plain,) = read_folder(write_tif("a.tif", image))
+    over = rasterio.Affine(10, 0, 705_280, 0, 10, 4_912_640 - 1280)
+    (turned,) = read_folder(write_tif("b.tif", image[:, ::-1], transform=over))
+    made = []
+    for scene in (plain, turned):
+        mosaic = prepare_mosaic([scene], aoi, tmp_path / scene.id)
+        with rasterio.open(mosaic.path) as file:
+            made.append((file.transform, file.read(), file.dataset_mask()))
+    assert made[0][0] == made[1][0]
+    np.testing.assert_array_equal(made[0][1], made[1][1])
+    np.testing.assert_array_equal(made[0][2], made[1][2])
 
 
 def test_an_area_across_the_antimeridian_is_observed_on_both_sides(write_tif, tmp_path):

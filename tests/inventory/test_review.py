@@ -281,6 +281,7 @@ BOWTIE = Polygon([(11.9, 44.2), (11.91, 44.21), (11.91, 44.2), (11.9, 44.21)])
         (lambda c, i: edit(c, i, 1, Polygon(), ANN), "is not a polygon"),
         (lambda c, i: edit(c, i, 1, box(44.2, 11.9, 44.3, 12), ANN), "outside the ground"),
         (lambda c, i: add(c, i, [box(10, 40, 10.1, 40.1)], ANN), "outside the ground"),
+        (lambda c, i: edit(c, i, 1, box(11, 43, 12.5, 45), ANN), "% of outline 1 of 1 lies out"),
         (lambda c, i: add(c, i, [], ANN), "no outline"),
         (lambda c, i: add(c, i, [slide(6)], ANN, kind="mud"), "landslide, scar or deposit"),
         (lambda c, i: split(c, i, 1, [slide(0)], ANN), "two outlines or more"),

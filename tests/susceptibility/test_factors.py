@@ -270,9 +270,15 @@ def test_a_dem_that_knows_next_to_nothing_is_refused(example, tmp_path):
         derive_factors(dem, example.aoi, tmp_path / "factors.tif")
 
 
-def test_a_dem_can_be_checked_before_work_starts(example, kaghan):
+def test_a_dem_can_be_checked_before_work_starts(example, kaghan, tmp_path):
     check_dem(example.dem, example.aoi)
     with pytest.raises(RasterError, match=r"dem\.tif does not overlap"):
         check_dem(example.dem, kaghan.aoi)
     with pytest.raises(RasterError, match="missing or damaged"):
         check_dem(example.dem.parent, example.aoi)
+    with rasterio.open(example.dem) as dem:
+        profile = dem.profile | {"count": 3, "dtype": "uint8", "nodata": None, "photometric": "RGB"}
+    with rasterio.open(tmp_path / "picture.tif", "w", **profile):
+        pass
+    with pytest.raises(RasterError, match=r"picture\.tif: is a picture in colours"):
+        check_dem(tmp_path / "picture.tif", example.aoi)
