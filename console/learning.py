@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,9 +40,11 @@ def evaluate(
         typer.Option(metavar="NAME=DIR", help="A published dataset instead: bijie=DIR, gvlm=DIR …"),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="Of the datasets: train, validation or test.")
-    ] = "test",
-    weights: Annotated[str, typer.Option(help="Name or path of the weights.")] = "current",
+        str | None, typer.Option(help="Of --data: train, validation or test, the default.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Name or path of the weights. Default: current.")
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(min=0.01, max=0.99, help="Default: the weights' own.")
     ] = None,
@@ -66,19 +69,29 @@ def evaluate(
     Example: scarp evaluate --images tiles/image --masks tiles/mask -o scores
     """
     if event_id:
-        _refuse("EVENT", {"--images": images, "--masks": masks, "--data": data, "--out": out})
+        of_tiles = {
+            "--images": images, "--masks": masks, "--data": data, "--split": split,
+            "--weights": weights, "--threshold": threshold, "--bands": bands, "--gsd-m": gsd_m,
+            "--out": out,
+        }  # fmt: skip
+        _refuse("EVENT", of_tiles)
         if reference is None:
             raise BadInputError(f"event {event_id}: say with --reference which version is true")
         _evaluate_inventory(event_id, reference, version, resolution_m, as_json)
         return
-    _refuse("tiles", {"--reference": reference, "--version": version})
+    of_inventories = {
+        "--reference": reference, "--version": version, "--resolution-m": resolution_m
+    }  # fmt: skip
+    _refuse("tiles", of_inventories)
     from flows.evaluate_tiles import evaluate_tiles
     from tasks.mapping.windows import WindowPlan
 
+    if gsd_m is not None and not 0 < gsd_m < inf:
+        raise BadInputError(f"--gsd-m {gsd_m:g}: give the size of a pixel in metres")
     entries, alone, name = _tiles(images, masks, data or [], split, bands, gsd_m)
     plan = WindowPlan(window_px, window_px // 8, views)
     with progress_bars():
-        summary = evaluate_tiles(entries, name, weights, out, threshold, plan, device)
+        summary = evaluate_tiles(entries, name, weights or "current", out, threshold, plan, device)
     summary["n_unpaired"] = alone
     if as_json:
         print_json(summary)
@@ -250,7 +263,7 @@ def _tiles(
     images: Path | None,
     masks: Path | None,
     data: list[str],
-    split: str,
+    split: str | None,
     bands: str | None,
     gsd_m: float | None,
 ) -> tuple[list[Entry], int, str]:
@@ -261,7 +274,9 @@ def _tiles(
         )
         from tasks.learning.catalog import as_split, of_split, read_data
 
-        return of_split(read_data(data), as_split(split)), 0, f"{', '.join(data)} ({split})"
+        wanted = as_split(split or "test")
+        return of_split(read_data(data), wanted), 0, f"{', '.join(data)} ({wanted})"
+    _refuse("--images", {"--split": split})
     if images is None or masks is None:
         raise BadInputError(
             "nothing to judge: give EVENT and --reference, --images and --masks, or --data"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from flows.progress import report
 from flows.weights import locate_weights
+from flows.world import require_room
 from models.samples import Entry, Sample
 from models.weights import load
 from tasks.learning.closeness import guess_gsd_m
@@ -57,6 +58,8 @@ def evaluate_tiles(
         StorageError: `out` cannot be written.
     """
     where = device_of(device)
+    if out:
+        require_room(out)
     reuse_freed_memory()
     network, card = load(locate_weights(weights))
     score = partial(

@@ -123,7 +123,7 @@ def _protocol(card: Card, block: Entry, event_id: str, changes: Sequence[str]) -
     return replace(
         how.going_on_from(card),
         name=f"{card.name}-{event_id}",
-        threshold=card.threshold,
+        threshold=how.threshold or card.threshold,
         recipe=recipe,
     )
 

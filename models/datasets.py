@@ -94,6 +94,11 @@ def landslide4sense(folder: Path, split: Split) -> Tiles:
             pixels, packed = archive["x"], archive["y"]
     except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise ModelError(f"{path}: not a Landslide4Sense archive with x and y ({error})") from error
+    if packed.dtype != np.uint8 or packed.ndim != 3:
+        raise ModelError(
+            f"{path}: y is {packed.dtype} {packed.shape}, not uint8 (n, rows, columns / 8) with "
+            "eight pixels to a byte (numpy.packbits)"
+        )
     masks = np.unpackbits(packed, axis=2).astype(bool)
     if pixels.dtype != np.uint8 or pixels.shape != (*masks.shape, 3):
         raise ModelError(f"{path}: x {pixels.dtype} {pixels.shape} does not fit y {masks.shape}")
@@ -155,6 +160,8 @@ def _read_h5(image: Path, mask: Path, split: Split) -> Sample:
     pixels, truth = _h5(image, "img"), _h5(mask, "mask")
     if pixels.ndim != 3 or pixels.shape[2] != len(L4S_BANDS):
         raise ModelError(f"{image}: img is {pixels.shape}, not (rows, columns, {len(L4S_BANDS)})")
+    if truth.ndim != 2:
+        raise ModelError(f"{mask}: mask is {truth.shape}, not (rows, columns)")
     return _sample(image, pixels, truth, L4S_BANDS, 10.0, source="landslide4sense", split=split)
 
 
@@ -183,8 +190,11 @@ def hr_gldd(folder: Path) -> list[Entry]:
         if not image.exists() and not mask.exists():
             continue
         pixels, truth = _npy(image), _npy(mask)
-        if pixels.ndim != 4 or pixels.shape[3] != 4 or truth.shape[:3] != pixels.shape[:3]:
-            raise ModelError(f"{image} {pixels.shape} and {mask} {truth.shape} do not fit")
+        if pixels.ndim != 4 or pixels.shape[3] != 4 or truth.shape != (*pixels.shape[:3], 1):
+            raise ModelError(
+                f"{image} {pixels.shape} and {mask} {truth.shape} are not (n, rows, columns, 4) "
+                "and (n, rows, columns, 1)"
+            )
         entries += [
             Entry(f"{name}/{i}", partial(_read_npy, image, mask, i, split), "", "hr-gldd", split)
             for i in range(len(pixels))
@@ -203,7 +213,7 @@ def _npy(path: Path) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, EOFError, ValueError) as error:
-        raise ModelError(f"{path}: is missing, truncated or no array ({error})") from error
+        raise ModelError(f"{path}: is missing, truncated or no array of numbers") from error
     return array
 
 
@@ -294,17 +304,19 @@ def bijie(folder: Path) -> list[Entry]:
             by_stem(folder / "landslide" / "image"),
             by_stem(folder / "landslide" / "mask"),
         )
-        bare = folder / "non-landslide" / "image"
+        stable = folder / "non-landslide" / "image"
         pictures |= {
-            f"bare/{k}": path for k, path in (by_stem(bare) if bare.is_dir() else {}).items()
+            f"bare/{k}": path for k, path in (by_stem(stable) if stable.is_dir() else {}).items()
         }
     entries = []
     split: Split
     for stem, image in pictures.items():
         letters = re.match("[a-z]+", stem)
         county = counties.get(stem, "") if counties is not None else letters[0] if letters else ""
-        if counties is None and stem not in masks and not stem.startswith("bare/"):
-            raise ModelError(f"{image}: has no mask {stem} in {folder / 'landslide' / 'mask'}")
+        bare = not county if counties is not None else stem.startswith("bare/")
+        if stem not in masks and not bare:
+            place = folder / ("landslide/mask" if counties is None else "masks")
+            raise ModelError(f"{image}: has no mask {stem} in {place}; fetch the dataset again")
         county = county if stem in masks else ""
         split = _BIJIE_SPLITS.get(county, "train")
         read = partial(

@@ -204,7 +204,7 @@ def read_pair(
         known: event, source, split and scene.
 
     Raises:
-        ModelError: either cannot be read, or they differ in size.
+        ModelError: either cannot be read, or they differ in size or lie on other ground.
     """
     picture = read_image(image, bands, place)
     valid = picture.valid
@@ -216,12 +216,33 @@ def read_pair(
                 f"{image} is {size_of(valid)} and its mask {mask} {size_of(landslides)} pixels; "
                 "they must be of the same size"
             )
+        _check_place(image, mask)
         valid = valid & judged
     name = str(image) if place is None else f"{image}[{place[0].start}:, {place[1].start}:]"
     return Sample(
         name, picture.pixels, landslides & valid, valid, picture.bands, gsd_m or picture.gsd_m,
         footprint=picture.footprint, **known,
     )  # fmt: skip
+
+
+def _check_place(image: Path, mask: Path) -> None:
+    """See that an image and its mask lie on the same ground, as far as both say.
+
+    Raises:
+        ModelError: they lie apart by more than a pixel.
+    """
+    with opened(image) as ours, opened(mask) as theirs:
+        if _placeless(ours) or _placeless(theirs):
+            return
+        bounds = [transform_bounds(each.crs, "EPSG:4326", *each.bounds) for each in (ours, theirs)]
+        west, south, east, north = bounds[0]
+        pixel = max((east - west) / ours.width, (north - south) / ours.height)
+        apart = max(abs(a - b) for a, b in zip(*bounds, strict=True))
+    if apart > 1.5 * pixel:
+        raise ModelError(
+            f"{image} and its mask {mask} lie about {apart / pixel:,.0f} pixels apart; give the "
+            "mask of the same ground, or both without a CRS"
+        )
 
 
 def pair_entries(
@@ -271,7 +292,7 @@ def by_stem(folder: Path) -> dict[str, Path]:
 
 def gsd_of(dataset: DatasetReader) -> float | None:
     """Ground size of a pixel in metres; of a grid in degrees, at its middle."""
-    if dataset.crs is None:
+    if _placeless(dataset):
         return None
     width, height = (abs(side) for side in (dataset.transform.a, dataset.transform.e))
     if dataset.crs.is_projected:
@@ -280,8 +301,15 @@ def gsd_of(dataset: DatasetReader) -> float | None:
     return float((width * height * cos(radians(latitude))) ** 0.5 * _METRES_PER_DEGREE) or None
 
 
+def _placeless(dataset: DatasetReader) -> bool:
+    """Whether a file does not say where on earth it lies, as local grids do not either."""
+    crs = dataset.crs
+    known = crs is not None and (crs.is_projected or crs.is_geographic)
+    return not known or bool(dataset.transform.is_identity)
+
+
 def _footprint(dataset: DatasetReader, window: Window | None) -> Footprint | None:
-    if dataset.crs is None:
+    if _placeless(dataset):
         return None
     bounds = dataset.bounds if window is None else dataset.window_bounds(window)
     west, south, east, north = transform_bounds(dataset.crs, "EPSG:4326", *bounds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from models.errors import ModelError
 from models.losses import bce, dynamic_weighted_ce, focal, lovasz
 
+_LARGEST_CROP = 4096
 LOSSES = {"bce": bce, "dynamic_weighted_ce": dynamic_weighted_ce, "focal": focal, "lovasz": lovasz}
 
 
@@ -105,8 +107,21 @@ class Recipe:
             "batch": self.batch < 1,
             "steps": self.steps < 0,
             "accumulate": not 1 <= self.accumulate <= self.batch,
-            "crop": self.crop < 1,
-            "rate": self.rate <= 0,
+            "crop": not 1 <= self.crop <= _LARGEST_CROP,
+            "rate": not 0 < self.rate < inf,
+            "decay": not 0 <= self.decay < inf,
+            "momentum": not 0 <= self.momentum < 1,
+            "gamma": not 0 < self.gamma < inf,
+            "warmup": not 0 <= self.warmup <= 1,
+            "clip": not 0 <= self.clip < inf,
+            "patience": self.patience < 0,
+            "seed": self.seed < 0,
+            "native": not 0 <= self.native <= 1,
+            "share": not 0 <= self.share <= 1,
+            "jitter": not 0 <= self.jitter < inf,
+            "flips": not 0 <= self.flips <= 1,
+            "blur": not 0 <= self.blur <= 1,
+            "noise": not 0 <= self.noise < inf,
             "encoder_rate": self.encoder_rate < 0,
             "contrast": self.contrast < 0,
             "optimiser": self.optimiser not in ("adamw", "adam", "sgd"),
@@ -116,9 +131,14 @@ class Recipe:
             "fade": not 0 <= self.fade <= 1,
             "ema": not 0 <= self.ema < 1,
             "teaching": not 0 <= self.teaching <= 1,
-            "losses": bool(unknown) or not self.losses,
+            "losses": bool(unknown) or not self.losses or min(self.losses.values()) < 0,
         }
         for name, is_wrong in wrong.items():
+            if is_wrong and name == "accumulate" and self.accumulate > self.batch:
+                raise ModelError(
+                    f"accumulate = {self.accumulate} is more than batch = {self.batch}, which it "
+                    "divides; lower it as well"
+                )
             if is_wrong:
                 hint = f"; there are {', '.join(LOSSES)}" if name == "losses" else ""
                 raise ModelError(f"{name} = {getattr(self, name)!r} makes no sense{hint}")

@@ -68,8 +68,9 @@ def build(name: str, bands: int = 3, **options: Any) -> nn.Module:
             `global_level` of SCGC-Net or `head` of SegFormer.
 
     Raises:
-        ModelError: the name is not known (the nearest is suggested), an option does not exist,
-            `bands` is below 1, or a library that the network comes from is missing.
+        ModelError: the name is not known (the nearest is suggested), an option does not exist
+            or has a value that cannot be, `bands` is below 1, or a library that the network comes
+            from is missing.
     """
     if name not in _FACTORIES:
         near = get_close_matches(name.lower(), _FACTORIES, n=1, cutoff=0.5)
@@ -82,4 +83,10 @@ def build(name: str, bands: int = 3, **options: Any) -> nn.Module:
         inspect.signature(factory).bind(bands=bands, **options)
     except TypeError as error:
         raise ModelError(f"{name}: {error}") from error
-    return factory(bands=bands, **options)
+    try:
+        return factory(bands=bands, **options)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        if isinstance(error, ModelError):
+            raise
+        told = ", ".join(f"{key} = {value!r}" for key, value in options.items())
+        raise ModelError(f"{name} cannot be built with {told}: {error}") from error

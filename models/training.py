@@ -167,9 +167,12 @@ class _Run:
         ]
         self.done += 1
         mean = sum(losses) / len(losses)
-        if not math.isfinite(mean):
+        # The last step may spoil the weights after its loss was taken.
+        whole = all(bool(p.isfinite().all()) for p in self.network.parameters())
+        if not math.isfinite(mean) or not whole:
             raise ModelError(
-                f"the loss of epoch {self.done} is {mean}: training diverged; lower the rate"
+                f"the loss of epoch {self.done} is {mean if whole else math.nan}: training "
+                "diverged; lower the rate"
             )
         return mean
 

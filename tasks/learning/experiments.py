@@ -221,12 +221,15 @@ def run_experiment(
     """
     if name not in EXPERIMENTS:
         raise ModelError(f"no experiment is called {name!r}; choose from {', '.join(EXPERIMENTS)}")
-    claim(run)
     kept = remembered(entries)
-    rows = []
+    arms: dict[int, list[Arm]] = {}
     for seed in seeds:
         recipe = replace(run.protocol.recipe, seed=seed)
-        for arm in EXPERIMENTS[name](replace(run.protocol, recipe=recipe), kept):
+        arms[seed] = EXPERIMENTS[name](replace(run.protocol, recipe=recipe), kept)
+    claim(run)
+    rows = []
+    for seed in seeds:
+        for arm in arms[seed]:
             folder = run.folder / f"{_plain(arm.name)}-{seed}"
             one = replace(run, protocol=arm.protocol, folder=folder)
             found = _scores(arm, one, partial(_told, told, f"{arm.name}, seed {seed}"))

@@ -41,6 +41,8 @@ def join_weights(
         raise ModelError(
             f"{' '.join(map(str, names))}: one alone makes no mean; name two weights or more"
         )
+    if Path(name).name != name:
+        raise ModelError(f"--name {name}: is a path; give a name, and the folder with -o")
     path = folder / f"{name}.safetensors"
     if path.exists():
         raise ModelError(f"{path}: is there already; give another folder or --name")

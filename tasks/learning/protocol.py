@@ -9,6 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from models.cards import Card
 from models.errors import ModelError
 from models.recipes import Recipe
@@ -55,6 +57,24 @@ class Protocol:
     serial: Serial | None = None
     licence: str = "not stated; the licences of the training data apply"
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be followed.
+
+        Raises:
+            ModelError: a value is out of its range; it is named.
+        """
+        if not 0 <= self.threshold < 1:
+            raise ModelError(
+                f"threshold = {self.threshold:g} makes no sense; give a score above 0 and below 1, "
+                "or 0 for the best on validation"
+            )
+        if self.resize < 0:
+            raise ModelError(f"resize = {self.resize} makes no sense; give a side in pixels, or 0")
+        if len(set(self.bands)) < len(self.bands):
+            raise ModelError(f"bands = {', '.join(self.bands)} makes no sense; name each once")
+        if "bands" in self.options:
+            raise ModelError("options.bands makes no sense; bands are those of the protocol")
+
     @property
     def record(self) -> dict[str, Any]:
         """All of it for JSON."""
@@ -66,6 +86,9 @@ class Protocol:
         return replace(
             self, network=card.architecture, options=options, bands=card.bands, licence=card.licence
         )
+
+
+_PROTOCOL = TypeAdapter(Protocol)
 
 
 def protocols() -> dict[str, Path]:
@@ -103,34 +126,38 @@ def _change(raw: dict[str, Any], change: str) -> None:
     key, equals, text = change.partition("=")
     if not equals:
         raise ModelError(f"{change!r}: give a change as KEY=VALUE, such as epochs=10")
+    own = {f.name for f in fields(Protocol)} - {"name", "recipe", "serial"}
+    recipe = {f.name for f in fields(Recipe)}
+    if key not in own | recipe:
+        known = sorted(own | recipe)
+        near = get_close_matches(key, known, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise ModelError(f"--set {change}: a protocol has no {key!r}; {hint}")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    own = {f.name for f in fields(Protocol)} - {"name", "recipe", "serial"}
-    if key in own:
-        raw[key] = value
-    else:
-        raw.setdefault("recipe", {})[key] = value
+    (raw if key in own else raw.setdefault("recipe", {}))[key] = value
 
 
 def _protocol(path: Path, raw: dict[str, Any]) -> Protocol:
+    where = f"protocol {path.stem}" if path.parent == FOLDER else path
     try:
-        recipe = {**raw.pop("recipe", {})}
-        for name in ("scales", "gsd_m"):
-            if name in recipe:
-                recipe[name] = tuple(recipe[name])
-        serial = raw.pop("serial", None)
-        if serial is not None:
-            serial = Serial(serial["input"], tuple(serial["shallow"]))
-        bands = tuple(raw.pop("bands", ()))
-        if bool(bands) != bool(raw.get("network")):
+        if bool(raw.get("bands")) != bool(raw.get("network")):
             raise ModelError("network and bands go together; give both, or leave both to weights")
-        return Protocol(
-            **{"name": path.stem, **raw}, bands=bands, recipe=Recipe(**recipe), serial=serial
-        )
+        return _PROTOCOL.validate_python({"name": path.stem, "recipe": {}, **raw})
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
-    except (TypeError, KeyError, ValueError) as error:
-        reason = str(error).replace("__init__()", "a protocol")
-        raise ModelError(f"{path}: is not a protocol ({reason})") from error
+        raise ModelError(f"{where}: {error}") from error
+    except ValidationError as error:
+        raise ModelError(f"{where}: {_first(error)}") from error
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, with the key it is of."""
+    wrong = error.errors()[0]
+    if wrong["type"] == "value_error":  # what a dataclass says of itself
+        return str(wrong["ctx"]["error"])
+    key = ".".join(str(part) for part in wrong["loc"])
+    if wrong["type"] == "unexpected_keyword_argument":
+        return f"{key} is no part of a protocol; remove it"
+    return f"{key} = {wrong['input']!r} makes no sense: {wrong['msg'].lower()}"

@@ -237,6 +237,8 @@ def claim(run: Run) -> None:
             there = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ModelError(f"{path}: is not the config of a run ({error})") from error
+        if not isinstance(there, dict):
+            raise ModelError(f"{path}: is not the config of a run; give another folder")
         differing = [key for key, value in run.record.items() if there.get(key) != value]
         if differing:
             raise ModelError(

@@ -14,6 +14,7 @@ from models.errors import ModelError
 from models.normalisation import Statistics
 from models.samples import Sample, SceneStatistics
 from tasks.mapping.scoring import mean_score, precision
+from tasks.mapping.source import FINEST
 from tasks.mapping.windows import WindowPlan, bands, blend_weights, window_starts
 
 _SAME = 0.01
@@ -49,6 +50,11 @@ def score_sample(
         raise ModelError(f"{sample.name}: no pixel is valid; leave the tile out")
     seen, gsd = sample.valid, sample.gsd_m
     factor = card.working_gsd_m(gsd) / gsd if gsd else 1.0
+    if factor < FINEST:
+        raise ModelError(
+            f"{sample.name}: its pixels measure {gsd:g} m, too coarse for weights {card.name!r}, "
+            f"which look at pixels of {card.gsd_range_m[1]:g} m at most; give finer images"
+        )
     if abs(factor - 1) < _SAME:
         return _score(_normalised(pixels, seen, sample.scene, card), seen, network, plan, device)
     shape = [max(1, round(side / factor)) for side in seen.shape]

@@ -23,6 +23,8 @@ from models.normalisation import Statistics
 from tasks.errors import RasterError
 from tasks.imagery.rasters import open_raster, read_errors
 
+# Pixels are made no finer than by this: what is not in an image is not seen in it either.
+FINEST = 1 / 16
 _STATISTICS_PX = 1024
 _THINNEST = 4
 _SQUARE_PX = 512
@@ -187,6 +189,11 @@ def _band_indexes(dataset: DatasetReader, name: str, card: Card) -> tuple[int, .
 def _working_grid(dataset: DatasetReader, card: Card) -> Iterator[DatasetReader]:
     gsd = abs(dataset.transform.a)
     factor = card.working_gsd_m(gsd) / gsd
+    if factor < FINEST:
+        raise RasterError(
+            f"{dataset.name}: its pixels measure {gsd:g} m, too coarse for weights {card.name!r}, "
+            f"which look at pixels of {card.gsd_range_m[1]:g} m at most; give a finer image"
+        )
     if abs(factor - 1) < 0.01:
         yield dataset
         return

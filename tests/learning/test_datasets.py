@@ -151,6 +151,45 @@ def test_bijie_as_published_is_split_by_county(tmp_path, write_picture, scene):
         "df001": "train", "hz002": "test", "wn010": "validation", "bare/df001": "train",
     }  # fmt: skip
     assert check(entries["df001"]).mask.any() and not check(entries["bare/df001"]).mask.any()
+    (tmp_path / "landslide" / "mask" / "hz002.png").unlink()
+    with pytest.raises(ModelError, match=r"hz002\.png: has no mask hz002"):
+        READERS["bijie"](tmp_path)
+
+
+def test_a_landslide_of_bijie_whose_mask_was_lost_is_no_tile_without_landslides(
+    tmp_path, write_picture, scene
+):
+    for stem in ("ls_0001", "ls_0002", "nls_0001"):
+        image, mask = scene(1, 61)
+        write_picture(tmp_path / "images" / f"{stem}.png", image)
+        if stem == "ls_0001":
+            write_picture(tmp_path / "masks" / f"{stem}.png", mask * 255)
+    rows = "id,county,bijie_name\nls_0001,df,df001\nls_0002,{},hz002\nnls_0001,,\n"
+    (tmp_path / "tiles.csv").write_text(rows.format("hz"))
+    with pytest.raises(ModelError, match=r"ls_0002\.png: has no mask ls_0002"):
+        READERS["bijie"](tmp_path)
+    (tmp_path / "tiles.csv").write_text(rows.format(""))
+    assert [e.event for e in READERS["bijie"](tmp_path)] == ["df", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "truth", "says"),
+    [
+        ("hr-gldd", np.zeros((2, 128, 128), np.uint8), "n, rows, columns, 1"),
+        ("l4s_rgb", np.zeros((2, 128, 16), bool), "not uint8"),
+        ("l4s_rgb", np.zeros((2, 2048), np.uint8), "not uint8"),
+    ],
+)
+def test_masks_of_another_layout_are_refused_by_name(tmp_path, name, truth, says):
+    if name == "hr-gldd":
+        np.save(tmp_path / "trainX.npy", np.zeros((2, 128, 128, 4), np.uint8))
+        np.save(tmp_path / "trainY.npy", truth)
+    else:
+        pixels = np.zeros((2, 128, 128, 3), np.uint8)
+        for split in ("train", "validation"):
+            np.savez(tmp_path / f"{split}.npz", x=pixels, y=truth)
+    with pytest.raises(ModelError, match=says):
+        [entry.read() for entry in READERS[name](tmp_path)]
 
 
 @pytest.fixture

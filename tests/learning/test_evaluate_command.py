@@ -19,7 +19,7 @@ from models.ldmnet import ldmnet
 from models.metrics import Confusion, confusion, macro
 from models.pictures import opened, read_image, read_mask
 from models.weights import load, save
-from tasks.errors import BadInputError
+from tasks.errors import BadInputError, StorageError
 
 
 @pytest.fixture
@@ -143,6 +143,44 @@ def test_a_mask_of_another_size_is_refused_by_name(folders, write_picture):
     assert "b.png is 64×64 and its mask" in said and "48×64" in said
 
 
+def test_a_mask_of_other_ground_is_refused_by_name(folders, write_picture, scene):
+    images, masks = folders
+    (masks / "a.png").unlink()
+    mask = scene(1, 64, (20, 44, 8, 40))[1]
+    utm = {"crs": "EPSG:32654", "transform": Affine(5, 0, 600320, 0, -5, 4700000)}
+    write_picture(masks / "a.tif", mask, **utm)
+    with pytest.raises(
+        ModelError, match=r"a\.tif and its mask .*a\.tif lie about 6\d pixels apart"
+    ):
+        judge(images, masks)
+    write_picture(
+        masks / "a.tif", mask, **utm | {"transform": Affine(5, 0, 600000, 0, -5, 4700000)}
+    )
+    assert judge(images, masks)["n_tiles"] == 3
+
+
+@pytest.mark.parametrize("size", [250.0, 96.5])
+def test_pixels_too_coarse_to_see_anything_in_are_refused(folders, size):
+    with pytest.raises(ModelError, match=f"its pixels measure {size:g} m, too coarse"):
+        judge(*folders, "--gsd-m", size)
+    with pytest.raises(BadInputError, match="--gsd-m inf: give the size"):
+        judge(*folders, "--gsd-m", "inf")
+
+
+def test_a_local_grid_says_nothing_of_how_large_a_pixel_is(tmp_path, write_picture, scene):
+    local = {"crs": 'LOCAL_CS["site grid",UNIT["metre",1]]', "transform": Affine(5, 0, 0, 0, -5, 9)}
+    write_picture(tmp_path / "a.tif", scene()[0], **local)
+    picture = read_image(tmp_path / "a.tif")
+    assert picture.gsd_m is None and picture.footprint is None
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_scored(folders, monkeypatch):
+    monkeypatch.setattr("flows.evaluate_tiles.load", lambda name: pytest.fail("it was begun"))
+    (folders[0].parent / "file").write_text("")
+    with pytest.raises(StorageError, match="is not a writable folder"):
+        judge(*folders, "--out", folders[0].parent / "file")
+
+
 @pytest.mark.parametrize(
     ("values", "says"),
     [((0, 1, 2), "0, 1, 2"), ((0, 1, 255), "0, 1, 255"), ((0, 7), "0, 7")],
@@ -246,6 +284,9 @@ def test_options_of_the_two_ways_do_not_mix(folders):
         (["evaluate"], "nothing to judge"),
         (["evaluate", "some-event"], "--reference"),
         (["evaluate", "some-event", "--reference", "1", "--masks", "x"], "--masks does not go"),
+        (["evaluate", "some-event", "--reference", "1", "--weights", "x"], "--weights does not go"),
+        (["evaluate", "--images", "x", "--masks", "y", "--split", "train"], "--split does not go"),
+        (["evaluate", "--images", "x", "--resolution-m", "3"], "--resolution-m does not go"),
     ):
         assert says in str(runner.invoke(app, words).exception)
 

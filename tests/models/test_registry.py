@@ -86,3 +86,8 @@ def test_an_ensemble_needs_members():
 
 def test_options_reach_the_network():
     assert registry.build("ldm-net-tiny", embedding=32).options.embedding == 32
+
+
+def test_an_option_of_a_value_that_cannot_be_is_named():
+    with pytest.raises(ModelError, match="unet cannot be built with width = 'x'"):
+        registry.build("unet", width="x")
