@@ -21,7 +21,7 @@ Interval = tuple[float, float] | None
 def bootstrap(
     tiles: Sequence[Confusion],
     pr_aucs: Sequence[float],
-    groups: Sequence[str],
+    groups: Sequence[str] | Sequence[int],
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -58,7 +58,9 @@ def bootstrap(
     }
 
 
-def _draws(groups: Sequence[str], resamples: int, seed: int) -> Iterator[NDArray[Any]]:
+def _draws(
+    groups: Sequence[str] | Sequence[int], resamples: int, seed: int
+) -> Iterator[NDArray[Any]]:
     """How often each tile is drawn, (draws, tiles), a few draws at a time; none for one group."""
     names, member = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < 2:

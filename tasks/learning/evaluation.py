@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from models.boundaries import boundary_f1
 from models.calibration import ScoreCounts, expected_calibration_error
@@ -22,9 +24,12 @@ from models.errors import ModelError
 from models.intervals import LEVEL, RESAMPLES, bootstrap
 from models.metrics import Confusion, confusion, macro, pr_auc
 from models.objects import CLASSES_M2, CLASSES_PX, Bodies, match, object_scores
-from models.samples import Entry, Sample, group_of
+from models.samples import Entry, Footprint, Sample, group_of
+from tasks.learning.leaks import overlapping
 
 TOLERANCES_PX = (1, 2)
+# Of the ground of the smaller of two tiles. Neighbours on a turned grid overlap as boxes of degrees.
+_SHARED = 0.2
 _SCORES = ("precision", "recall", "f1", "iou")
 
 
@@ -37,6 +42,7 @@ class TileScore:
     pr_auc: float
     bodies: Bodies
     gsd_m: float | None
+    footprint: Footprint | None
     boundary_f1: tuple[float, ...]
 
     @property
@@ -73,6 +79,7 @@ class Tally:
                 pr_auc(truth, score, sample.valid),
                 match(truth, mapped),
                 sample.gsd_m,
+                sample.footprint,
                 tuple(boundary_f1(truth, mapped, sample.valid, px) for px in TOLERANCES_PX),
             )
         )
@@ -87,7 +94,7 @@ class Tally:
         each = [tile.pixels for tile in self.tiles]
         aucs = [tile.pr_auc for tile in self.tiles]
         mean, pooled = macro(each, aucs), sum(each, Confusion(0, 0, 0, 0))
-        groups = [group_of(tile.entry) for tile in self.tiles]
+        groups = _groups(self.tiles)
         bins = self.counts.reliability()
         return {
             "macro": {name: known(getattr(mean, name)) for name in _SCORES},
@@ -160,6 +167,18 @@ def evaluate(
 def known(value: float | None) -> float | None:
     """A number for JSON, which has no NaN."""
     return None if value is None or not isfinite(value) else float(value)
+
+
+def _groups(tiles: Sequence[TileScore]) -> list[int]:
+    """A number for each tile, the same for tiles of one group or on the same ground."""
+    _, member = np.unique([group_of(tile.entry) for tile in tiles], return_inverse=True)
+    placed = [(int(member[i]), tile.footprint) for i, tile in enumerate(tiles) if tile.footprint]
+    pairs = overlapping([ground for _, ground in placed], _SHARED)
+    links = np.array([(placed[a][0], placed[b][0]) for a, b in pairs], int).reshape(-1, 2)
+    n = int(member.max(initial=-1)) + 1
+    joined = coo_array((np.ones(len(links)), links.T), shape=(n, n))
+    _, island = connected_components(joined, directed=False)
+    return [int(island[one]) for one in member]
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from shapely import STRtree, box
 
 from models.errors import ModelError
-from models.samples import Entry
+from models.samples import Entry, Footprint
 
 # Neighbours share an edge, and grids of two projections a pixel or so.
 _SHARED = 0.02
@@ -20,7 +20,7 @@ _SHARED = 0.02
 class _Seen:
     entry: Entry
     digest: str
-    ground: tuple[float, float, float, float] | None
+    ground: Footprint | None
 
 
 def check_apart(
@@ -58,23 +58,27 @@ def check_apart(
 
 
 def _check_ground(ours: Sequence[_Seen], theirs: Sequence[_Seen]) -> None:
-    boxes = [box(*tile.ground) for tile in ours if tile.ground]
-    tree = STRtree(boxes)
-    for tile in theirs:
-        if tile.ground is None:
-            continue
-        own = box(*tile.ground)
-        for number in _candidates(tree.query(own)):
-            smaller = min(own.area, boxes[number].area)
-            if own.intersection(boxes[number]).area > _SHARED * smaller:
-                raise ModelError(
-                    f"{_name(tile)} ({tile.entry.split}) lies on the ground of "
-                    f"{_name(ours[number])} (train); split by event or by blocks of ground"
-                )
+    grounds = [tile.ground for tile in (*ours, *theirs) if tile.ground]
+    for one, other in overlapping(grounds):
+        if one < len(ours) <= other:
+            tile, learnt = theirs[other - len(ours)], ours[one]
+            raise ModelError(
+                f"{_name(tile)} ({tile.entry.split}) lies on the ground of {_name(learnt)} "
+                "(train); split by event or by blocks of ground"
+            )
 
 
-def _candidates(found: Iterable[int]) -> list[int]:
-    return [int(number) for number in found]
+def overlapping(grounds: Sequence[Footprint], shared: float = _SHARED) -> list[tuple[int, int]]:
+    """Pairs of footprints, by number, the lower first, that share so much of the smaller."""
+    boxes = box(*np.asarray(grounds, float).reshape(-1, 4).T)
+    pairs = STRtree(boxes).query(boxes, predicate="intersects").T.tolist()
+    return [
+        (one, other)
+        for one, other in pairs
+        if one < other
+        and boxes[one].intersection(boxes[other]).area
+        > shared * min(boxes[one].area, boxes[other].area)
+    ]
 
 
 def _look(entry: Entry) -> _Seen:

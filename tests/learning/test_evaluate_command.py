@@ -159,6 +159,19 @@ def test_a_mask_of_other_ground_is_refused_by_name(folders, write_picture, scene
     assert judge(images, masks)["n_tiles"] == 3
 
 
+def test_tiles_on_the_same_ground_are_one_group_of_the_intervals(tmp_path, write_picture, scene):
+    def tile(name, east):
+        place = {"crs": "EPSG:32654", "transform": Affine(5, 0, east, 0, -5, 4700000)}
+        image, mask = scene(1, 64, (20, 44, 8, 40))
+        write_picture(tmp_path / "i" / f"{name}.tif", image, **place)
+        write_picture(tmp_path / "m" / f"{name}.png", mask)
+
+    for name, east in (("a", 600000), ("b", 600320), ("c", 601000), ("d", 601100), ("e", 601300)):
+        tile(name, east)
+    found = judge(tmp_path / "i", tmp_path / "m")
+    assert found["n_groups"] == 3, "a and b are neighbours; d lies on c and on e"
+
+
 @pytest.mark.parametrize("size", [250.0, 96.5])
 def test_pixels_too_coarse_to_see_anything_in_are_refused(folders, size):
     with pytest.raises(ModelError, match=f"its pixels measure {size:g} m, too coarse"):
