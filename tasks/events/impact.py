@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from tasks.errors import AreaError
+from tasks.events.aoi import as_multipolygon, geodesic_disc
 from tasks.events.impact_layers import ImpactLayers
+from tasks.events.land import on_land
 from tasks.events.shakemap import ShakeMap
-from tasks.events.shaken import keefer_upper_area_km2
+from tasks.events.shaken import keefer_radius_km, keefer_upper_area_km2
 from tasks.types import AreaOfInterest, Event
 
 ImpactModel = Literal["nowicki-jessee-2018", "newmark", "malamud-2004"]
@@ -71,7 +74,7 @@ def expected_impact(
     )
     if by_shaking or event.kind != "earthquake" or event.magnitude is None:
         return by_shaking
-    return impact_of_magnitude(event.magnitude, aoi)
+    return impact_of_magnitude(event.magnitude, aoi, event)
 
 
 def impact_of_shaking(
@@ -114,16 +117,35 @@ def impact_of_shaking(
     )
 
 
-def impact_of_magnitude(magnitude: float, aoi: AreaOfInterest) -> Impact:
-    """Malamud's total, as if spread evenly over the largest area it may lie in (Keefer 1984)."""
-    share = min(1.0, aoi.area_km2 / keefer_upper_area_km2(magnitude))
+def impact_of_magnitude(
+    magnitude: float, aoi: AreaOfInterest, event: Event | None = None
+) -> Impact:
+    """Malamud's total, as if spread evenly over the largest area it may lie in (Keefer 1984).
+
+    Of an area that somebody gave for an event, only land within reach of its epicentre counts.
+    """
+    km2, ground = aoi.area_km2, "the area of interest"
+    if event and aoi.how == "given":
+        km2, ground = _reached_km2(event, magnitude, aoi), f"land of {ground} within its reach"
+    share = min(1.0, km2 / keefer_upper_area_km2(magnitude))
     return Impact(
         "malamud-2004",
         malamud_area_km2(magnitude) * share,
         f"the landslides of a M {magnitude:g} (Malamud et al. 2004), {share:.0%} of which would be "
-        f"on the {aoi.area_km2:,.0f} km² of the area of interest",
-        parameters={"magnitude": magnitude, "aoi_km2": aoi.area_km2},
+        f"on the {km2:,.0f} km² of {ground}",
+        parameters={"magnitude": magnitude, "aoi_km2": km2},
     )
+
+
+def _reached_km2(event: Event, magnitude: float, aoi: AreaOfInterest) -> float:
+    disc = geodesic_disc(event.longitude, event.latitude, keefer_radius_km(magnitude) * 1000)
+    part = as_multipolygon(aoi.geometry & disc)
+    if part.is_empty:
+        return 0.0
+    try:
+        return AreaOfInterest(on_land(part, "the area of interest"), "given").area_km2
+    except AreaError:
+        return 0.0
 
 
 def malamud_area_km2(magnitude: float) -> float:

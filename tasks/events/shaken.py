@@ -133,13 +133,18 @@ def magnitude_distance_aoi(event: Event, land: Path | None = None) -> AreaOfInte
             f"event {event.id}: M {event.magnitude:g} is below M 4.0, the smallest known to set "
             "off landslides (Keefer 1984); give an area of interest file to map it all the same"
         )
-    radius_km = math.sqrt(keefer_upper_area_km2(event.magnitude) / math.pi)
+    radius_km = keefer_radius_km(event.magnitude)
     disc = geodesic_disc(event.longitude, event.latitude, radius_km * 1000)
     return AreaOfInterest(
         on_land(disc, f"the ground within {radius_km:.0f} km of event {event.id}", land),
         how=f"provisional: land within {radius_km:.0f} km of the epicentre, a disc as large as the "
         f"upper bound of the area affected by landslides at M {event.magnitude:g} (Keefer 1984)",
     )
+
+
+def keefer_radius_km(magnitude: float) -> float:
+    """Radius of a disc as large as `keefer_upper_area_km2`."""
+    return math.sqrt(keefer_upper_area_km2(magnitude) / math.pi)
 
 
 def keefer_upper_area_km2(magnitude: float) -> float:

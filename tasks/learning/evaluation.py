@@ -28,7 +28,7 @@ from models.samples import Entry, Footprint, Sample, group_of
 from tasks.learning.leaks import overlapping
 
 TOLERANCES_PX = (1, 2)
-# Of the ground of the smaller of two tiles. Neighbours on a turned grid overlap as boxes of degrees.
+# Of the smaller of two tiles. Neighbours on a turned grid overlap a little as boxes of degrees.
 _SHARED = 0.2
 _SCORES = ("precision", "recall", "f1", "iou")
 

@@ -216,6 +216,22 @@ def test_larger_earthquakes_and_wider_land_rank_higher(shakemap):
     assert len(set(estimates)) == 3
 
 
+def test_only_land_within_reach_of_the_epicentre_is_expected_to_slide():
+    iburi = quake(longitude=141.93, latitude=42.69, magnitude=6.6)
+
+    def expected(west, south, east, north):
+        area = MultiPolygon([box(west, south, east, north)])
+        return expected_impact(iburi, AreaOfInterest(area, "given"))
+
+    inland = expected(141.9, 42.7, 142.1, 42.8)
+    assert 0 < inland.expected_km2 < malamud_area_km2(6.6)
+    assert "km² of land of the area of interest within its reach" in inland.how
+    half_at_sea = expected(141.9, 42.4, 142.1, 42.8)
+    assert inland.expected_km2 < half_at_sea.expected_km2 < 3 * inland.expected_km2
+    assert expected(150, 35, 151, 36).expected_km2 == 0, "open sea, far away"
+    assert expected(100, 30, 101, 31).expected_km2 == 0, "land, far away"
+
+
 def test_malamud_expects_a_landslide_more_at_m_4_4():
     assert malamud_area_km2(5.65 / 1.29) == pytest.approx(3.07e-3)
     assert malamud_area_km2(7.6) == pytest.approx(3.07e-3 * 10**4.154)
