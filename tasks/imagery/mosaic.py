@@ -35,8 +35,8 @@ from tasks.types import AreaOfInterest, Mosaic, Scene
 BLOCK_PX = 512
 MAX_SCENES = 255
 KEPT_DTYPES = frozenset({"uint8", "uint16", "int16", "float32"})
-# Web Mercator's metres are not metres on the ground.
-NOT_GROUND_METRES = frozenset({3857})
+# Methods of projection whose metres grow towards the poles.
+STRETCHED = ("Mercator", "Popular Visualisation Pseudo Mercator")
 # A straight line of a projected CRS bends in degrees; by under 2 cm over this.
 SEGMENT_M = 1_000.0
 INTERPRETATION = {
@@ -165,7 +165,11 @@ def _north_up(dataset: DatasetReader) -> rasterio.Affine:
 
 
 def _is_ground_metres(crs: CRS) -> bool:
-    return crs.projected and crs.units[0] == "metre" and crs.epsg not in NOT_GROUND_METRES
+    """Whether lengths on the grid are lengths on the ground, which those of Mercator's are not."""
+    if not crs.projected or crs.units[0] != "metre":
+        return False
+    operation = crs.proj.coordinate_operation
+    return not (operation and operation.method_name.startswith(STRETCHED))
 
 
 def _bounds_on(scene: Scene, band: str, crs: CRS) -> BaseGeometry:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from pyproj import Transformer
 from rasterio.enums import Resampling
 from rasterio.transform import array_bounds
 from rasterio.warp import reproject, transform_bounds
@@ -15,7 +16,7 @@ from shapely.geometry import MultiPolygon, box
 from tasks.errors import NoImageryError, RasterError, StorageError
 from tasks.imagery.clouds import judge
 from tasks.imagery.folder import read_folder
-from tasks.imagery.mosaic import prepare_mosaic
+from tasks.imagery.mosaic import event_grid, prepare_mosaic
 from tasks.imagery.protocol import Span
 from tasks.imagery.stac import StacSource
 from tasks.types import AreaOfInterest, geodesic_area_m2
@@ -246,6 +247,16 @@ def test_a_collar_that_no_file_declares_was_seen_by_nobody(dtype, fill, aoi, wri
     assert not seen[:40].any()
     assert seen[41:].all(), "a pixel that holds it in one colour alone is one"
     assert judge(scene, aoi).clear_fraction == pytest.approx(seen.mean(), abs=0.02)
+
+
+@pytest.mark.parametrize(("crs", "kept"), [(3857, False), (3395, False), (2056, True)])
+def test_metres_of_mercator_are_no_metres_on_the_ground(crs, kept, aoi, write_tif):
+    middle = aoi.geometry.centroid
+    east, north = Transformer.from_crs(4326, crs, always_xy=True).transform(middle.x, middle.y)
+    over = rasterio.Affine(10, 0, east, 0, -10, north)
+    image = np.full((3, 64, 64), 9, np.uint8)
+    (scene,) = read_folder(write_tif("x.tif", image, crs=f"EPSG:{crs}", transform=over))
+    assert (event_grid([scene], aoi).crs.epsg == crs) == kept
 
 
 def test_an_image_whose_rows_run_north_is_mapped_as_the_same_turned_over(aoi, write_tif, tmp_path):
