@@ -87,9 +87,11 @@ def _ignore(
     ]
     first = (fresh or versions)[0]
     made = Decision(report.id, report.source, first, "ignored", reason, now)
-    if not fresh:
+    # Another watcher of the feed may have been a moment faster.
+    if not fresh or not store_decision(
+        connection, made, rules.digest, reported_at=report.reported_at
+    ):
         return replace(made, decision="unchanged", reason=f"ignored before: {reason}")
-    store_decision(connection, made, rules.digest, reported_at=report.reported_at)
     for version in fresh[1:]:
         also = replace(
             made,
