@@ -71,8 +71,8 @@ class FolderSource:
         """Find the images that meet an area in a span of time.
 
         Images without a date are among them, last: the operator who names a file says that it is
-        of the event. A file of a folder that
-        cannot be used is refused with its reason, and so are all if none meets the area.
+        of the event. A file of a folder that cannot be used is refused with its reason, and so are
+        all if none meets the area.
 
         Raises:
             CatalogError, RasterError: see `read_folder`; of a folder, only if no file can be used.
