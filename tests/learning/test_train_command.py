@@ -152,6 +152,8 @@ def test_joined_weights_answer_as_both_together_and_have_seen_what_either_saw(wo
     again = ("model", "join", *map(str, paths), *words, "--name", "both")
     assert "both.safetensors: is there already" in refused(*again)
     assert "one alone makes no mean" in refused("model", "join", str(paths[0]), *words)
+    odd = ("model", "join", *map(str, paths), *words, "--name", "a/b")
+    assert "--name a/b: is a path" in refused(*odd)
     two = world / "two-bands.toml"
     two.write_text(TINY.replace('["red", "green", "blue"]', '["red", "green"]'))
     run("train", str(two), *command(world, world / "narrow", "--set", "epochs=1")[2:])
@@ -291,6 +293,9 @@ def test_unknown_protocols_and_broken_files_are_named(world):
         read_protocol(str(world / "broken.toml"))
     with pytest.raises(ModelError, match="did you mean scgc-net"):
         read_protocol("scgcnet")
+    (world / "other").mkdir()
+    (world / "other" / "config.json").write_text("[]")
+    assert "config.json: is not the config" in refused(*command(world, world / "other"))
     (world / "run").mkdir()
     (world / "run" / "training.checkpoint").write_bytes(b"no checkpoint")
     assert "training.checkpoint: is no checkpoint" in refused(*command(world, world / "run"))

@@ -58,6 +58,15 @@ def test_a_rectangle_has_its_own_length_width_area_and_perimeter():
     assert row.perimeter_m == pytest.approx(800, rel=1e-3)
 
 
+@pytest.mark.parametrize(("crs", "latitude"), [("EPSG:3413", 88.0), ("EPSG:3031", -88.0)])
+def test_a_landslide_near_a_pole_has_its_sides_too(crs, latitude):
+    at = gpd.GeoSeries([Point(10, latitude)], crs="EPSG:4326").to_crs(crs)[0]
+    outline = gpd.GeoSeries([box(at.x, at.y, at.x + 300, at.y + 100)], crs=crs)
+    measured = measure(gpd.GeoDataFrame(geometry=outline.to_crs("EPSG:4326")))
+    assert measured["length_m"][0] == pytest.approx(300, rel=0.05)
+    assert measured["width_m"][0] == pytest.approx(100, rel=0.05)
+
+
 def test_relief_is_unknown_and_never_zero_without_a_dem():
     measured = measure(landslides((WEST, NORTH - 300, WEST + 100, NORTH)), None)
     assert measured[list(RELIEF_COLUMNS)].isna().all(axis=None)
