@@ -16,6 +16,8 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT, CURRENT = "ensemble-rgb", "current"
 # Of a network that looks at every image as it is.
 ANY_GSD_M = (0.01, 1000.0)
+# Pixels are made no finer than by this: what is not in an image is not seen in it either.
+_FINEST = 1 / 16
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,15 @@ class Card:
         """
         finest, coarsest = self.gsd_range_m
         return min(max(gsd_m, finest), coarsest)
+
+    def too_coarse(self, gsd_m: float) -> str:
+        """Why the network can see nothing in pixels of `gsd_m`, as a sentence; empty if it can."""
+        if self.working_gsd_m(gsd_m) / gsd_m >= _FINEST:
+            return ""
+        return (
+            f"its pixels measure {gsd_m:g} m, too coarse for weights {self.name!r}, which look at "
+            f"pixels of {self.gsd_range_m[1]:g} m at most; give finer images"
+        )
 
 
 def available() -> dict[str, Path]:

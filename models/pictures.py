@@ -216,7 +216,8 @@ def read_pair(
                 f"{image} is {size_of(valid)} and its mask {mask} {size_of(landslides)} pixels; "
                 "they must be of the same size"
             )
-        _check_place(image, mask)
+        if picture.footprint:
+            _check_place(image, picture.footprint, mask, place, valid.shape)
         valid = valid & judged
     name = str(image) if place is None else f"{image}[{place[0].start}:, {place[1].start}:]"
     return Sample(
@@ -225,19 +226,25 @@ def read_pair(
     )  # fmt: skip
 
 
-def _check_place(image: Path, mask: Path) -> None:
-    """See that an image and its mask lie on the same ground, as far as both say.
+def _check_place(
+    image: Path,
+    ours: Footprint,
+    mask: Path,
+    place: tuple[slice, slice] | None,
+    shape: tuple[int, ...],
+) -> None:
+    """See that an image's pixels and its mask's lie on the same ground, as far as both say.
 
     Raises:
         ModelError: they lie apart by more than a pixel.
     """
-    with opened(image) as ours, opened(mask) as theirs:
-        if _placeless(ours) or _placeless(theirs):
-            return
-        bounds = [transform_bounds(each.crs, "EPSG:4326", *each.bounds) for each in (ours, theirs)]
-        west, south, east, north = bounds[0]
-        pixel = max((east - west) / ours.width, (north - south) / ours.height)
-        apart = max(abs(a - b) for a, b in zip(*bounds, strict=True))
+    with opened(mask) as dataset:
+        theirs = _footprint(dataset, None if place is None else Window.from_slices(*place))
+    if theirs is None:
+        return
+    west, south, east, north = ours
+    pixel = max((east - west) / shape[1], (north - south) / shape[0])
+    apart = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
     if apart > 1.5 * pixel:
         raise ModelError(
             f"{image} and its mask {mask} lie about {apart / pixel:,.0f} pixels apart; give the "

@@ -133,14 +133,12 @@ class Recipe:
             "teaching": not 0 <= self.teaching <= 1,
             "losses": bool(unknown) or not self.losses or min(self.losses.values()) < 0,
         }
+        hints = {"losses": f"; there are {', '.join(LOSSES)}"}
+        if self.accumulate > self.batch:
+            hints["accumulate"] = f"; it is more than batch = {self.batch}: lower it as well"
         for name, is_wrong in wrong.items():
-            if is_wrong and name == "accumulate" and self.accumulate > self.batch:
-                raise ModelError(
-                    f"accumulate = {self.accumulate} is more than batch = {self.batch}, which it "
-                    "divides; lower it as well"
-                )
             if is_wrong:
-                hint = f"; there are {', '.join(LOSSES)}" if name == "losses" else ""
+                hint = hints.get(name, "")
                 raise ModelError(f"{name} = {getattr(self, name)!r} makes no sense{hint}")
 
     def loss(

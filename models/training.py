@@ -167,12 +167,14 @@ class _Run:
         ]
         self.done += 1
         mean = sum(losses) / len(losses)
-        # The last step may spoil the weights after its loss was taken.
-        whole = all(bool(p.isfinite().all()) for p in self.network.parameters())
-        if not math.isfinite(mean) or not whole:
+        if not math.isfinite(mean):
             raise ModelError(
-                f"the loss of epoch {self.done} is {mean if whole else math.nan}: training "
-                "diverged; lower the rate"
+                f"the loss of epoch {self.done} is {mean}: training diverged; lower the rate"
+            )
+        # The last step may spoil the weights after its loss was taken.
+        if not all(bool(p.isfinite().all()) for p in self.network.parameters()):
+            raise ModelError(
+                f"weights are no numbers after epoch {self.done}: training diverged; lower the rate"
             )
         return mean
 

@@ -171,9 +171,10 @@ def blank(colours: Sequence[NDArray[Any]]) -> NDArray[np.bool_]:
         the smallest number of a signed type.
     """
     kind = colours[0].dtype
-    fills = [0] if kind.kind == "u" else [0, -9999]
-    limits = np.iinfo(kind) if kind.kind in "ui" else np.finfo(kind)
-    fills += [limits.min] if kind.kind == "f" else [limits.min, limits.max]
+    whole = kind.kind in "ui"
+    limits = np.iinfo(kind) if whole else np.finfo(kind)
+    fills = [0, -9999, limits.min, *([limits.max] if whole else [])]
+    fills = [fill for fill in fills if fill >= limits.min]
     first = colours[0]
     alike = np.logical_and.reduce([other == first for other in colours[1:]])
     return np.asarray(alike & np.isin(first, np.asarray(fills).astype(kind)))

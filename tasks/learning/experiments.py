@@ -222,18 +222,20 @@ def run_experiment(
     if name not in EXPERIMENTS:
         raise ModelError(f"no experiment is called {name!r}; choose from {', '.join(EXPERIMENTS)}")
     kept = remembered(entries)
-    arms: dict[int, list[Arm]] = {}
-    for seed in seeds:
-        recipe = replace(run.protocol.recipe, seed=seed)
-        arms[seed] = EXPERIMENTS[name](replace(run.protocol, recipe=recipe), kept)
+    arms = [
+        (seed, arm)
+        for seed in seeds
+        for arm in EXPERIMENTS[name](
+            replace(run.protocol, recipe=replace(run.protocol.recipe, seed=seed)), kept
+        )
+    ]
     claim(run)
     rows = []
-    for seed in seeds:
-        for arm in arms[seed]:
-            folder = run.folder / f"{_plain(arm.name)}-{seed}"
-            one = replace(run, protocol=arm.protocol, folder=folder)
-            found = _scores(arm, one, partial(_told, told, f"{arm.name}, seed {seed}"))
-            rows.append({"arm": arm.name, "seed": seed, **found})
+    for seed, arm in arms:
+        folder = run.folder / f"{_plain(arm.name)}-{seed}"
+        one = replace(run, protocol=arm.protocol, folder=folder)
+        found = _scores(arm, one, partial(_told, told, f"{arm.name}, seed {seed}"))
+        rows.append({"arm": arm.name, "seed": seed, **found})
     summary = {"experiment": name, **run.named, "commit": run.commit, "arms": rows}
     _write(run.folder, summary)
     return summary

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from shapely import STRtree, box
+from shapely import STRtree, area, box, intersection
 
 from models.errors import ModelError
 from models.samples import Entry, Footprint
@@ -71,14 +71,11 @@ def _check_ground(ours: Sequence[_Seen], theirs: Sequence[_Seen]) -> None:
 def overlapping(grounds: Sequence[Footprint], shared: float = _SHARED) -> list[tuple[int, int]]:
     """Pairs of footprints, by number, the lower first, that share so much of the smaller."""
     boxes = box(*np.asarray(grounds, float).reshape(-1, 4).T)
-    pairs = STRtree(boxes).query(boxes, predicate="intersects").T.tolist()
-    return [
-        (one, other)
-        for one, other in pairs
-        if one < other
-        and boxes[one].intersection(boxes[other]).area
-        > shared * min(boxes[one].area, boxes[other].area)
-    ]
+    one, other = STRtree(boxes).query(boxes, predicate="intersects")
+    both = area(intersection(boxes[one], boxes[other]))
+    smaller = np.minimum(area(boxes)[one], area(boxes)[other])
+    kept = (one < other) & (both > shared * smaller)
+    return list(zip(one[kept].tolist(), other[kept].tolist(), strict=True))
 
 
 def _look(entry: Entry) -> _Seen:

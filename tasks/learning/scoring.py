@@ -14,7 +14,6 @@ from models.errors import ModelError
 from models.normalisation import Statistics
 from models.samples import Sample, SceneStatistics
 from tasks.mapping.scoring import mean_score, precision
-from tasks.mapping.source import FINEST
 from tasks.mapping.windows import WindowPlan, bands, blend_weights, window_starts
 
 _SAME = 0.01
@@ -40,7 +39,7 @@ def score_sample(
         float32 (h, w) in 0-1; 0 where nobody looked.
 
     Raises:
-        ModelError: a band is missing, or no pixel is valid.
+        ModelError: a band is missing, no pixel is valid, or pixels are too coarse.
     """
     if sample.around is not None:
         whole = score_sample(sample.around, network, card, plan, device)
@@ -49,12 +48,9 @@ def score_sample(
     if not sample.valid.any():
         raise ModelError(f"{sample.name}: no pixel is valid; leave the tile out")
     seen, gsd = sample.valid, sample.gsd_m
+    if gsd and (problem := card.too_coarse(gsd)):
+        raise ModelError(f"{sample.name}: {problem}")
     factor = card.working_gsd_m(gsd) / gsd if gsd else 1.0
-    if factor < FINEST:
-        raise ModelError(
-            f"{sample.name}: its pixels measure {gsd:g} m, too coarse for weights {card.name!r}, "
-            f"which look at pixels of {card.gsd_range_m[1]:g} m at most; give finer images"
-        )
     if abs(factor - 1) < _SAME:
         return _score(_normalised(pixels, seen, sample.scene, card), seen, network, plan, device)
     shape = [max(1, round(side / factor)) for side in seen.shape]

@@ -10,15 +10,12 @@ import pandas as pd
 import rasterio
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS
 from rasterio.windows import Window
 
+from tasks.mapping.metric import metric_crs
 from tasks.mapping.relief import RELIEF_COLUMNS, relief
 from tasks.mapping.volume import VolumeRelation, relation_words, volume_m3
 from tasks.types import Mosaic, geodesic_measures
-
-# Degrees of latitude between which UTM is defined.
-_UTM_SOUTH, _UTM_NORTH = -80.0, 84.0
 
 
 def measure(
@@ -80,20 +77,11 @@ def _rectangle_sides(
     """Long and short sides in m of the smallest rectangle round each outline, of shape (n,)."""
     if not len(outlines):
         return np.zeros(0), np.zeros(0)
-    metric = outlines.to_crs(_metric_crs(outlines)).to_numpy()
+    metric = outlines.to_crs(metric_crs(outlines)).to_numpy()
     rings = shapely.get_exterior_ring(shapely.oriented_envelope(metric))
     corners = [shapely.get_point(rings, place) for place in range(3)]
     sides = np.array([shapely.distance(a, b) for a, b in zip(corners, corners[1:], strict=False)])
     return sides.max(axis=0), sides.min(axis=0)
-
-
-def _metric_crs(outlines: gpd.GeoSeries) -> CRS:
-    """The UTM zone of the outlines' middle; nearer the poles than UTM goes, polar stereographic."""
-    degrees = outlines.to_crs("EPSG:4326")
-    south, north = degrees.total_bounds[[1, 3]]
-    if (south + north) / 2 > _UTM_NORTH:
-        return CRS(3413)
-    return CRS(3031) if (south + north) / 2 < _UTM_SOUTH else outlines.estimate_utm_crs()
 
 
 def _values_at(raster: Path, points: gpd.GeoSeries) -> NDArray[np.int64]:

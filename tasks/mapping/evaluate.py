@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from models.metrics import Confusion, confusion
 from models.objects import FOUND_OVERLAP
 from tasks.errors import InventoryError
+from tasks.mapping.metric import metric_crs
 from tasks.types import geodesic_area_m2
 
 
@@ -59,7 +60,7 @@ def compare_inventories(
             "check that both belong to the same event"
         )
     area = gpd.GeoSeries([ground], crs="EPSG:4326")
-    area = area.to_crs(area.estimate_utm_crs())
+    area = area.to_crs(metric_crs(area))
     grid = GeoBox.from_bbox(tuple(area.total_bounds), str(area.crs), resolution=resolution_m)
     inside = _burn(area, grid) > 0
     mapped = _burn(predicted.geometry, grid) > 0

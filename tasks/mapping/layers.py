@@ -21,6 +21,7 @@ from rasterio.warp import transform_bounds
 from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import ScreenError
+from tasks.mapping.metric import metric_crs
 from tasks.mapping.zonal import open_north_up, windows_under, zones_on
 
 # A road or a river drawn as a line is taken to be twice as wide as this, a point a circle of it.
@@ -127,7 +128,7 @@ class _Vector(_Placed):
     def shares(self, outlines: gpd.GeoSeries) -> NDArray[np.float64]:
         near = self._bounds_here(tuple(outlines.total_bounds))
         features = gpd.read_file(self.path, layer=self.part, bbox=near, columns=[])
-        metric = outlines.estimate_utm_crs()
+        metric = metric_crs(outlines)
         grounds = features.geometry.to_crs(metric).dropna().make_valid().to_numpy()
         thin = shapely.get_dimensions(grounds) < AREAL
         grounds[thin] = shapely.buffer(grounds[thin], HALF_WIDTH_M)

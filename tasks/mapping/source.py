@@ -23,8 +23,6 @@ from models.normalisation import Statistics
 from tasks.errors import RasterError
 from tasks.imagery.rasters import open_raster, read_errors
 
-# Pixels are made no finer than by this: what is not in an image is not seen in it either.
-FINEST = 1 / 16
 _STATISTICS_PX = 1024
 _THINNEST = 4
 _SQUARE_PX = 512
@@ -149,7 +147,7 @@ def open_source(image: str | Path, card: Card) -> Iterator[Source]:
 
     Raises:
         RasterError: the image is missing, truncated, not georeferenced, geographic or rotated, or
-            lacks a band.
+            lacks a band or finer pixels.
         TransientError: the server that holds it timed out or answered 429 or 5xx.
     """
     name = str(image).removeprefix("/vsicurl/")
@@ -188,12 +186,9 @@ def _band_indexes(dataset: DatasetReader, name: str, card: Card) -> tuple[int, .
 @contextmanager
 def _working_grid(dataset: DatasetReader, card: Card) -> Iterator[DatasetReader]:
     gsd = abs(dataset.transform.a)
+    if problem := card.too_coarse(gsd):
+        raise RasterError(f"{dataset.name}: {problem}")
     factor = card.working_gsd_m(gsd) / gsd
-    if factor < FINEST:
-        raise RasterError(
-            f"{dataset.name}: its pixels measure {gsd:g} m, too coarse for weights {card.name!r}, "
-            f"which look at pixels of {card.gsd_range_m[1]:g} m at most; give a finer image"
-        )
     if abs(factor - 1) < 0.01:
         yield dataset
         return

@@ -32,6 +32,7 @@ from shapely.geometry.base import BaseGeometry
 
 from tasks.errors import RasterError
 from tasks.inventory.sizes import Sizes
+from tasks.mapping.metric import metric_crs
 from tasks.publish.products import written_aside
 from tasks.susceptibility.classes import BOUNDS_TAG
 from tasks.types import Interval
@@ -316,7 +317,7 @@ def match_figure(
     Raises:
         StorageError: `path` cannot be written.
     """
-    crs = CRS.from_user_input(gpd.GeoSeries([ground], crs="EPSG:4326").estimate_utm_crs())
+    crs = CRS.from_user_input(metric_crs(gpd.GeoSeries([ground], crs="EPSG:4326")))
     inside = _projected(ground, crs)
     one, other = (frame.geometry.to_crs(crs).union_all() & inside for frame in (first, second))
     left, bottom, right, top = inside.bounds
@@ -350,7 +351,7 @@ def difference_figure(path: Path, changes: gpd.GeoDataFrame, ground: MultiPolygo
     Raises:
         StorageError: `path` cannot be written.
     """
-    crs = CRS.from_user_input(gpd.GeoSeries([ground], crs="EPSG:4326").estimate_utm_crs())
+    crs = CRS.from_user_input(metric_crs(gpd.GeoSeries([ground], crs="EPSG:4326")))
     inside = _projected(ground, crs)
     left, bottom, right, top = inside.bounds
     extent = (left, right, bottom, top)
