@@ -33,6 +33,7 @@ from shapely.geometry import box
 
 from models.cards import available
 from models.datasets import READERS
+from models.folding import load_folded
 from models.intervals import bootstrap
 from models.metrics import Confusion, confusion
 from models.objects import FOUND_OVERLAP
@@ -40,7 +41,6 @@ from models.profile import peak_memory_mb
 from models.recipes import Recipe
 from models.registry import build
 from models.samples import Entry, Sample, tiles_of
-from models.weights import load
 from tasks.learning.evaluation import evaluate
 from tasks.learning.experiments import networks
 from tasks.learning.protocol import read_protocol
@@ -89,7 +89,7 @@ def _example(folder: Path) -> list[Entry]:
 
 def by_network(name: str, entries: Sequence[Entry]) -> dict[str, Any]:
     """Scores of weights at their own threshold; the interval is over blocks of ground."""
-    network, card = load(name)
+    network, card = load_folded(name)
     score = partial(
         score_sample, network=network, card=card, plan=WindowPlan(), device=torch.device("cpu")
     )
@@ -227,7 +227,7 @@ def costs(size: int, batch: int) -> dict[str, Any]:
 
 def km2_a_minute(name: str) -> float:
     """Ground that weights score in a minute of processor time: Hokkaido, network and windows."""
-    network, card = load(name)
+    network, card = load_folded(name)
     sample = hokkaido()[0].read()
     seconds = []
     for _ in range(2):  # the first also compiles

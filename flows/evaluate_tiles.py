@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from flows.progress import report
 from flows.weights import locate_weights
 from flows.world import require_room
+from models.folding import load_folded
 from models.samples import Entry, Sample
-from models.weights import load
 from tasks.learning.closeness import guess_gsd_m
 from tasks.learning.evaluation import Tally, evaluate
 from tasks.learning.scoring import score_sample
@@ -61,7 +61,7 @@ def evaluate_tiles(
     if out:
         require_room(out)
     reuse_freed_memory()
-    network, card = load(locate_weights(weights))
+    network, card = load_folded(locate_weights(weights))
     score = partial(
         score_sample, network=network.to(where), card=card, plan=plan or WindowPlan(), device=where
     )

@@ -12,7 +12,7 @@ import shapely
 from flows.cluster import scorer
 from flows.progress import report
 from flows.weights import locate_weights
-from models.weights import load
+from models.folding import load_folded
 from tasks.events.aoi import as_multipolygon
 from tasks.imagery.folder import read_folder
 from tasks.imagery.mosaic import prepare_mosaic
@@ -74,7 +74,7 @@ def map_image(
         StorageError: `out` cannot be written.
     """
     asked = parse_screens(screens, dem)
-    network, card = load(locate_weights(weights))
+    network, card = load_folded(locate_weights(weights))
     level = threshold or card.threshold
     scenes = [scene for image in images for scene in read_folder(image)]
     ground = as_multipolygon(shapely.union_all([scene.footprint for scene in scenes]))

@@ -28,7 +28,7 @@ from flows.weights import locate_weights
 from flows.world import World, open_world
 from models.cards import Card
 from models.datasets import REGIONS
-from models.weights import load
+from models.folding import load_folded
 from tasks.errors import NoImageryError, ScarpError
 from tasks.events.registry import find_aoi, find_event
 from tasks.files import file_sha256
@@ -151,7 +151,7 @@ def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -
         event, aoi = find_event(connection, event_id), find_aoi(connection, event_id)
     asked = Provenance(event.id, {"source": options.source}, options.model_dump(mode="json"))
     with failure_recorded(world.engine, asked, NAME):
-        network, card = load(locate_weights(options.weights))
+        network, card = load_folded(locate_weights(options.weights))
         check_normalise(options, card)
         screens = parse_screens(options.screens, options.dem)
         if options.dem:
