@@ -155,6 +155,8 @@ def profile(
     from models import profile as cost
     from models.registry import build
 
+    if figure:
+        cost.check_figure(figure)
     profiles = [
         cost.profile(build(name, bands), name, side, bands, device, repeats)
         for name in names

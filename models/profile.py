@@ -183,6 +183,21 @@ def table(profiles: Iterable[Profile]) -> str:
     return "\n".join(lines)
 
 
+def check_figure(path: Path) -> None:
+    """See, before anything is timed, that a figure can be written.
+
+    Raises:
+        ModelError: its folder does not exist, or its suffix names no kind of picture.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix.lstrip(".").lower() not in kinds:
+        raise ModelError(f"{path}: its suffix names no picture; use one of {', '.join(kinds)}")
+    if not path.parent.is_dir():
+        raise ModelError(f"{path}: there is no folder {path.parent}; make it first")
+
+
 def figure(profiles: Iterable[Profile], path: Path) -> None:
     """Draw cost against image size, one line a network (LDM-Net Fig. 8, SCGC-Net Fig. 10).
 

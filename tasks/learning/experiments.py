@@ -25,6 +25,8 @@ from tasks.publish.products import written_aside
 SHARES = (0.0, 0.01, 0.05, 0.1, 0.2)
 _HELD_SHARE = 0.1
 _MOST_ORDERS = 6
+# Into how many a side a tile is cut, for the effect of its size.
+_PARTS = (1, 2, 4)
 _KEPT_BYTES = 2 << 30
 
 
@@ -123,6 +125,10 @@ def sources(protocol: Protocol, entries: Sequence[Entry]) -> list[Arm]:
 def tile_size(protocol: Protocol, entries: Sequence[Entry]) -> list[Arm]:
     """Smaller tiles, as many more of them that a step sees as many pixels (LDM-Net, Table 5)."""
     recipe = protocol.recipe
+    if recipe.crop < _PARTS[-1]:
+        raise ModelError(
+            f"crop = {recipe.crop} cannot be cut into {_PARTS[-1]} a side; set {_PARTS[-1]} or more"
+        )
     return [
         Arm(
             f"{recipe.crop // part} px",
@@ -132,7 +138,7 @@ def tile_size(protocol: Protocol, entries: Sequence[Entry]) -> list[Arm]:
             ),
             tuple(entries),
         )
-        for part in (1, 2, 4)
+        for part in _PARTS
     ]
 
 

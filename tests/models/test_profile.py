@@ -9,7 +9,17 @@ from torch import nn
 
 from models import registry
 from models.errors import ModelError
-from models.profile import Counts, Measurement, Profile, count, figure, measure, profile, table
+from models.profile import (
+    Counts,
+    Measurement,
+    Profile,
+    check_figure,
+    count,
+    figure,
+    measure,
+    profile,
+    table,
+)
 
 
 @cache
@@ -134,6 +144,14 @@ def test_memory_that_is_not_known_is_a_dash_and_a_gap(tmp_path):
     assert table([row]).endswith("| 1.00 (-) | 2.00 (-) | 3.00 | 0.100 | - |")
     figure([row], tmp_path / "cost.svg")
     assert (tmp_path / "cost.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("cost.txt", "names no picture"), ("none/cost.png", "no folder")]
+)
+def test_a_figure_that_cannot_be_written_is_refused(tmp_path, name, says):
+    with pytest.raises(ModelError, match=f"{name}.*{says}"):
+        check_figure(tmp_path / name)
 
 
 @pytest.mark.parametrize(
