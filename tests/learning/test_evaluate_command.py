@@ -188,7 +188,8 @@ def test_a_local_grid_says_nothing_of_how_large_a_pixel_is(tmp_path, write_pictu
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_anything_is_scored(folders, monkeypatch):
-    monkeypatch.setattr("flows.evaluate_tiles.load_folded", lambda name: pytest.fail("it was begun"))
+    begun = "flows.evaluate_tiles.load_folded"
+    monkeypatch.setattr(begun, lambda name: pytest.fail("it was begun"))
     (folders[0].parent / "file").write_text("")
     with pytest.raises(StorageError, match="is not a writable folder"):
         judge(*folders, "--out", folders[0].parent / "file")
