@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from models.composed import Landslide, Patch, compose
 from models.datasets import Tiles
 from models.recipes import Recipe
 from models.samples import Entry, Sample
@@ -20,6 +21,8 @@ from models.samples import Entry, Sample
 _KEPT_BYTES = 2 << 30
 _HALVINGS, _DOUBLINGS = 3, 2
 _TRIES = 4
+_RIVALS = 3
+_WHOLE = (slice(None), slice(None))
 
 
 # Pixels, truth, validity and whether they are standardised, as `models.augmentation` has them.
@@ -85,6 +88,7 @@ class Cuts:
         self._peers = [np.flatnonzero(member == number) for number in range(len(names))]
         self._peers_of = member
         self._kept: dict[tuple[int, int], _Tile] = {}
+        self._landslides: dict[tuple[int, int], Landslide | None] = {}
         self._room = kept_bytes
 
     def draw(self, chosen: NDArray[np.int64], recipe: Recipe, dice: torch.Generator) -> Drawn:
@@ -101,7 +105,7 @@ class Cuts:
         for i, number in enumerate(map(int, chosen)):
             canvas = _Tile(pixels[i].numpy(), truth[i, 0].numpy(), valid[i, 0].numpy(), None)
             if recipe.gsd_m:
-                standard[i] = self._fill(canvas, number, recipe.gsd_m, dice)
+                standard[i] = self._fill(canvas, number, recipe.gsd_m, recipe.composed, dice)
             else:
                 standard[i] = self._place(canvas, number, dice)
         return pixels, truth, valid, standard
@@ -121,11 +125,17 @@ class Cuts:
         return tile.standard
 
     def _fill(
-        self, canvas: _Tile, number: int, gsd_m: tuple[float, float], dice: torch.Generator
+        self,
+        canvas: _Tile,
+        number: int,
+        gsd_m: tuple[float, float],
+        composed: float,
+        dice: torch.Generator,
     ) -> bool:
         """Lay tiles of one source and pixel size side by side, row by row, `number` first.
 
-        Half of the canvases are of tiles with landslides, as ground is after an earthquake.
+        Half of the canvases are of tiles with landslides, as ground is after an earthquake. A share
+        `composed` of those that nobody standardised is one scene made of such tiles instead.
         Returns whether they are standardised, as all tiles of a source are or none.
         """
         side = canvas.mask.shape[0]
@@ -134,6 +144,9 @@ class Cuts:
         levels = _levels(first.gsd_m, gsd_m)
         level = levels[_roll(len(levels), dice)]
         peers = self._peers[self._peers_of[number]]
+        if not first.standard and float(torch.rand((), generator=dice)) < composed:
+            self._compose(canvas, number, level, peers, dice)
+            return False
         top = 0
         while top < side:
             left = height = 0
@@ -145,6 +158,49 @@ class Cuts:
                 number = self._peer(peers, dense, dice)
             top += height
         return first.standard
+
+    def _compose(
+        self,
+        canvas: _Tile,
+        number: int,
+        level: int,
+        peers: NDArray[np.int64],
+        dice: torch.Generator,
+    ) -> None:
+        """Make a scene of `number`, of large tiles of its source and of its freshest landslides."""
+        level, times = max(level, 0), 2.0 ** max(-level, 0)
+        numbers = [number]
+
+        def any_of(count: int) -> list[int]:
+            return [int(peers[_roll(len(peers), dice)]) for _ in range(count)]
+
+        def host() -> Patch:
+            rivals = [numbers.pop()] if numbers else []
+            rivals += any_of(_RIVALS)
+            return self._patch(max(rivals, key=lambda n: self._tile(n, level).mask.size), level)
+
+        def landslide() -> tuple[Patch, Landslide] | None:
+            rivals = [self._peer(peers, True, dice) for _ in range(_RIVALS)]
+            known = [(self._landslide(n, level), n) for n in rivals]
+            found = [(one, n) for one, n in known if one]
+            if not found:
+                return None
+            one, n = max(found, key=lambda each: each[0].freshness)
+            return self._patch(n, level, one.cut), one
+
+        scene = compose(host, landslide, len(canvas.mask), times, dice)
+        canvas.image[:] = scene.image * scene.valid
+        canvas.mask[:], canvas.valid[:] = scene.mask, scene.valid
+
+    def _patch(self, number: int, level: int, cut: tuple[slice, ...] = _WHOLE) -> Patch:
+        tile = self._tile(number, level)
+        return Patch(_bright(tile.image[:, *cut]), tile.mask[cut], tile.valid[cut])
+
+    def _landslide(self, number: int, level: int) -> Landslide | None:
+        """The landslides of a tile, kept."""
+        if (number, level) not in self._landslides:
+            self._landslides[number, level] = Landslide.of(self._patch(number, level))
+        return self._landslides[number, level]
 
     def _peer(self, peers: NDArray[np.int64], dense: bool, dice: torch.Generator) -> int:
         """One of the tiles, with landslides if `dense` and some are soon found."""
@@ -180,7 +236,7 @@ class Cuts:
             tile = whole.resized([max(1, side // 2**level) for side in whole.mask.shape])
         else:
             sample = self._entries[number].read()
-            image = np.asarray(sample.pick(self._bands, "the protocol's bands"))
+            image = _counted(np.asarray(sample.pick(self._bands, "the protocol's bands")))
             known = self._standardise(sample)
             tile = _Tile(
                 image if known is None else known, sample.mask & sample.valid, sample.valid,
@@ -283,9 +339,14 @@ def _random_cut(
     return tuple(cut)
 
 
-def _bright(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Pixels from 0 to about 1, whatever the sensor counts in."""
+def _counted(image: NDArray[Any]) -> NDArray[Any]:
+    """Pixels as they are if 8-bit, else from 0 to 1, whatever the sensor counts in."""
     if image.dtype == np.uint8:
-        return np.asarray(image / np.float32(255), np.float32)
+        return image
     x = np.nan_to_num(image.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0).clip(0)
     return np.asarray(x / max(float(x.max(initial=0)), 1e-6), np.float32)
+
+
+def _bright(image: NDArray[Any]) -> NDArray[np.float32]:
+    """Pixels of `_counted` from 0 to 1."""
+    return np.asarray(image / np.float32(255) if image.dtype == np.uint8 else image, np.float32)

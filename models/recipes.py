@@ -45,6 +45,9 @@ class Recipe:
         gsd_m: range of the pixel sizes in metres that tiles are brought to, by halves and doubles,
             and then by `scales`; each cut is filled up with further tiles of its source, so that it
             is normalised and seen as part of a scene. None leaves every tile as it is and alone.
+        composed: share of the cuts, where `gsd_m` is set, that are scenes made of tiles without a
+            seam, with landslides laid in. Tiles side by side teach a network to look for seams, and
+            for landslides in the middle between them, of which a scene has none.
         scales: range of the magnification of tiles; their pixel size is divided by it.
         native: share of tiles kept at their own scale, the only ones with true fine detail.
         share: largest share of landslides in the imagined scene whose statistics normalise a tile;
@@ -82,6 +85,7 @@ class Recipe:
     patience: int = 0
     balance: bool = False
     gsd_m: tuple[float, float] | None = None
+    composed: float = 0.0
     scales: tuple[float, float] = (1.0, 2.5)
     native: float = 0.3
     share: float = 0.4
@@ -128,6 +132,7 @@ class Recipe:
             "schedule": self.schedule not in ("cosine", "exponential", "constant"),
             "scales": not 0 < self.scales[0] <= self.scales[1],
             "gsd_m": self.gsd_m is not None and not 0 < self.gsd_m[0] <= self.gsd_m[1],
+            "composed": not 0 <= self.composed <= 1,
             "fade": not 0 <= self.fade <= 1,
             "ema": not 0 <= self.ema < 1,
             "teaching": not 0 <= self.teaching <= 1,

@@ -131,3 +131,27 @@ def test_contrast_makes_landslides_brighter_and_redder_than_they_are():
 def test_wishes_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ModelError, match="makes no sense"):
         Recipe(**wrong)
+
+
+def test_cuts_of_small_tiles_are_composed_as_often_as_the_recipe_says():
+    mask = np.zeros((40, 40), bool)
+    mask[10:30, 10:30] = True
+    tiles = [entry(str(n), 50 + n, 3.0, "one", mask=mask if n % 2 else None) for n in range(6)]
+    chosen = np.arange(6)
+
+    def levels(share):
+        recipe = replace(MOSAIC, composed=share, gsd_m=(3.0, 3.0))
+        pixels, truth, valid, standard = Cuts(tiles, RGB).draw(
+            chosen, recipe, torch.Generator().manual_seed(2)
+        )
+        assert valid.all() and not standard.any() and truth.any()
+        return [len(cut.unique()) for cut in pixels]
+
+    assert max(levels(0.0)) < 10 < min(levels(1.0)), "light and shade change pixel by pixel"
+    first, again = (
+        Cuts(tiles, RGB).draw(
+            chosen, replace(MOSAIC, composed=1.0), torch.Generator().manual_seed(5)
+        )[0]
+        for _ in range(2)
+    )
+    assert torch.equal(first, again)
