@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from rasterio.features import geometry_window, rasterize
 from shapely.geometry import box
 
-from models.cards import available
+from models.cards import DEFAULT, Card, available
 from models.datasets import READERS
 from models.folding import load_folded
 from models.intervals import bootstrap
@@ -41,6 +41,7 @@ from models.profile import peak_memory_mb
 from models.recipes import Recipe
 from models.registry import build
 from models.samples import Entry, Sample, tiles_of
+from models.weights import load
 from tasks.learning.evaluation import evaluate
 from tasks.learning.experiments import networks
 from tasks.learning.protocol import read_protocol
@@ -221,13 +222,25 @@ def costs(size: int, batch: int) -> dict[str, Any]:
         "step_over_unet": seconds["G_FFN"] / seconds["unet"],
         "step_memory_mb": memory,
         "memory_over_unet": memory["G_FFN"] / memory["unet"],
-        "km2_a_minute_of_one_core": {name: km2_a_minute(name) for name in available()},
+        "km2_a_minute_of_one_core": speeds(),
     }
 
 
-def km2_a_minute(name: str) -> float:
-    """Ground that weights score in a minute of processor time: Hokkaido, network and windows."""
-    network, card = load_folded(name)
+def speeds() -> dict[str, float]:
+    """Ground that each of the weights scores in a minute of processor time.
+
+    Beside them the default as it was trained, nothing folded, and the paper's network at full
+    size, untrained, to tell the machine from the networks.
+    """
+    compared = {name: load_folded(name) for name in available()}
+    whole, card = load(DEFAULT)
+    compared[f"{DEFAULT}, not folded"] = whole, card
+    compared["ldm-net at full size"] = build("ldm-net").eval(), card
+    return {name: km2_a_minute(*one) for name, one in compared.items()}
+
+
+def km2_a_minute(network: torch.nn.Module, card: Card) -> float:
+    """Ground scored in a minute of processor time: Hokkaido, network and windows."""
     sample = hokkaido()[0].read()
     seconds = []
     for _ in range(2):  # the first also compiles
