@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from models.composed import Landslide, Patch, compose
+from models.composed import Landslide, Patch, compose, roll, uniform
 from models.datasets import Tiles
 from models.recipes import Recipe
 from models.samples import Entry, Sample
@@ -139,12 +139,12 @@ class Cuts:
         Returns whether they are standardised, as all tiles of a source are or none.
         """
         side = canvas.mask.shape[0]
-        dense = _roll(2, dice) == 1
+        dense = roll(2, dice) == 1
         first = self._tile(number, 0)
         levels = _levels(first.gsd_m, gsd_m)
-        level = levels[_roll(len(levels), dice)]
+        level = levels[roll(len(levels), dice)]
         peers = self._peers[self._peers_of[number]]
-        if not first.standard and float(torch.rand((), generator=dice)) < composed:
+        if composed and not first.standard and uniform(dice) < composed:
             self._compose(canvas, number, level, peers, dice)
             return False
         top = 0
@@ -171,12 +171,9 @@ class Cuts:
         level, times = max(level, 0), 2.0 ** max(-level, 0)
         numbers = [number]
 
-        def any_of(count: int) -> list[int]:
-            return [int(peers[_roll(len(peers), dice)]) for _ in range(count)]
-
         def host() -> Patch:
             rivals = [numbers.pop()] if numbers else []
-            rivals += any_of(_RIVALS)
+            rivals += [int(peers[roll(len(peers), dice)]) for _ in range(_RIVALS)]
             return self._patch(max(rivals, key=lambda n: self._tile(n, level).mask.size), level)
 
         def landslide() -> tuple[Patch, Landslide] | None:
@@ -205,7 +202,7 @@ class Cuts:
     def _peer(self, peers: NDArray[np.int64], dense: bool, dice: torch.Generator) -> int:
         """One of the tiles, with landslides if `dense` and some are soon found."""
         for _ in range(_TRIES):
-            number = int(peers[_roll(len(peers), dice)])
+            number = int(peers[roll(len(peers), dice)])
             if not dense or self._tile(number, 0).mask.any():
                 break
         return number
@@ -320,10 +317,6 @@ def _levels(own_m: float | None, gsd_m: tuple[float, float]) -> list[int]:
     middle = math.sqrt(gsd_m[0] * gsd_m[1])
     nearest = min(levels, key=lambda k: abs(math.log(own_m * 2**k / middle)))
     return [k for k in levels if gsd_m[0] <= own_m * 2**k <= gsd_m[1]] or [nearest]
-
-
-def _roll(sides: int, dice: torch.Generator) -> int:
-    return int(torch.randint(sides, (), generator=dice))
 
 
 def _random_cut(

@@ -53,7 +53,7 @@ class Patch:
 
     def turned(self, dice: torch.Generator) -> Self:
         """One of its eight turned and mirrored selves."""
-        turns, flip = _roll(4, dice), slice(None, None, 1 - 2 * _roll(2, dice))
+        turns, flip = roll(4, dice), slice(None, None, 1 - 2 * roll(2, dice))
 
         def turned(layer: NDArray[Any]) -> NDArray[Any]:
             return np.asarray(np.rot90(layer, turns, (-2, -1))[..., flip])
@@ -121,21 +121,21 @@ def compose(
     """
     scene = _continued(host(), side, times, dice)
     light = _light(scene)
-    for _ in range(_roll(_HOSTS, dice)):
+    for _ in range(roll(_HOSTS, dice)):
         other = _continued(host(), side, times, dice)
-        _overlay(scene, _relit(other, _light(other), light, _uniform(dice)), dice)
-    wanted = (_FEW if _uniform(dice) < _SELDOM else _MANY) * _uniform(dice)
-    lit, small = _uniform(dice), 0.35 + 0.65 * _uniform(dice)
+        _overlay(scene, _relit(other, _light(other), light, uniform(dice)), dice)
+    wanted = (_FEW if uniform(dice) < _SELDOM else _MANY) * uniform(dice)
+    lit, small = uniform(dice), 0.35 + 0.65 * uniform(dice)
     for _ in range(_MOST_LANDSLIDES):
         if scene.mask.mean() >= wanted:
             break
         if drawn := landslide():
             part, known = drawn
-            size = times * small * (0.7 + 0.6 * _uniform(dice))
+            size = times * small * (0.7 + 0.6 * uniform(dice))
             shape = [min(_LARGEST_PX, max(3, round(size * n))) for n in part.mask.shape]
             part = _relit(part.resized(shape), known.light, light, lit)
             _plant(scene, part.turned(dice), dice)
-    scene.image[:] *= np.exp(_RELIEF * _uniform(dice) * _field(side, dice))
+    scene.image[:] *= np.exp(_RELIEF * uniform(dice) * _field(side, dice))
     return scene
 
 
@@ -158,7 +158,7 @@ def _continued(tile: Patch, side: int, times: float, dice: torch.Generator) -> P
     tile = tile.turned(dice)
     places = []
     for length in tile.mask.shape:
-        at = (np.arange(int(np.ceil(side / times))) + _roll(2 * length, dice)) % (2 * length)
+        at = (np.arange(int(np.ceil(side / times))) + roll(2 * length, dice)) % (2 * length)
         places.append(np.minimum(at, 2 * length - 1 - at))
     there = np.ix_(*places)
     scene = Patch(
@@ -171,7 +171,7 @@ def _overlay(scene: Patch, other: Patch, dice: torch.Generator) -> None:
     """Let other ground into a scene, along smooth lines."""
     side = len(scene.mask)
     field = _field(side, dice)
-    border = np.quantile(field, 0.3 + 0.6 * _uniform(dice))
+    border = np.quantile(field, 0.3 + 0.6 * uniform(dice))
     share = np.clip(0.5 + (field - border) * side * 0.3, 0, 1)
     scene.image[:] += share * (other.image - scene.image)
     scene.mask[:] = np.where(share > 0.5, other.mask, scene.mask)
@@ -182,7 +182,7 @@ def _plant(scene: Patch, landslide: Patch, dice: torch.Generator) -> None:
     """Lay landslides, without what is around them, anywhere into a scene; the seam is soft."""
     into, of = [], []
     for length, side in zip(landslide.mask.shape, scene.mask.shape, strict=True):
-        start = _roll(side, dice) - length // 2
+        start = roll(side, dice) - length // 2
         into.append(slice(max(0, start), min(side, start + length)))
         of.append(slice(into[-1].start - start, into[-1].stop - start))
     part, room = landslide.part((of[0], of[1])), (into[0], into[1])
@@ -193,15 +193,17 @@ def _plant(scene: Patch, landslide: Patch, dice: torch.Generator) -> None:
 
 def _field(side: int, dice: torch.Generator) -> NDArray[np.float32]:
     """Smooth noise, float32 (side, side), of mean 0 and deviation 1."""
-    coarse = 3 + _roll(10, dice)
+    coarse = 3 + roll(10, dice)
     noise = torch.randn(1, 1, coarse, coarse, generator=dice)
     fine = interpolate(noise, size=(side, side), mode="bicubic", align_corners=False)[0, 0]
     return np.asarray(((fine - fine.mean()) / fine.std().clamp_min(1e-6)).numpy())
 
 
-def _uniform(dice: torch.Generator) -> float:
+def uniform(dice: torch.Generator) -> float:
+    """A number between 0 and 1."""
     return float(torch.rand((), generator=dice))
 
 
-def _roll(sides: int, dice: torch.Generator) -> int:
+def roll(sides: int, dice: torch.Generator) -> int:
+    """A whole number from 0 to one less than `sides`."""
     return int(torch.randint(sides, (), generator=dice))
