@@ -347,8 +347,8 @@ def _observed(index_path: Path, aoi: AreaOfInterest) -> MultiPolygon:
         crs = index.crs.to_wkt()
     if not seen:
         raise NoImageryError(
-            "the scenes chosen show no ground of the area: all of it is cloud, nodata or blank; "
-            "choose others"
+            "the scenes chosen show no ground of the area clear: all of it is cloud, nodata or "
+            "blank; choose others"
         )
     return part_of_area(seen, crs, aoi)
 
