@@ -27,7 +27,7 @@ def folded(network: nn.Module) -> nn.Module:
     """A copy that gives the same scores, but for rounding, in less time.
 
     Batch normalisation by fixed statistics becomes part of the convolution before it, and
-    rectifiers write into what they are given.
+    rectifiers after it write into what it gave them.
 
     Args:
         network: in eval mode; stays as it is, to be trained further or saved.
@@ -36,14 +36,15 @@ def folded(network: nn.Module) -> nn.Module:
     for module in copy.modules():
         if isinstance(module, _IN_ORDER):
             _fold_children(module)
-        if isinstance(module, (nn.ReLU, nn.ReLU6)):
-            module.inplace = True
     return copy
 
 
 def _fold_children(module: nn.Module) -> None:
     children = list(module.named_children())
-    for (name, one), (then, norm) in zip(children, children[1:], strict=False):
-        if isinstance(one, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            setattr(module, name, fuse_conv_bn_eval(one, norm))
+    for (name, one), (then, other) in zip(children, children[1:], strict=False):
+        if isinstance(one, nn.Conv2d) and isinstance(other, nn.BatchNorm2d):
+            setattr(module, name, fuse_conv_bn_eval(one, other))
             setattr(module, then, nn.Identity())
+        # Only of what nobody else can have kept, as a residual block keeps what it is given.
+        if isinstance(one, nn.BatchNorm2d) and isinstance(other, (nn.ReLU, nn.ReLU6)):
+            other.inplace = True
