@@ -7,7 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -28,7 +28,9 @@ from tasks.types import Event, EventKind
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{1,63}")
 _ALTERNATE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
-_FIRST_YEAR, _LAST_YEAR = 1800, 2200
+_FIRST_YEAR = 1800
+# Rain is forecast some days ahead; later than this a year was mistyped, and a watch would wait.
+_MOST_AHEAD = timedelta(days=30)
 _SHAKING = ("magnitude", "magnitude_type", "depth_km")
 _RAIN = ("rainfall_mm", "duration_h")
 _EXAMPLE_TIME = "2018-09-05T18:07:59Z"
@@ -124,8 +126,10 @@ class EventRequest(BaseModel):
     def _time_is_aware(cls, value: datetime) -> datetime:
         if value.utcoffset() is None:
             raise PydanticCustomError("naive_time", "has no time zone")
-        if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
+        if value.year < _FIRST_YEAR:
             raise PydanticCustomError("bad_time", "is not within years that can be meant")
+        if value - datetime.now(UTC) > _MOST_AHEAD:
+            raise PydanticCustomError("bad_time", "is more than a month ahead")
         return value.astimezone(UTC)
 
     @model_validator(mode="after")

@@ -68,8 +68,9 @@ def hardest(bareness: NDArray[np.float64], count: int, dice: np.random.Generator
 def assign(groups: Sequence[str], seed: int) -> dict[str, Split]:
     """A split for every group of chips, so that chips come near 70, 20 and 10 %.
 
-    Groups are taken in an order drawn by `seed`, each to the split that lacks most of its share;
-    every split gets one while there are any.
+    The largest group is train's, or of few it could get the least. The others are taken in an order
+    drawn by `seed`, each to the split that lacks most of its share; every split gets one while
+    there are any.
 
     Args:
         groups: of each chip: the ground or the event that must not be divided.
@@ -84,7 +85,8 @@ def assign(groups: Sequence[str], seed: int) -> dict[str, Split]:
             f"the chips form {len(names)} groups, which cannot be divided into train, validation "
             "and test; split by smaller blocks, or add scenes"
         )
-    order = np.random.default_rng(seed).permutation(len(names))
+    drawn = np.random.default_rng(seed).permutation(len(names))
+    order = sorted(drawn, key=lambda number: counts[number] < counts.max())
     total, filled = counts.sum(), dict.fromkeys(SHARES, 0)
     found: dict[str, Split] = {}
     for number in order:

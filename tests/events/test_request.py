@@ -68,6 +68,7 @@ def test_ids_of_catalogues_and_slugs_are_accepted(name):
         ("occurred_at", "1536170879", "with its zone"),
         ("occurred_at", 1536170879000, "with its zone"),
         ("occurred_at", "0001-01-01T00:00:00+14:00", "with its zone"),
+        ("occurred_at", "9999-12-31T23:59:59-14:00", "a month ahead"),
         ("longitude", 190, "-180 to 180"),
         ("latitude", -90.5, "-90 to 90"),
         ("latitude", float("nan"), "-90 to 90"),

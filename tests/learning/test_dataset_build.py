@@ -39,6 +39,8 @@ def test_groups_come_near_seventy_twenty_and_ten_percent_and_stay_whole():
     assert shares == pytest.approx({"train": 0.7, "validation": 0.2, "test": 0.1}, abs=0.02)
     assert assign(groups, 1) == splits != assign(groups, 2)
     assert sorted(assign(["a", "b", "c"], 0).values()) == ["test", "train", "validation"]
+    for seed in range(6):
+        assert assign(["a", "b", "b", "c"], seed)["b"] == "train"
     with pytest.raises(ModelError, match="2 groups"):
         assign(["a", "b"], 0)
 
