@@ -115,6 +115,13 @@ def join(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of what comes out.")],
     name: Annotated[str, typer.Option(help="Of what comes out.")] = "joined",
+    numbers: Annotated[
+        bool,
+        typer.Option(
+            "--numbers",
+            help="Take the mean of the weights' numbers: one network, as small as each.",
+        ),
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -126,7 +133,7 @@ def join(
     from flows.train_protocol import join as join_weights
 
     with progress_bars():
-        card = join_weights(names, data, out, name, device)
+        card = join_weights(names, data, out, name, device, numbers)
     if as_json:
         print_json(card)
         return

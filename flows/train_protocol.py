@@ -51,7 +51,12 @@ def train_protocol(
 
 
 def join(
-    names: Sequence[str], data: Sequence[str], out: Path, name: str, device: str = "cpu"
+    names: Sequence[str],
+    data: Sequence[str],
+    out: Path,
+    name: str,
+    device: str = "cpu",
+    numbers: bool = False,
 ) -> Card:
     """Make one of several weights: the mean of their scores, at a threshold of its own.
 
@@ -61,13 +66,14 @@ def join(
         out: folder of what comes out.
         name: of what comes out.
         device: where, as torch names it.
+        numbers: the mean of the weights' own numbers instead.
 
     Raises:
         As `train_protocol`.
     """
     device_of(device)
     weights = [locate_weights(each) for each in names]
-    return join_weights(weights, name, read_data(data), out, report, device)
+    return join_weights(weights, name, read_data(data), out, report, device, numbers)
 
 
 def experiment(

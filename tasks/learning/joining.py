@@ -8,6 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from models.cards import Card
 from models.ensemble import Ensemble
 from models.errors import ModelError
@@ -19,22 +22,26 @@ from tasks.learning.thresholds import best_threshold, check_choosable
 
 def join_weights(
     names: Sequence[str | Path], name: str, entries: Sequence[Entry], folder: Path, told: Told,
-    device: str = "cpu",
+    device: str = "cpu", numbers: bool = False,
 ) -> Card:  # fmt: skip
-    """Write weights that answer with the mean of others' scores (`models.ensemble`).
+    """Write weights that answer with the mean of others' scores (`models.ensemble`), or are a mean.
 
     Args:
         names: of the weights, by name or file; pixel sizes and normalisation are the first's, and
-            how much of a window is landslide is the first's to say.
+            of scores how much of a window is landslide is the first's to say.
         name: of what comes out.
         entries: tiles; those of validation choose the threshold, those of test are only scored.
         folder: of what comes out.
         told: stage, done, total.
         device: where.
+        numbers: take the mean of the weights' own numbers, those of one named twice counted twice.
+            Networks that began alike meet there in one that is no larger, and often better where
+            they differ most (Wortsman et al. 2022, model soups).
 
     Raises:
-        ModelError: there are fewer than two, they take different bands, the tiles hold nothing to
-            choose a threshold by, or there is something of that name already.
+        ModelError: there are fewer than two, they take different bands, they are different networks
+            and a mean of numbers was asked for, the tiles hold nothing to choose a threshold by, or
+            there is something of that name already.
         StorageError: the folder cannot be written.
     """
     if len(names) < 2:
@@ -53,9 +60,10 @@ def join_weights(
                 f"{each.name}: takes {', '.join(each.bands)}, {cards[0].name} takes "
                 f"{', '.join(cards[0].bands)}; both must be the same"
             )
+    make = _averaged if numbers else _joined
+    network, card = make(networks, _told_of(name, cards), cards)
     # In half precision, in which they are kept: several networks are large.
-    network = Ensemble(networks).eval().half().float()
-    card = _joined(name, cards)
+    network = network.eval().half().float()
     splits = {kind: [e for e in entries if e.split == kind] for kind in ("validation", "test")}
     check_choosable(splits["validation"])
     card = replace(
@@ -69,25 +77,52 @@ def join_weights(
     return save(network.cpu().half(), replace(card, scores=scores), folder)
 
 
-def _joined(name: str, cards: Sequence[Card]) -> Card:
+def _told_of(name: str, cards: Sequence[Card]) -> Card:
     """What any of them has seen, the whole has seen."""
     return replace(
         cards[0],
         name=name,
-        architecture="ensemble",
-        options={
-            "bands": len(cards[0].bands),
-            "members": [{"architecture": c.architecture, "options": _structure(c)} for c in cards],
-        },
-        training_data="; ".join(f"{card.name}: {card.training_data}" for card in cards),
+        training_data="; ".join(dict.fromkeys(f"{c.name}: {c.training_data}" for c in cards)),
         licence="; ".join(dict.fromkeys(card.licence for card in cards)),
         regions=tuple(sorted({region for card in cards for region in card.regions})),
         scores={},
-        recipe={
-            "mean of": [{"name": c.name, "digest": c.digest, "recipe": c.recipe} for c in cards]
-        },
         digest="",
     )
+
+
+def _made_of(cards: Sequence[Card]) -> list[dict[str, Any]]:
+    return [{"name": c.name, "digest": c.digest, "recipe": c.recipe} for c in cards]
+
+
+def _joined(
+    networks: Sequence[nn.Module], whole: Card, cards: Sequence[Card]
+) -> tuple[nn.Module, Card]:
+    members = [{"architecture": c.architecture, "options": _structure(c)} for c in cards]
+    return Ensemble(networks), replace(
+        whole,
+        architecture="ensemble",
+        options={"bands": len(whole.bands), "members": members},
+        recipe={"mean of": _made_of(cards)},
+    )
+
+
+def _averaged(
+    networks: Sequence[nn.Module], whole: Card, cards: Sequence[Card]
+) -> tuple[nn.Module, Card]:
+    first, *others = ((card.architecture, _structure(card)) for card in cards)
+    for card, other in zip(cards[1:], others, strict=True):
+        if other != first:
+            raise ModelError(
+                f"{card.name}: is another network than {cards[0].name} ({card.architecture}, "
+                f"{cards[0].architecture}, or its options); the mean of numbers is of weights of "
+                "one, leave out --numbers for that of scores"
+            )
+    states = [network.float().state_dict() for network in networks]
+    # What is counted, as batches seen, is no number to take a mean of.
+    real = [key for key, value in states[0].items() if value.is_floating_point()]
+    mean = {key: torch.stack([state[key] for state in states]).mean(0) for key in real}
+    networks[0].load_state_dict(states[0] | mean)
+    return networks[0], replace(whole, recipe={"average of": _made_of(cards)})
 
 
 def _structure(card: Card) -> dict[str, Any]:

@@ -161,6 +161,23 @@ def test_joined_weights_answer_as_both_together_and_have_seen_what_either_saw(wo
     assert "both must be the same" in refused("model", "join", str(paths[0]), narrow, *words)
 
 
+def test_the_mean_of_numbers_is_one_network_of_the_same_kind(world):
+    run(*command(world, world / "one", "--set", "epochs=1"))
+    run(*command(world, world / "two", "--set", "epochs=1", "--set", "seed=1"))
+    one, two = (world / name / "tiny.safetensors" for name in ("one", "two"))
+    words = ("--data", f"bijie={world / 'bijie'}", "-o", str(world / "mean"), "--numbers")
+    run("model", "join", str(one), str(two), str(two), *words, "--name", "mean")
+    network, card = load(world / "mean" / "mean.safetensors")
+    assert card.architecture == load(one)[1].architecture and card.scores["test"]["n_tiles"] == 1
+    kept = [dict(load(path)[0].float().named_parameters()) for path in (one, two)]
+    for key, value in network.named_parameters():
+        expected = (kept[0][key] + 2 * kept[1][key]) / 3
+        assert torch.allclose(value, expected, rtol=2e-3, atol=1e-6)  # half precision
+    assert [made["name"] for made in card.recipe["average of"]] == ["tiny"] * 3
+    said = refused("model", "join", str(one), "ldm-net-rgb", *words, "--name", "odd")
+    assert "ldm-net-rgb: is another network than tiny" in said
+
+
 def test_weights_that_do_not_fit_are_refused_before_the_folder_is_taken(world):
     two = world / "two.toml"
     two.write_text(TINY.replace('["red", "green", "blue"]', '["red", "green"]'))
