@@ -122,6 +122,10 @@ def join(
             help="Take the mean of the weights' numbers: one network, as small as each.",
         ),
     ] = False,
+    composed: Annotated[
+        int,
+        typer.Option(min=0, help="Scenes composed of small tiles that choose the threshold too."),
+    ] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -133,7 +137,7 @@ def join(
     from flows.train_protocol import join as join_weights
 
     with progress_bars():
-        card = join_weights(names, data, out, name, device, numbers)
+        card = join_weights(names, data, out, name, device, numbers, composed)
     if as_json:
         print_json(card)
         return

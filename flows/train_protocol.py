@@ -57,6 +57,7 @@ def join(
     name: str,
     device: str = "cpu",
     numbers: bool = False,
+    composed: int = 0,
 ) -> Card:
     """Make one of several weights: the mean of their scores, at a threshold of its own.
 
@@ -67,13 +68,14 @@ def join(
         name: of what comes out.
         device: where, as torch names it.
         numbers: the mean of the weights' own numbers instead.
+        composed: scenes composed of validation tiles that choose the threshold with them.
 
     Raises:
         As `train_protocol`.
     """
     device_of(device)
     weights = [locate_weights(each) for each in names]
-    return join_weights(weights, name, read_data(data), out, report, device, numbers)
+    return join_weights(weights, name, read_data(data), out, report, device, numbers, composed)
 
 
 def experiment(

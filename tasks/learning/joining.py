@@ -16,13 +16,14 @@ from models.ensemble import Ensemble
 from models.errors import ModelError
 from models.samples import Entry
 from models.weights import load, save
+from tasks.learning.composing import composed_scenes
 from tasks.learning.run import Told, scorer, scores_of
 from tasks.learning.thresholds import best_threshold, check_choosable
 
 
 def join_weights(
     names: Sequence[str | Path], name: str, entries: Sequence[Entry], folder: Path, told: Told,
-    device: str = "cpu", numbers: bool = False,
+    device: str = "cpu", numbers: bool = False, composed: int = 0,
 ) -> Card:  # fmt: skip
     """Write weights that answer with the mean of others' scores (`models.ensemble`), or are a mean.
 
@@ -37,6 +38,8 @@ def join_weights(
         numbers: take the mean of the weights' own numbers, those of one named twice counted twice.
             Networks that began alike meet there in one that is no larger, and often better where
             they differ most (Wortsman et al. 2022, model soups).
+        composed: scenes composed of each dataset's validation tiles by which the threshold is
+            chosen as well (`tasks.learning.composing`); they are not scored.
 
     Raises:
         ModelError: there are fewer than two, they take different bands, they are different networks
@@ -66,9 +69,8 @@ def join_weights(
     network = network.eval().half().float()
     splits = {kind: [e for e in entries if e.split == kind] for kind in ("validation", "test")}
     check_choosable(splits["validation"])
-    card = replace(
-        card, threshold=best_threshold(splits["validation"], scorer(network, card, device))
-    )
+    held = [*splits["validation"], *composed_scenes(splits["validation"], card.bands, composed)]
+    card = replace(card, threshold=best_threshold(held, scorer(network, card, device)))
     scores = {
         kind: scores_of(network, card, tiles, device, partial(told, f"scoring {kind}"))
         for kind, tiles in splits.items()

@@ -166,6 +166,7 @@ def test_the_mean_of_numbers_is_one_network_of_the_same_kind(world):
     run(*command(world, world / "two", "--set", "epochs=1", "--set", "seed=1"))
     one, two = (world / name / "tiny.safetensors" for name in ("one", "two"))
     words = ("--data", f"bijie={world / 'bijie'}", "-o", str(world / "mean"), "--numbers")
+    words = (*words, "--composed", "2")
     run("model", "join", str(one), str(two), str(two), *words, "--name", "mean")
     network, card = load(world / "mean" / "mean.safetensors")
     assert card.architecture == load(one)[1].architecture and card.scores["test"]["n_tiles"] == 1
