@@ -13,7 +13,7 @@ from models.normalisation import Normalisation
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 # What is used where nobody promoted others, and the name for whichever is used.
-DEFAULT, CURRENT = "ensemble-rgb", "current"
+DEFAULT, CURRENT = "unet-rgb", "current"
 # Of a network that looks at every image as it is.
 ANY_GSD_M = (0.01, 1000.0)
 # Pixels are made no finer than by this: what is not in an image is not seen in it either.
