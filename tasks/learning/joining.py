@@ -124,7 +124,8 @@ def _averaged(
     real = [key for key, value in states[0].items() if value.is_floating_point()]
     mean = {key: torch.stack([state[key] for state in states]).mean(0) for key in real}
     networks[0].load_state_dict(states[0] | mean)
-    return networks[0], replace(whole, recipe={"average of": _made_of(cards)})
+    made = {"average of": _made_of(cards)}
+    return networks[0], replace(whole, options=_structure(whole), recipe=made)
 
 
 def _structure(card: Card) -> dict[str, Any]:
