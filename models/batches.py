@@ -141,7 +141,7 @@ class Cuts:
         side = canvas.mask.shape[0]
         dense = roll(2, dice) == 1
         first = self._tile(number, 0)
-        levels = _levels(first.gsd_m, gsd_m)
+        levels = levels_of(first.gsd_m, gsd_m)
         level = levels[roll(len(levels), dice)]
         peers = self._peers[self._peers_of[number]]
         if composed and not first.standard and uniform(dice) < composed:
@@ -305,7 +305,7 @@ def _none_of(count: int) -> Tensor:
     return torch.zeros(count, 1, 1, 1, dtype=torch.bool)
 
 
-def _levels(own_m: float | None, gsd_m: tuple[float, float]) -> list[int]:
+def levels_of(own_m: float | None, gsd_m: tuple[float, float]) -> list[int]:
     """How often a tile's sides may be halved, or doubled if negative, to stay within `gsd_m`.
 
     A tile whose pixel size nobody says is fine, as those of drones are, and is only halved. One

@@ -10,7 +10,7 @@ from functools import partial
 
 import torch
 
-from models.batches import Cuts
+from models.batches import Cuts, levels_of
 from models.recipes import Recipe
 from models.samples import Entry, Sample
 
@@ -55,8 +55,7 @@ def composed_scenes(
 def _composed(
     tiles: Sequence[Entry], bands: Sequence[str], count: int, name: str, gsd_m: float, seed: int
 ) -> list[Sample]:
-    # Tiles are brought near the size by halves and doubles.
-    pixel_m = gsd_m * 2.0 ** round(math.log2(_GSD_M / gsd_m))
+    pixel_m = gsd_m * 2.0 ** levels_of(gsd_m, (_GSD_M, _GSD_M))[0]
     cuts, dice = Cuts(tiles, bands), torch.Generator().manual_seed(seed)
     scenes = []
     for number in range(count):

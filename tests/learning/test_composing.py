@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 
 from models.normalisation import Statistics
@@ -43,7 +41,11 @@ def test_tiles_of_scenes_of_unknown_size_or_as_large_as_a_scene_make_none():
         tile(0, source="cut", scene=lambda bands, gsd_m: statistics),
         tile(1, gsd_m=None, source="unknown"),
         tile(2, gsd_m=10.0, source="large"),
-        replace(tile(3), source="small"),
+        tile(3),
     ]
     assert {s.source for s in composed_scenes(tiles, RGB, 2)} == {"small, composed"}
     assert composed_scenes(tiles, RGB, 0) == []
+
+
+def test_pixels_too_fine_to_be_brought_to_3_m_say_their_true_size():
+    assert {s.read().gsd_m for s in composed_scenes([tile(0, gsd_m=0.1)], RGB, 1)} == {0.8}
