@@ -101,6 +101,20 @@ def standing(connection: Connection, inventory_id: UUID) -> list[Outcome]:
     ]
 
 
+def standing_under(
+    connection: Connection, inventory_id: UUID, outline: BaseGeometry, kind: str
+) -> dict[int, BaseGeometry]:
+    """Outlines, by number, of the landslides of a kind that stand where one is drawn."""
+    query = text(
+        "SELECT number, ST_AsBinary(geom) AS outline FROM scarp.v_landslides_all "
+        "WHERE inventory_id = :inventory_id AND stands AND kind = :kind "
+        "AND ST_Intersects(geom, ST_GeomFromWKB(:outline, 4326)) ORDER BY number"
+    )
+    asked = {"inventory_id": inventory_id, "kind": kind, "outline": shapely.to_wkb(outline)}
+    rows = connection.execute(query, asked)
+    return {row.number: shapely.from_wkb(row.outline) for row in rows}
+
+
 def new_numbers(connection: Connection, inventory_id: UUID, count: int) -> list[int]:
     """Numbers that no landslide of the inventory has or had."""
     highest = [

@@ -36,6 +36,8 @@ from tasks.mapping.attributes import measure
 SLIVER = 0.01
 # Of an outline; the edges of pixels that were seen are stairs.
 _MOST_OUTSIDE = 0.1
+# Of the smaller of two outlines of one kind; people draw neighbours that touch.
+_MOST_SHARED = 0.5
 _PAST = dict(
     zip(
         get_args(ReviewAction),
@@ -128,10 +130,12 @@ def edit(
         by: who draws.
 
     Raises:
-        InventoryError, ReviewConflictError: as `confirm`, or the outline cannot be stored.
+        InventoryError, ReviewConflictError: as `confirm`, or the outline cannot be stored, or
+            half of it lies on another landslide of its kind, or half of that on it.
     """
     found = _begin(connection, inventory_id, [number], by)
-    drawn = _measured(connection, inventory_id, [outline], found[:1])
+    drawn = _measured(connection, inventory_id, [outline], found)
+    _check_apart(connection, inventory_id, drawn, [number])
     made = _record(connection, inventory_id, "edit", [number], by)
     outcomes.draw(connection, inventory_id, made.id, drawn, [number], [number])
     return made
@@ -155,6 +159,7 @@ def add(
         raise InventoryError("there is no outline to add")
     _begin(connection, inventory_id, [], by)
     drawn = _measured(connection, inventory_id, outlines, []).assign(kind=kind)
+    _check_apart(connection, inventory_id, drawn, [])
     numbers = outcomes.new_numbers(connection, inventory_id, len(drawn))
     made = _record(connection, inventory_id, "add", numbers, by)
     outcomes.draw(connection, inventory_id, made.id, drawn, numbers, [])
@@ -176,6 +181,7 @@ def split(
     found = _begin(connection, inventory_id, [number], by)
     _check_parts(number, found[0].outline, parts)
     drawn = _measured(connection, inventory_id, parts, found)
+    _check_apart(connection, inventory_id, drawn, [number])
     return _replace(connection, inventory_id, "split", [number], drawn, by)
 
 
@@ -356,6 +362,26 @@ def _check_parts(number: int, whole: BaseGeometry, parts: Sequence[BaseGeometry]
         for other in parts[index:]:
             if part.intersection(other).area > SLIVER * min(part.area, other.area):
                 raise InventoryError(f"part {index} of landslide {number} overlaps another part")
+
+
+def _check_apart(
+    connection: Connection, inventory_id: UUID, drawn: gpd.GeoDataFrame, instead_of: Sequence[int]
+) -> None:
+    """No landslide is drawn a second time: its ground would count twice."""
+    for index, outline in enumerate(drawn.geometry, start=1):
+        kind = drawn["kind"].iloc[index - 1]
+        stand = outcomes.standing_under(connection, inventory_id, outline, kind)
+        others = {f"landslide {n}": theirs for n, theirs in stand.items() if n not in instead_of}
+        later = drawn.geometry.iloc[[i for i in drawn.sindex.query(outline) if i >= index]]
+        others |= {f"outline {i + 1}": theirs for i, theirs in later.items()}
+        for other, theirs in others.items():
+            shared = outline.intersection(theirs).area / min(outline.area, theirs.area)
+            if shared > _MOST_SHARED:
+                raise InventoryError(
+                    f"outline {index} of {len(drawn)} and {other} share {shared:.0%} of the "
+                    "smaller one, which would count twice; leave it out, or reject or merge the "
+                    "other first"
+                )
 
 
 def _measured(

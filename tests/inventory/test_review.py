@@ -117,7 +117,7 @@ def test_confirming_and_rejecting_change_what_analysts_see_and_say_who_did(conne
 
 def test_the_automatic_result_stays_as_it_was(connection, inventory):
     before = read_landslides(connection, inventory)
-    edit(connection, inventory, 1, slide(0, 0.002), ANN)
+    edit(connection, inventory, 1, slide(0, 0.0009), ANN)
     merge(connection, inventory, [2, 3], ANN)
     assert read_landslides(connection, inventory).equals(before)
 
@@ -206,7 +206,7 @@ def test_every_act_can_be_undone_and_the_undoing_too(connection, inventory):
     before = read_reviewed(connection, inventory)
     acts = [
         confirm(connection, inventory, [1], ANN),
-        edit(connection, inventory, 1, slide(0, 0.002), ANN),
+        edit(connection, inventory, 1, slide(0, 0.0009), ANN),
         merge(connection, inventory, [2, 3], ANN),
         add(connection, inventory, [slide(6)], ANN),
     ]
@@ -284,6 +284,13 @@ BOWTIE = Polygon([(11.9, 44.2), (11.91, 44.21), (11.91, 44.2), (11.9, 44.21)])
         (lambda c, i: edit(c, i, 1, box(11, 43, 12.5, 45), ANN), "% of outline 1 of 1 lies out"),
         (lambda c, i: add(c, i, [], ANN), "no outline"),
         (lambda c, i: add(c, i, [slide(6)], ANN, kind="mud"), "landslide, scar or deposit"),
+        (lambda c, i: add(c, i, [slide(6), slide(1.1)], ANN), "2 of 2 and landslide 2 share 88%"),
+        (lambda c, i: edit(c, i, 1, slide(0, width=0.003), ANN), "landslide 2 share 100%"),
+        (lambda c, i: add(c, i, [slide(6), slide(6.2)], ANN), "1 of 2 and outline 2 share 75%"),
+        (
+            lambda c, i: split(c, i, 1, [slide(0, 0.0004), slide(0.5, 0.0015)], ANN),
+            "2 of 2 and landslide 2",
+        ),
         (lambda c, i: split(c, i, 1, [slide(0)], ANN), "two outlines or more"),
         (lambda c, i: split(c, i, 1, [slide(0), slide(0)], ANN), "overlaps another part"),
         (lambda c, i: split(c, i, 1, [slide(0), slide(9)], ANN), "part 2 does not meet"),
