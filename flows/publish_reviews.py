@@ -8,7 +8,7 @@ from flows.runs import recorded_run
 from flows.world import open_world
 from tasks.errors import AssessmentError, InventoryError, ReviewConflictError, ScarpError
 from tasks.inventory.carry import REVIEWED
-from tasks.inventory.review import hold, progress
+from tasks.inventory.review import hold, progress, require_current
 from tasks.inventory.runs import finish_run
 from tasks.inventory.store import (
     StoredInventory,
@@ -40,7 +40,8 @@ def publish_reviews(
     the last one was, unless `assess` is false: who says so sees to it.
 
     Raises:
-        EventError, InventoryError: there is no such version, or nobody has reviewed it.
+        EventError, InventoryError: there is no such version, nobody has reviewed it, or a later
+            one took its place, which may have seen more ground.
         ReviewConflictError: somebody reviewed it while this ran; nothing is stored.
         AssessmentError: the version is published, and its susceptibility map could not be made.
     """
@@ -88,8 +89,10 @@ def _publish(event_id: str, version: int | None) -> StoredInventory:
         provenance = Provenance(event_id, {"inventory": reviewed.digest}, {"newest_review": newest})
         if stored := find_inventory(connection, event_id, provenance.digest):
             return stored
+        require_current(connection, reviewed.id)
     with recorded_run(world.engine, provenance, NAME) as run_id, world.engine.begin() as connection:
         hold(connection, reviewed.id)
+        require_current(connection, reviewed.id)
         if progress(connection, reviewed.id).newest != newest:
             raise ReviewConflictError(
                 f"version {reviewed.version} of {event_id} was reviewed meanwhile; run this again"

@@ -19,6 +19,7 @@ from shapely.geometry import MultiPolygon
 from sqlalchemy import Connection
 
 from tasks.errors import InventoryError
+from tasks.events.aoi import continuous_longitudes, split_at_antimeridian
 from tasks.inventory.polygon_files import Features, read_features
 from tasks.inventory.store import StoredInventory, store_inventory
 from tasks.inventory.tables import LandslideKind
@@ -117,6 +118,8 @@ def read_inventory_file(
     outlines, mended, kept = _mend(outlines, known["kind"].to_numpy(), features.layer)
     if not kept.any():
         raise InventoryError(f"{features.name} holds no polygon with an area; name another layer")
+    for place in np.flatnonzero(kept & (shapely.bounds(outlines)[:, 2] > 180)):
+        outlines[place] = split_at_antimeridian(outlines[place])
     landslides = gpd.GeoDataFrame(known[kept], geometry=outlines[kept], crs="EPSG:4326")
     return ImportedPolygons(landslides.reset_index(drop=True), mended, features.name)
 
@@ -199,8 +202,7 @@ def store_import(
     """
     doubts = []
     if observed is None:
-        outlines = imported.landslides.geometry.to_numpy()
-        observed = _multi(shapely.convex_hull(shapely.geometrycollections(outlines)))
+        observed = hull_of(imported.landslides.geometry.to_numpy())
         doubts.append(
             Doubt(
                 "partial-coverage",
@@ -254,7 +256,10 @@ def _measured(landslides: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
 
 
 def _on_the_ground(features: Features) -> np.ndarray:
-    """Flat outlines in EPSG:4326, None where a feature has no polygon."""
+    """Flat outlines in EPSG:4326, those across the antimeridian with longitudes beyond 180.
+
+    None where a feature has no polygon.
+    """
     _require_degrees(features)
     frame = features.frame.to_crs("EPSG:4326")
     bounds = frame.total_bounds
@@ -267,7 +272,8 @@ def _on_the_ground(features: Features) -> np.ndarray:
             f"{features.frame.crs.name} not its CRS (--crs)?"
         )
     flat = shapely.force_2d(frame.geometry.to_numpy())
-    return np.array([_polygonal(outline) for outline in flat], dtype=object)
+    polygons = (_polygonal(outline) for outline in flat)
+    return np.array([one and continuous_longitudes(one) for one in polygons], dtype=object)
 
 
 def _require_degrees(features: Features) -> None:
@@ -373,6 +379,14 @@ def _polygonal(outline: shapely.Geometry | None) -> shapely.Geometry | None:
         return outline
     areas = [part for part in shapely.get_parts(outline) if part.area > 0]
     return _polygonal(shapely.union_all(areas)) if areas else None
+
+
+def hull_of(outlines: np.ndarray) -> MultiPolygon:
+    """The convex hull of outlines in EPSG:4326, taken the short way round the earth."""
+    whole = shapely.geometrycollections(outlines)
+    if whole.bounds[2] - whole.bounds[0] > 180:
+        whole = shapely.transform(whole, lambda xy: xy + (xy[:, :1] < 0) * (360, 0))
+    return split_at_antimeridian(shapely.convex_hull(whole))
 
 
 def _multi(area: shapely.Geometry) -> MultiPolygon:

@@ -277,6 +277,22 @@ def hold(connection: Connection, inventory_id: UUID) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), key)
 
 
+def require_current(connection: Connection, inventory_id: UUID) -> None:
+    """See that no later version took an inventory's place, and keep it so to the transaction's end.
+
+    Raises:
+        InventoryError: one did; names the version, and when.
+    """
+    # Shared: a version that supersedes this one waits until the review is done.
+    mine = select(inventory).where(inventory.c.id == inventory_id).with_for_update(read=True)
+    row = connection.execute(mine).one()
+    if row.status == "superseded":
+        raise InventoryError(
+            f"version {row.version} of {row.event_id} was superseded on "
+            f"{row.superseded_at:%Y-%m-%d %H:%M}; review the published version"
+        )
+
+
 def _judge(
     connection: Connection,
     inventory_id: UUID,
@@ -317,14 +333,7 @@ def _lock(connection: Connection, inventory_id: UUID, by: Reviewer) -> None:
     if not by.name.strip():
         raise InventoryError("a review needs to know who reviews: --by NAME")
     hold(connection, inventory_id)
-    # Shared: a version that supersedes this one waits until the review is done.
-    mine = select(inventory).where(inventory.c.id == inventory_id).with_for_update(read=True)
-    row = connection.execute(mine).one()
-    if row.status == "superseded":
-        raise InventoryError(
-            f"version {row.version} of {row.event_id} was superseded on "
-            f"{row.superseded_at:%Y-%m-%d %H:%M}; review the published version"
-        )
+    require_current(connection, inventory_id)
 
 
 def _begin(

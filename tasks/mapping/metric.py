@@ -15,8 +15,17 @@ def metric_crs(ground: gpd.GeoSeries) -> CRS:
     Args:
         ground: at least one geometry, any CRS.
     """
-    south, north = ground.to_crs("EPSG:4326").total_bounds[[1, 3]]
+    degrees = ground.to_crs("EPSG:4326")
+    west, south, east, north = degrees.total_bounds
     middle = (south + north) / 2
     if middle > _UTM_NORTH:
         return CRS(3413)
-    return CRS(3031) if middle < _UTM_SOUTH else ground.estimate_utm_crs()
+    if middle < _UTM_SOUTH:
+        return CRS(3031)
+    if east - west > 180:
+        # Cut at the antimeridian: its middle is there, not halfway round the earth.
+        ends = degrees.bounds[["minx", "maxx"]].to_numpy() % 360
+        there = (ends.min() + ends.max()) / 2
+        degrees = gpd.GeoSeries.from_xy([there - 360 * (there > 180)], [middle], crs="EPSG:4326")
+    utm: CRS = degrees.estimate_utm_crs()
+    return utm

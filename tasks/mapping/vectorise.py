@@ -22,6 +22,7 @@ from rasterio.windows import Window
 from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
+from tasks.events.aoi import continuous_longitudes, split_at_antimeridian
 from tasks.mapping.bodies import Place, ScoreWindow, connected_bodies, fill_holes
 from tasks.mapping.outlines import Outlines
 from tasks.mapping.segment import threshold_level
@@ -107,7 +108,8 @@ def landslide_polygons(
         band_rows: rows of the raster held at a time; the result does not depend on it.
 
     Returns:
-        One row a landslide in EPSG:4326, largest first: geometry (valid Polygon), area_m2,
+        One row a landslide in EPSG:4326, largest first: geometry (valid Polygon; in two
+        parts where the antimeridian cuts it), area_m2,
         perimeter_m (of the outer ring), score_mean, score_max, confidence (how far score_mean lies
         from the threshold towards 1), touches_scene_edge, touches_cloud_edge, body (the connected
         body it belongs to, from 1) and amalgamated (it is one part of several).
@@ -186,7 +188,7 @@ class _Scene:
         )
 
     def on_the_ground(self, outlines: Outlines) -> Outlines:
-        """Polygons in pixel corners as polygons in EPSG:4326, shells anticlockwise."""
+        """Polygons in pixel corners in EPSG:4326, cut at the antimeridian, shells anticlockwise."""
 
         def degrees(x: NDArray[np.float64], y: NDArray[np.float64]) -> Any:
             return self._to_degrees.transform(*(self._source.transform * (x, y)))
@@ -198,7 +200,10 @@ class _Scene:
         outlines[large] = shapely.transform(
             shapely.segmentize(outlines[large], _LONGEST_SIDE_PX), lambda xy: np.round(xy, 6)
         )
-        ground = shapely.transform(outlines, degrees, interleaved=False)
+        ground = np.asarray(shapely.transform(outlines, degrees, interleaved=False), object)
+        west, _, east, _ = shapely.bounds(ground).T
+        for place in np.flatnonzero(east - west > 180):
+            ground[place] = split_at_antimeridian(continuous_longitudes(ground[place]))
         return np.asarray(shapely.orient_polygons(ground), object)
 
 

@@ -18,7 +18,7 @@ from flows.products import PRODUCTS
 from flows.publish_reviews import publish_reviews
 from flows.respond import respond
 from flows.susceptibility_products import RASTERS
-from tasks.errors import NoImageryError, RasterError, ScreenError
+from tasks.errors import InventoryError, NoImageryError, RasterError, ScreenError
 from tasks.inventory.review import Reviewer, reject
 from tasks.inventory.store import read_screened
 from tasks.susceptibility.sampling import draw_samples
@@ -160,6 +160,17 @@ def test_what_reviewers_published_is_what_products_show_when_asked_for_again(reg
     assert "version 2, published" in again.report.read_text()
     shown = gpd.read_file(again.folder / "inventory.gpkg", layer="landslides")
     assert len(shown) == published.landslide_count == first.mapped.inventory.landslide_count - 1
+
+
+def test_reviews_of_a_version_that_another_replaced_do_not_bring_it_back(registered, options):
+    first = map_landslides(EVENT, options).inventory
+    with registered.engine.begin() as connection:
+        reject(connection, first.id, [1], Reviewer("ann"))
+    map_landslides(EVENT, options.model_copy(update={"threshold": 0.8}))
+    with pytest.raises(InventoryError, match=f"version 1 of {EVENT} was superseded on 20"):
+        publish_reviews(EVENT, 1)
+    versions = rows(registered, "SELECT version, status FROM scarp.inventory ORDER BY 1")
+    assert versions == [(1, "superseded"), (2, "published")]
 
 
 def test_a_dem_of_half_the_area_gives_half_a_map_and_a_doubt(registered, options, tmp_path):

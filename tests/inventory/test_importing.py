@@ -6,15 +6,18 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+from pyproj import Transformer
 from shapely.geometry import LineString, MultiPolygon, Point, Polygon, box
 
 from tasks.errors import InventoryError
 from tasks.inventory.importing import (
+    hull_of,
     joined,
     read_area_file,
     read_inventory_file,
     require_in_area,
 )
+from tasks.types import geodesic_area_m2
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 HOKKAIDO = DATA / "hokkaido2018" / "inventory.gpkg"
@@ -50,6 +53,17 @@ def test_scars_and_deposits_make_one_inventory():
     layers = [("scars", "scar"), ("deposits", "deposit")]
     whole = joined([read_inventory_file(HOKKAIDO, name, kind) for name, kind in layers])
     assert whole.landslides["kind"].value_counts().to_dict() == {"scar": 6116, "deposit": 1512}
+
+
+def test_an_outline_across_the_antimeridian_is_cut_there(tmp_path):
+    x, y = Transformer.from_crs(4326, 32760, always_xy=True).transform(180, -16.8)
+    slides = [box(x - 100, y - 100, x + 100, y + 100), box(x + 300, y, x + 400, y + 100)]
+    imported = read_inventory_file(written(tmp_path, slides, crs=32760))
+    cut, whole = imported.landslides.geometry
+    assert [part.bounds[2] - part.bounds[0] < 0.01 for part in cut.geoms] == [True, True]
+    assert geodesic_area_m2(cut) == pytest.approx(40_000, rel=3e-3) and not imported.mended
+    hull = hull_of(imported.landslides.geometry.to_numpy())
+    assert 40_000 < geodesic_area_m2(hull) < 120_000 and hull.contains(whole)
 
 
 def test_the_area_its_author_looked_at_holds_nearly_all_of_it():

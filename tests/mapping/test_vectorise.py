@@ -3,10 +3,13 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from pyproj import Transformer
 from rasterio.transform import from_origin
 from scipy import ndimage
-from shapely.geometry import box
+from shapely.geometry import MultiPolygon, box
 
+from tasks.inventory.compare import difference
+from tasks.mapping.attributes import measure
 from tasks.mapping.vectorise import Outlining, landslide_polygons, write_mask
 from tasks.types import geodesic_area_m2, geodesic_length_m
 
@@ -55,6 +58,29 @@ def test_each_body_becomes_one_valid_polygon_of_its_true_area(levels, write_scor
     # The UTM scale factor here is 1.0001, so grid and geodesic area differ by 2 in 10,000.
     np.testing.assert_allclose(found["area_m2"], [200 * 100, 16 * 100], rtol=1e-3)
     np.testing.assert_allclose(found["score_mean"], [229 / 254, 199 / 254])
+
+
+def test_a_body_across_the_antimeridian_is_cut_there(tmp_path):
+    east, north = Transformer.from_crs(4326, 32760, always_xy=True).transform(180, -16.8)
+    levels = np.full((64, 64), 20, np.uint8)
+    levels[20:30, 20:44] = 230
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "height": 64, "width": 64}
+    place = {"crs": "EPSG:32760", "transform": from_origin(east - 320, north + 320, 10, 10)}
+    with rasterio.open(tmp_path / "score.tif", "w", nodata=0, **profile, **place) as score:
+        score.write(levels, 1)
+    looked_at = MultiPolygon([box(179.9, -17, 180, -16), box(-180, -17, -179.9, -16)])
+    found = landslide_polygons(tmp_path / "score.tif", 0.5, 0, looked_at)
+    # The edge of the zone, where the UTM scale factor is 1.0009.
+    assert found["area_m2"].iloc[0] == pytest.approx(24_000 / 1.0009**2, rel=1e-3)
+    assert not found["touches_scene_edge"].iloc[0]
+    west, east = found.geometry[0].geoms
+    assert max(part.bounds[2] - part.bounds[0] for part in (west, east)) < 0.01
+    measured = measure(found)
+    assert measured["area_m2"].iloc[0] == found["area_m2"].iloc[0]
+    assert measured["length_m"].iloc[0] == pytest.approx(240, rel=1e-2)
+    assert measured["width_m"].iloc[0] == pytest.approx(100, rel=1e-2)
+    itself = difference(found.assign(number=1), found.assign(number=1), looked_at)
+    assert list(itself.changes["change"]) == ["unchanged"] and not itself.not_comparable.before
 
 
 def test_bodies_that_touch_at_a_corner_are_two(levels, write_score):
