@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+
 from prefect import flow
 
 from flows.artifacts import leave_products, progress_in_ui
 from flows.assess_susceptibility import assess_susceptibility
 from flows.ending import end_promptly
-from flows.map_landslides import map_landslides
+from flows.map_landslides import find_again
 from flows.products import publish_products
 from flows.standing import options_of, susceptibility_options_of
 from flows.steps import step
 from flows.world import open_world
-from tasks.imagery.waits import Wait
+from tasks.errors import InventoryError
 from tasks.inventory.carry import MADE_BY_PEOPLE, REVIEWED
 from tasks.inventory.store import get_inventory
+
+log = logging.getLogger(__name__)
 
 NAME = "assess-susceptibility"
 
@@ -23,7 +27,8 @@ NAME = "assess-susceptibility"
 def follow_up(event_id: str, version: int) -> str:
     """Assess susceptibility from a new inventory, and renew the event's products.
 
-    One that is a draft because more imagery is waited for is followed up as well.
+    One that is a draft because more imagery is waited for is followed up as well. Where imagery,
+    weights or options have changed since it was mapped, the products are left to the next response.
 
     Args:
         event_id: the event.
@@ -46,13 +51,16 @@ def follow_up(event_id: str, version: int) -> str:
         )
         return assessed.skipped or f"{event_id} is assessed"
     options = options_of(world, event_id)
-    # Everything is found on disk and in the store, since the same inputs give it.
-    mapped = map_landslides(event_id, options)
-    if isinstance(mapped, Wait):
-        return f"{event_id} waits: {mapped.reason}"
+    try:
+        mapped = find_again(event_id, options, inventory)
+    except InventoryError as error:
+        log.warning("the products stay as they are: %s", error)
+        mapped = None
     with progress_in_ui(event_id):
-        assessed = assess_susceptibility(event_id, options.susceptibility, mapped.inventory.version)
-        folder = options.out or world.products(event_id)
-        step(publish_products, hours=1)(mapped, assessed, folder)
-    leave_products(mapped, assessed)
+        assessed = assess_susceptibility(event_id, options.susceptibility, version)
+        if mapped:
+            folder = options.out or world.products(event_id)
+            step(publish_products, hours=1)(mapped, assessed, folder)
+    if mapped:
+        leave_products(mapped, assessed)
     return assessed.skipped or f"{event_id} is assessed"

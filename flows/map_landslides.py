@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
+import torch
 from prefect import flow
 from shapely import box, union_all
 
@@ -20,7 +21,7 @@ from flows.evidence import look_by_radar
 from flows.options import ResponseOptions
 from flows.progress import report
 from flows.runs import failure_recorded, recorded_run
-from flows.scores import SCORE, Rasters, check_normalise, make_rasters, score_chain
+from flows.scores import SCORE, Link, Rasters, check_normalise, make_rasters, score_chain
 from flows.sources import source_of
 from flows.steps import step
 from flows.waiting import draft_doubt, terms_of, wait_for_any, wait_for_more
@@ -29,7 +30,7 @@ from flows.world import World, open_world
 from models.cards import Card
 from models.datasets import REGIONS
 from models.folding import load_folded
-from tasks.errors import NoImageryError, ScarpError
+from tasks.errors import InventoryError, NoImageryError, ScarpError
 from tasks.events.registry import find_aoi, find_event
 from tasks.files import file_sha256
 from tasks.imagery.before import prepare_before, shift_doubt
@@ -39,7 +40,7 @@ from tasks.imagery.select import imagery_doubts
 from tasks.imagery.sources import obtain
 from tasks.imagery.waits import Wait
 from tasks.inventory.carry import REVIEWED, carry_over, plan_carry_over
-from tasks.inventory.runs import MadeBefore, finish_run, made_before, record_judgements
+from tasks.inventory.runs import MadeBefore, finish_run, get_run, made_before, record_judgements
 from tasks.inventory.store import (
     StoredInventory,
     find_inventory,
@@ -146,41 +147,65 @@ def map_landslides(
     return mapped
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What an inventory will be made of, before anything is computed."""
+
+    network: torch.nn.Module
+    card: Card
+    screens: list[Screen]
+    imagery: Imagery
+    chain: list[Link]
+    provenance: Provenance
+
+
+def find_again(event_id: str, options: ResponseOptions, inventory: StoredInventory) -> Mapped:
+    """What an inventory that `map_landslides` stored was mapped from; nothing new is stored.
+
+    Raises:
+        InventoryError: imagery, weights or options are not those any more.
+        ScarpError: as `map_landslides`.
+    """
+    world = open_world()
+    with world.engine.connect() as connection:
+        event, aoi = find_event(connection, event_id), find_aoi(connection, event_id)
+        then = get_run(connection, inventory.run_id).started_at
+    plan = _plan(world, event, aoi, options, then)
+    if plan.provenance.digest != inventory.digest:
+        raise InventoryError(
+            f"version {inventory.version} of {event_id} would be mapped otherwise today: imagery, "
+            f"weights or options have changed; `scarp respond {event_id}` maps it as they are now"
+        )
+    rasters = step(make_rasters, hours=24)(world, aoi, plan.chain, plan.network, plan.card)
+    seen = plan.imagery
+    mapped = (event, aoi, seen.judgements, plan.card, plan.provenance, rasters, inventory)
+    return Mapped(*mapped, before=seen.before)
+
+
 def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -> Mapped | Wait:
     with world.engine.connect() as connection:
         event, aoi = find_event(connection, event_id), find_aoi(connection, event_id)
     asked = Provenance(event.id, {"source": options.source}, options.model_dump(mode="json"))
+    terms = terms_of(event, options)
     with failure_recorded(world.engine, asked, NAME):
-        network, card = load_folded(locate_weights(options.weights))
-        check_normalise(options, card)
-        screens = parse_screens(options.screens, options.dem)
-        if options.dem:
-            check_dem(options.dem, aoi.geometry)
-        check_screens(screens, aoi.geometry)
-        with world.engine.connect() as connection:
-            before = made_before(connection, event.id, method_of(card))
-        terms = terms_of(event, options)
         try:
-            imagery = step(look_for_scenes, hours=6)(world, event, aoi, options, now, before)
+            plan = _plan(world, event, aoi, options, now)
         except NoImageryError as error:
             if wait := wait_for_any(world, event, terms, error, now):
                 return wait
             look_by_radar_at_last(event.id, options, now)
             raise
-        used = [judgement.scene for judgement in imagery.judgements if judgement.used]
-        reference = imagery.before if options.normalise == "before" else ()
-        chain = score_chain(event.id, aoi, used, card, options, before, reference)
-        provenance = mapping_provenance(chain[-1].provenance, imagery, screens, options)
+    imagery, provenance = plan.imagery, plan.provenance
     with world.engine.connect() as connection:
         stored = find_inventory(connection, event.id, provenance.digest)
     known = nullcontext(stored.run_id) if stored else None
     with known or recorded_run(world.engine, provenance, NAME) as run_id:
-        rasters = step(make_rasters, hours=24)(world, aoi, chain, network, card)
-        mapped = (event, aoi, imagery.judgements, card, provenance, rasters)
+        rasters = step(make_rasters, hours=24)(world, aoi, plan.chain, plan.network, plan.card)
+        mapped = (event, aoi, imagery.judgements, plan.card, provenance, rasters)
         seen = geodesic_area_m2(rasters.mosaic.observed) / geodesic_area_m2(aoi.geometry)
         if stored is None:
             ready, doubts = step(screens_with_images, hours=6)(
-                screens, imagery.before, aoi, rasters.mosaic.path
+                plan.screens, imagery.before, aoi, rasters.mosaic.path
             )
             doubts = list(dict.fromkeys([*rasters.doubts, *doubts]))
             doubts += [Doubt("source-trouble", incident) for incident in imagery.incidents]
@@ -196,6 +221,26 @@ def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -
         with world.engine.begin() as connection:
             stored = publish_draft(connection, stored)
     return Mapped(*mapped, stored, wait, imagery.before)
+
+
+def _plan(
+    world: World, event: Event, aoi: AreaOfInterest, options: ResponseOptions, now: datetime
+) -> _Plan:
+    """Check what was asked for, find and choose scenes, and name what comes of them."""
+    network, card = load_folded(locate_weights(options.weights))
+    check_normalise(options, card)
+    screens = parse_screens(options.screens, options.dem)
+    if options.dem:
+        check_dem(options.dem, aoi.geometry)
+    check_screens(screens, aoi.geometry)
+    with world.engine.connect() as connection:
+        before = made_before(connection, event.id, method_of(card))
+    imagery = step(look_for_scenes, hours=6)(world, event, aoi, options, now, before)
+    used = [judgement.scene for judgement in imagery.judgements if judgement.used]
+    reference = imagery.before if options.normalise == "before" else ()
+    chain = score_chain(event.id, aoi, used, card, options, before, reference)
+    provenance = mapping_provenance(chain[-1].provenance, imagery, screens, options)
+    return _Plan(network, card, screens, imagery, chain, provenance)
 
 
 def look_for_scenes(

@@ -23,7 +23,7 @@ from infra.settings import Settings
 from models.cards import Card
 from tasks.errors import BadInputError
 from tasks.imagery.before import prepare_before, shift_doubt
-from tasks.imagery.mosaic import prepare_mosaic
+from tasks.imagery.mosaic import find_mosaic, prepare_mosaic
 from tasks.imagery.normalise import like_image, like_training
 from tasks.inventory.runs import MadeBefore
 from tasks.mapping.segment import segment_scene
@@ -136,12 +136,13 @@ def make_rasters(
     network: torch.nn.Module,
     card: Card,
 ) -> Rasters:
-    """Prepare the mosaic, score it and threshold it; a score already on disk is kept."""
+    """Prepare the mosaic, score it and threshold it; what is already on disk is kept."""
     *earlier, link = chain
     provenance = link.provenance
     folder = world.work(provenance.event_id, provenance.digest)
     report("preparing imagery", 0, 1)
-    mosaic = prepare_mosaic(link.scenes, aoi, folder)
+    # Named by what decides it, scenes and area among them, so that what is there is of these.
+    mosaic = find_mosaic(link.scenes, aoi, folder) or prepare_mosaic(link.scenes, aoi, folder)
     report("preparing imagery", 1, 1)
     image, doubts = _normalised(mosaic.path, aoi, link, card)
     score, mask = folder / "score.tif", folder / "mask.tif"

@@ -130,6 +130,14 @@ def prepare_mosaic(
     return Mosaic(path, index_path, tuple(scenes), observed)
 
 
+def find_mosaic(scenes: Sequence[Scene], aoi: AreaOfInterest, folder: Path) -> Mosaic | None:
+    """What `prepare_mosaic` left in a folder that holds nothing but a mosaic of these scenes."""
+    path, index_path = folder / "mosaic.tif", folder / "scene_index.tif"
+    if not path.exists() or not index_path.exists():
+        return None
+    return Mosaic(path, index_path, tuple(scenes), _observed(index_path, aoi))
+
+
 def event_grid(scenes: Sequence[Scene], aoi: AreaOfInterest, band: str = "red") -> GeoBox:
     """The grid of an event's mosaic (see `prepare_mosaic`), north up, by a band of its scenes.
 
