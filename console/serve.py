@@ -14,7 +14,6 @@ from console.output import say
 CONCURRENT = 1000
 # A page that is looked at asks again within seconds; a new connection costs more than a kept one.
 KEPT_S = 60
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def serve(
@@ -33,6 +32,7 @@ def serve(
     import uvicorn
 
     from console.service.app import create_app
+    from console.web.headers import LOOPBACK
     from console.web.site import create_site
     from flows.world import open_world
     from infra.roles import role_url
@@ -50,7 +50,6 @@ def serve(
     world = open_world()
     settings = Settings()
     service = create_app(role_url(settings, "reader"), world.products, origins=origin or ())
-    # Whoever reaches a machine's own address is on it; from elsewhere a token is needed to read.
     app = create_site(service, basemap=settings.basemap_url, open_to_read=host in LOOPBACK)
     say(f"serving http://{host}:{port} (QGIS: WFS / OGC API Features); Ctrl-C ends it")
     quiet: dict[str, Any] = {"log_level": "warning", "access_log": False}

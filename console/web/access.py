@@ -2,7 +2,7 @@
 
 A person logs in once with a token; the browser keeps it in a cookie that scripts and other sites
 cannot read or send. A script sends it as `Authorization: Bearer TOKEN`. What changes anything needs
-besides, from a browser, the word that only our own pages know (`csrf`).
+besides, unless it comes so, the word that only our own pages know (`csrf`).
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def needs(role: Role) -> Callable[[Request], Awaitable[Holder]]:
         request.state.holder, request.state.csrf = holder, csrf_word(token or "")
         if not holder.may(role):
             raise NotAllowedError(f"{holder.name} is a {holder.role}; this needs a {role}")
-        if request.method not in SAFE and "authorization" not in request.headers:
+        if request.method not in SAFE and not _by_bearer(request):
             await _require_our_page(request)
         return holder
 
@@ -104,6 +104,11 @@ def needs(role: Role) -> Callable[[Request], Awaitable[Holder]]:
 Viewer = Annotated[Holder, Depends(needs("viewer"))]
 Reviewer = Annotated[Holder, Depends(needs("reviewer"))]
 Operator = Annotated[Holder, Depends(needs("operator"))]
+
+
+def _by_bearer(request: Request) -> bool:
+    """Whether a program asks: a browser sends cookies and passwords by itself, but never this."""
+    return request.headers.get("authorization", "").lower().startswith("bearer ")
 
 
 async def _require_our_page(request: Request) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
+from time import monotonic
 from typing import Annotated, Any, Literal
 
 import psycopg
@@ -33,6 +33,16 @@ ROWS_SHOWN, ROWS_EXPORTED = 500, 50_000
 # What a page, or a file, may grow to: a row can hold an outline of a megabyte.
 LARGEST = 20_000_000
 SECONDS = 10
+# Rows held before their size is looked at.
+FETCHED = 8
+_TOO_LARGE = "scarp: too large a row"
+# The size of each row before it; one that is too large ends the question in the database, since
+# the text is no number.
+_MEASURED = (
+    "SELECT CASE WHEN pg_column_size(asked) > "
+    f"{LARGEST} THEN CAST('{_TOO_LARGE} ' || pg_column_size(asked) AS integer) "
+    "ELSE pg_column_size(asked) END, asked.* FROM ({question}) AS asked"
+)
 _SESSION = (
     f"-c statement_timeout={SECONDS}s -c default_transaction_read_only=on "
     "-c search_path=scarp,public -c application_name=scarp-ask -c work_mem=16MB"
@@ -131,38 +141,49 @@ def ask(question: str, most: int) -> Answer:
             connection.cursor("answer") as cursor,
         ):
             geometry = _geometry_oid(connection)
-            cursor.itersize = 200
-            cursor.execute(sql)
+            until = monotonic() + SECONDS
+            cursor.execute(_MEASURED.format(question=sql).encode())
             assert cursor.description is not None
-            columns = tuple(column.name for column in cursor.description)
-            kinds = [column.type_code == geometry for column in cursor.description]
-            rows, more = _some(cursor, kinds, most)
+            described = cursor.description[1:]
+            columns = tuple(column.name for column in described)
+            kinds = [column.type_code == geometry for column in described]
+            rows, more = _some(cursor, kinds, most, until)
     except psycopg.errors.QueryCanceled as error:
-        raise QuestionError(f"this takes longer than {SECONDS} s; ask for less") from error
+        raise _too_long() from error
     except psycopg.OperationalError:
         raise
     except psycopg.Error as error:
         said = error.diag.message_primary or str(error)
+        if _TOO_LARGE in said:
+            raise QuestionError(f"a row of this is larger than {LARGEST / 1e6:.0f} MB") from error
         raise QuestionError(f"PostgreSQL says: {said}") from error
     return Answer(columns, tuple(rows), more)
 
 
 def _some(
-    cursor: Iterator[tuple[Any, ...]], kinds: list[bool], most: int
+    cursor: psycopg.ServerCursor[Any], kinds: list[bool], most: int, until: float
 ) -> tuple[list[tuple[Any, ...]], bool]:
     rows: list[tuple[Any, ...]] = []
     size = 0
-    for row in cursor:
-        size += sum(len(value) if isinstance(value, str) else 16 for value in row)
-        if len(rows) == most or size > LARGEST:
-            return rows, True
-        rows.append(
-            tuple(
-                shapely.from_wkb(value) if value is not None and spatial else value
-                for value, spatial in zip(row, kinds, strict=True)
+    while some := cursor.fetchmany(FETCHED):
+        for bytes_here, *row in some:
+            size += bytes_here
+            if len(rows) == most or size > LARGEST:
+                return rows, True
+            rows.append(
+                tuple(
+                    shapely.from_wkb(value) if value is not None and spatial else value
+                    for value, spatial in zip(row, kinds, strict=True)
+                )
             )
-        )
+        # The database's own limit is of one fetch.
+        if monotonic() > until:
+            raise _too_long()
     return rows, False
+
+
+def _too_long() -> QuestionError:
+    return QuestionError(f"this takes longer than {SECONDS} s; ask for less")
 
 
 def plain(value: Any) -> Any:

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LARGEST_UPLOAD = 20_000_000
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+FORWARDED = ("forwarded", "via", "x-real-ip")
 # Libraries change with a release only.
 VENDOR_S = 86_400
 # A report stands alone: it brings its style and pictures, and runs nothing.
@@ -89,6 +92,16 @@ def _too_large() -> PlainTextResponse:
     most = f"{LARGEST_UPLOAD / 1e6:.0f} MB"
     text = f"this is more than {most}, the most that can be sent; simplify or split the file"
     return PlainTextResponse(text, 413)
+
+
+def asked_from_here(request: Request) -> bool:
+    """Whether a request that came by loopback was made for somebody on this machine.
+
+    A proxy says for whom it asks, and a page of another site whose name was made to point here
+    (DNS rebinding) says that name.
+    """
+    forwarded = any(name in FORWARDED or name.startswith("x-forwarded") for name in request.headers)
+    return not forwarded and request.url.hostname in LOOPBACK
 
 
 def same_origin(headers: Headers, allowed: Sequence[str] = ()) -> bool:

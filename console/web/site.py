@@ -7,7 +7,7 @@
     everything else       the service: /collections, /products, … (console/service)
 
 Pages need a token (`console/web/access.py`). The service does as well, unless it is open to be
-read, as it is on a machine's own loopback address.
+read, as it is on a machine's own loopback address to who asks there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from console.web import access, ask, event, events, live, registering, review, susceptibility, tiles
 from console.web.access import NotAllowedError, NotLoggedInError, Operator, given_token, holder_of
-from console.web.headers import Guarded
+from console.web.headers import Guarded, asked_from_here
 from console.web.pages import page
 from flows.world import open_world
 from infra.errors import InfraError
@@ -51,7 +51,7 @@ def create_site(service: FastAPI, *, basemap: str | None, open_to_read: bool) ->
     Args:
         service: what `console.service.app.create_app` makes.
         basemap: tiles to lay under every map, such as https://tiles.example.org/{z}/{x}/{y}.png.
-        open_to_read: whether the service may be read without a token.
+        open_to_read: whether the service may be read without a token from the machine itself.
     """
 
     @asynccontextmanager
@@ -112,8 +112,10 @@ class _Service:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on as if the service stood alone: its links are its own."""
-        if scope["type"] == "http" and not self.open_to_read:
-            await run_in_threadpool(holder_of, given_token(Request(scope)))
+        if scope["type"] == "http":
+            request = Request(scope)
+            if not (self.open_to_read and asked_from_here(request)):
+                await run_in_threadpool(holder_of, given_token(request))
         own = {name: value for name, value in scope.items() if name not in ("router", "app")}
         await self.service(own, receive, send)
 

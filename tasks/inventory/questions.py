@@ -18,6 +18,7 @@ from tasks.errors import QuestionError
 
 LONGEST = 10_000
 SCHEMA = "scarp"
+PREFIX = "asked_"
 # Functions that PostgreSQL adds to those of the standard, which sqlglot knows by itself.
 _COMPUTING = (
     "age array_agg array_length bool_and bool_or cardinality char_length corr covar_pop "
@@ -84,13 +85,33 @@ def _check_function(name: str) -> None:
 
 
 def _check_tables(asked: exp.Query, views: set[str]) -> None:
-    named_here = {one.alias_or_name.lower() for one in asked.find_all(exp.CTE)}
-    for table in asked.find_all(exp.Table):
+    parts = [one for one in asked.find_all(exp.CTE) if one.alias.lower() not in views]
+    named_here = {one.alias.lower() for one in parts}
+    for table in list(asked.find_all(exp.Table)):
         if isinstance(table.this, exp.Func):
             continue
         name, schema = table.name.lower(), table.db.lower()
         if table.catalog or schema not in ("", SCHEMA):
             raise QuestionError(f"{table.sql(dialect='postgres')} may not be read; only the views")
-        if not (name in views or (not schema and name in named_here)):
+        if not schema and name in named_here:
+            _rename(table)
+        elif name not in views:
             known = ", ".join(sorted(views))
             raise QuestionError(f"there is no view {name}; there are {known}")
+    for one in parts:
+        _prefix(one.args["alias"].this)
+
+
+def _rename(table: exp.Table) -> None:
+    """Let a table be a part of this very question, or nothing.
+
+    A part (WITH) may be called as a table of the database is, and be out of reach where that name
+    stands; as `PREFIX` names no table there, it does not matter which it would have been.
+    """
+    if not table.alias:
+        table.set("alias", exp.TableAlias(this=table.this.copy()))
+    _prefix(table.this)
+
+
+def _prefix(name: exp.Identifier) -> None:
+    name.set("this", PREFIX + name.this)

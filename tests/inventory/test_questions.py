@@ -28,6 +28,14 @@ def test_what_analysts_ask_is_let_through(question):
     assert check_question(question, VIEWS).upper().startswith(("SELECT", "WITH"))
 
 
+def test_a_part_called_as_a_table_of_the_database_lets_nobody_at_that_table():
+    question = (
+        "select * from pg_user, lateral (with pg_user as (select 1 a) select * from pg_user) as x"
+    )
+    written = check_question(question, VIEWS)
+    assert "FROM asked_pg_user AS pg_user, LATERAL (WITH asked_pg_user AS" in written
+
+
 @pytest.mark.parametrize(
     ("question", "why"),
     [

@@ -196,6 +196,33 @@ def test_the_service_is_closed_where_it_is_not_open(settings, tokens):
             assert httpx.get(address + path, auth=("qgis", tokens["viewer"])).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-For": "203.0.113.9"},
+        {"Forwarded": "for=203.0.113.9"},
+        {"Host": "evil.example"},
+    ],
+)
+def test_what_is_open_to_this_machine_is_not_to_who_asks_through_it(address, tokens, headers):
+    assert httpx.get(f"{address}/collections").status_code == 200
+    assert httpx.get(f"{address}/collections", headers=headers).status_code == 401
+    known = ("qgis", tokens["viewer"])
+    assert httpx.get(f"{address}/collections", headers=headers, auth=known).status_code == 200
+
+
+def test_a_password_that_a_browser_sends_by_itself_changes_nothing(address, tokens):
+    before = stored()
+    answer = httpx.post(
+        f"{address}/events/{EVENT}/hold",
+        auth=("", tokens["operator"]),
+        headers={"Origin": "https://evil.example"},
+        data={"reason": "another site"},
+    )
+    assert answer.status_code == 403 and "page of this console" in answer.json()["detail"]
+    assert stored() == before
+
+
 def test_every_answer_forbids_what_does_not_come_from_here(address, clients):
     for path in ("/login", "/events", "/collections", f"/products/{EVENT}/map.png", "/nowhere"):
         headers = clients["viewer"].get(path, headers=PAGE).headers

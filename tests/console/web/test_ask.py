@@ -56,6 +56,25 @@ def test_rows_end_at_the_limit_and_say_so(clients, mapped):
     assert len(asked(clients["viewer"], many).json()) == min(mapped**3, ROWS_EXPORTED)
 
 
+def test_a_row_too_large_to_hold_is_refused_before_it_is_sent(clients, monkeypatch):
+    from console.web import ask
+
+    wide = (
+        "WITH RECURSIVE t(x) AS (SELECT 'a' UNION ALL SELECT x || x FROM t WHERE length(x) < {0}) "
+        "SELECT x FROM t, generate_series(1, 9) WHERE length(x) >= {0}"
+    )
+    assert "larger than 20 MB" in asked(clients["viewer"], wide.format(2**25)).json()["detail"]
+    monkeypatch.setattr(ask, "LARGEST", 2**21)
+    assert len(asked(clients["viewer"], wide.format(2**20)).json()) == 1
+
+
+def test_a_part_of_a_question_may_be_called_as_anything_is(clients):
+    shadowing = "WITH pg_user AS (SELECT 1 AS a) SELECT pg_user.a, b.a FROM pg_user, pg_user AS b"
+    assert asked(clients["viewer"], shadowing, "csv").text.splitlines() == ["a,a", "1,1"]
+    outside = f"SELECT * FROM pg_user, ({shadowing}) AS x"
+    assert "does not exist" in asked(clients["viewer"], outside).json()["detail"]
+
+
 def test_a_question_ends_at_its_limit_of_time(clients, monkeypatch):
     from console.web import ask
 
