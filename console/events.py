@@ -98,7 +98,7 @@ def register(
     from flows.plan import plan
 
     asked = plan(registration.event, registration.aoi, registration.expected, source)
-    _say_planned(registration, asked, as_json)
+    _say_planned(registration, asked, source, as_json)
 
 
 @app.command("list")
@@ -309,7 +309,7 @@ def _say_registered(registration: Registration, as_json: bool) -> None:
         screen.print(said, highlight=False, markup=False)
 
 
-def _say_planned(registration: Registration, plan: Plan, as_json: bool) -> None:
+def _say_planned(registration: Registration, plan: Plan, source: str | None, as_json: bool) -> None:
     """What `--dry-run` found, nothing of which was stored."""
     record = {
         "event": registration.event,
@@ -325,7 +325,9 @@ def _say_planned(registration: Registration, plan: Plan, as_json: bool) -> None:
         print_json(record)
         return
     where, imagery = registration.aoi, "not counted; name a source with --source"
-    if plan.scenes is not None:
+    if plan.scenes is None and source:
+        imagery = "one image, read when the event is responded to"
+    elif plan.scenes is not None:
         imagery = f"{len(plan.scenes)} scenes, {_megabytes(plan.size_bytes)} to read"
     expected = "not known; ShakeMaps and magnitudes tell of earthquakes only"
     if plan.expected_km2 is not None:

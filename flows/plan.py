@@ -8,10 +8,13 @@ from pathlib import Path
 
 import httpx
 
+from flows.sources import access_to
+from flows.world import open_world
 from tasks.events.impact import Impact
+from tasks.imagery.hosts import is_remote
 from tasks.imagery.protocol import Span
 from tasks.imagery.rasters import source_path
-from tasks.imagery.sources import Access, open_source
+from tasks.imagery.sources import is_one_image, open_source
 from tasks.types import AreaOfInterest, Event, Scene
 
 TIMEOUT_S = 30.0
@@ -31,7 +34,8 @@ class Cost:
 class Plan:
     """What is expected of an event before any image, and what its images would cost.
 
-    `scenes` is None where no source was named.
+    `scenes` is None where no source was named, or one that is an image on a server, of which
+    nothing is known before it is fetched whole.
     """
 
     expected_km2: float | None
@@ -57,9 +61,10 @@ def plan(event: Event, aoi: AreaOfInterest, expected: Impact | None, source: str
         CatalogError, RasterError, TransientError: the source cannot be read.
     """
     scenes = None
-    if source is not None:
+    if source is not None and not (is_remote(source) and is_one_image(source)):
         since = Span(event.occurred_at, datetime.now(UTC))
-        found = open_source(source, Access()).search(aoi, since)
+        access = access_to(open_world(), event.id, source, None, ())
+        found = open_source(source, access).search(aoi, since)
         scenes = tuple(_cost(scene) for scene in found.scenes)
     return Plan(
         round(expected.expected_km2, 4) if expected else None,

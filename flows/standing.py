@@ -12,6 +12,7 @@ from flows.options import ResponseOptions, SusceptibilityOptions
 from flows.world import World
 from tasks.errors import BadInputError
 from tasks.events.wishes import keep_options, kept_options
+from tasks.mapping.screens import LayerScreen, parse_screen
 
 FILE = "response.toml"
 Options = TypeVar("Options", ResponseOptions, SusceptibilityOptions)
@@ -58,10 +59,10 @@ def keep_for_looks(world: World, event_id: str, options: ResponseOptions) -> Non
 
 
 def _with_whole_path(screen: str) -> str:
-    name, _, value = screen.partition("=")
-    path, *classes = value.split(":")
-    whole = str(Path(path).resolve()) if Path(path).is_file() else path
-    return f"{name}={':'.join([whole, *classes])}"
+    asked = parse_screen(screen)
+    if not isinstance(asked, LayerScreen):
+        return screen
+    return f"{asked.name}={asked.layer.resolve()}" + (f":{asked.part}" if asked.part else "")
 
 
 def standing(file: Path) -> dict[str, Any]:

@@ -293,14 +293,15 @@ def _disown_leftovers(folder: Path) -> None:
 def _choose_port(folder: Path) -> int:
     """The port of the last start if it is free, else any free one, kept for the next start."""
     kept = folder / "port"
-    port = int(kept.read_text()) if kept.exists() else free_port()
+    said = kept.read_text().strip() if kept.exists() else ""
+    port = int(said) if said.isdigit() else free_port()
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
             port = free_port()
-    kept.write_text(str(port))
+    write_private(kept, str(port), None)
     return port
 
 
@@ -362,9 +363,11 @@ def _cannot_write(home: Path, error: OSError) -> str:
 
 
 def write_private(path: Path, text: str, owner: Owner | None) -> None:
-    """Write a file that its owner alone can read, in place of the one there."""
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    """Put a file that its owner alone can read, whole, in place of the one there."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.unlink(missing_ok=True)
+    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     if owner:
-        os.chown(path, owner.uid, owner.gid)
+        os.chown(aside, owner.uid, owner.gid)
+    aside.replace(path)

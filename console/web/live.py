@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from console.service.products import EventId
-from console.web.access import Viewer
+from console.web.access import NotLoggedInError, Viewer, given_token, holder_of
 from flows.world import open_world
 from infra.errors import InfraError
 from infra.orchestration import api_url_of
@@ -86,8 +86,21 @@ async def _news(request: Request, event_id: str) -> AsyncIterator[str]:
             told = now.stage
             yield f"event: stage\ndata: {told}\n\n"
         if time.monotonic() - beat > BEAT_S:
+            if await run_in_threadpool(_is_void, given_token(request)):
+                return
             beat = time.monotonic()
             yield ": still here\n\n"
+
+
+def _is_void(token: str | None) -> bool:
+    """Whether a token was revoked or expired since; a database that is down says nothing of it."""
+    try:
+        holder_of(token)
+    except NotLoggedInError:
+        return True
+    except InfraError:
+        return False
+    return False
 
 
 async def _look(event_id: str) -> Watched:

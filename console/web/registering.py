@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -67,14 +66,6 @@ class Described(BaseModel):
     aoi: str = ""
     source: str = ""
     dem: str = ""
-
-
-@dataclass(frozen=True)
-class Uploads:
-    """Files of a description, put where tasks can read them; None where none was given."""
-
-    report: Path | None
-    aoi: Path | None
 
 
 @router.get("", response_class=HTMLResponse)

@@ -10,7 +10,7 @@ import shapely
 from flows.map_landslides import map_landslides
 from flows.options import ResponseOptions
 from flows.respond import respond
-from flows.standing import options_of
+from flows.standing import keep_for_looks, options_of
 from flows.waiting import terms_of
 from tasks.errors import NoImageryError
 from tasks.events.request import read_event
@@ -91,6 +91,16 @@ def test_three_days_after_the_rain_it_waits_publishes_nothing_and_will_look_agai
     assert look.event_id == EVENT
     assert "look again for clear imagery, until 2023-06-15" in look.reason
     assert options_of(registered, EVENT) == options
+
+
+def test_whoever_looks_next_finds_the_files_of_screens(registered, options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("rivers.gpkg", "map:2024.gpkg"):
+        (tmp_path / name).touch()
+    screens = ("water=rivers.gpkg:lakes", "built=map:2024.gpkg", "slope=5")
+    keep_for_looks(registered, EVENT, options.model_copy(update={"screens": screens}))
+    layers = (f"water={tmp_path}/rivers.gpkg:lakes", f"built={tmp_path}/map:2024.gpkg")
+    assert options_of(registered, EVENT).screens == (*layers, "slope=5")
 
 
 def test_on_the_first_clear_day_it_publishes_and_later_dates_make_no_duplicate(registered, options):

@@ -129,6 +129,13 @@ def test_it_starts_over_a_pid_file_whose_pid_another_program_has_got(home):
         assert stranger.poll() is None
 
 
+def test_a_port_file_that_a_kill_left_empty_stops_nothing(home):
+    postgres.start(home)
+    postgres.stop(home)
+    (home / "postgres" / "port").write_text("")
+    assert urlsplit(postgres.start(home)).port
+
+
 def test_it_moves_to_another_port_when_its_own_is_taken(home):
     before = urlsplit(postgres.start(home)).port
     postgres.stop(home, force=True)

@@ -38,10 +38,12 @@ function list() {
 
 async function show(number) {
   discard();
+  // What others do while the answer is on its way is not in it.
+  const known = seen;
   const answer = await fetch(`${base}/landslides/${number}${at}`);
   if (!answer.ok) return say((await answer.json()).detail, true);
   current = await answer.json();
-  current.seen = Math.max(current.review_id, seen);
+  current.seen = Math.max(current.review_id, known);
   describe();
   list();
   if (!map) return;

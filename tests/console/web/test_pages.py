@@ -1,6 +1,7 @@
 """What the pages show and say, and what they do when something is missing or down."""
 
 import re
+from datetime import UTC, datetime
 
 import geopandas as gpd
 import httpx
@@ -12,7 +13,7 @@ from morecantile import tms
 from shapely.geometry import Point, shape
 from sqlalchemy import text
 
-from tests.console.web.conftest import EVENT
+from tests.console.web.conftest import EVENT, make_token
 
 PAGE = {"Accept": "text/html"}
 
@@ -189,9 +190,22 @@ def test_news_come_as_they_happen(address, tokens, clients):
     clients["operator"].post(f"/events/{EVENT}/release")
 
 
-def test_an_event_deleted_while_it_is_open_is_said_to_be_gone(address, tokens, settings):
-    from datetime import UTC, datetime
+def test_news_end_with_the_token(address, settings, monkeypatch):
+    from console.web import live
+    from flows.world import open_world
+    from tasks.access.tokens import revoke_token
 
+    monkeypatch.setattr(live, "BEAT_S", 0.1)
+    headers = {"Authorization": f"Bearer {make_token('passer-by', 'viewer')}"}
+    with httpx.stream("GET", f"{address}/events/{EVENT}/live", headers=headers, timeout=30) as news:
+        lines = news.iter_lines()
+        assert next(line for line in lines if line.startswith(":")) == ": still here"
+        with open_world().engine.begin() as connection:
+            revoke_token(connection, "passer-by", datetime.now(UTC))
+        assert set(lines) <= {"", ": still here"}
+
+
+def test_an_event_deleted_while_it_is_open_is_said_to_be_gone(address, tokens, settings):
     from flows.register import register_event
     from flows.world import open_world
     from tasks.types import Event

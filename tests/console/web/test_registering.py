@@ -124,6 +124,11 @@ def test_an_area_across_the_antimeridian_is_split_there(operator):
     assert parts == [(-180, -17, -179, -16), (179, -17, 180, -16)]
 
 
+def test_an_image_on_a_server_is_not_fetched_for_a_preview(operator):
+    page = preview(operator, HAND | {"source": "https://nowhere.example/scene.tif"})
+    assert page.status_code == 200 and "read when the event is responded to" in page.text
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -136,6 +141,7 @@ def test_an_area_across_the_antimeridian_is_split_there(operator):
         ({"id": "../etc"}, "id"),
         ({"magnitude": "6"}, "magnitude"),
         ({"source": "/nowhere/at/all"}, "/nowhere/at/all"),
+        ({"source": "planet"}, "PL_API_KEY"),
         ({"dem": "/nowhere/dem.tif"}, "--source"),
     ],
 )
