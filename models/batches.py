@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate
 
-from models.composed import Landslide, Patch, compose, roll, uniform
+from models.composed import Landslide, Patch, compose, resampled, roll, uniform
 from models.datasets import Tiles
 from models.recipes import Recipe
 from models.samples import Entry, Sample
@@ -132,7 +131,7 @@ class Cuts:
         composed: float,
         dice: torch.Generator,
     ) -> bool:
-        """Lay tiles of one source and pixel size side by side, row by row, `number` first.
+        """Lay tiles of one source side by side, row by row, `number` first, at its pixel size.
 
         Half of the canvases are of tiles with landslides, as ground is after an earthquake. A share
         `composed` of those that nobody standardised is one scene made of such tiles instead.
@@ -145,13 +144,14 @@ class Cuts:
         level = levels[roll(len(levels), dice)]
         peers = self._peers[self._peers_of[number]]
         if composed and not first.standard and uniform(dice) < composed:
-            self._compose(canvas, number, level, peers, dice)
+            self._compose(canvas, number, (first.gsd_m, level), peers, dice)
             return False
         top = 0
         while top < side:
             left = height = 0
             while left < side:
-                tile, cut = self._part(number, level, (side - top, side - left), dice)
+                own = self._level(number, first.gsd_m, level)
+                tile, cut = self._part(number, own, (side - top, side - left), dice)
                 rows, columns = (part.stop - part.start for part in cut)
                 canvas.paste(tile, cut, (slice(top, top + rows), slice(left, left + columns)))
                 left, height = left + columns, max(height, rows)
@@ -163,27 +163,35 @@ class Cuts:
         self,
         canvas: _Tile,
         number: int,
-        level: int,
+        size: tuple[float | None, int],
         peers: NDArray[np.int64],
         dice: torch.Generator,
     ) -> None:
-        """Make a scene of `number`, of large tiles of its source and of its freshest landslides."""
-        level, times = max(level, 0), 2.0 ** max(-level, 0)
+        """Make a scene of `number`, of large tiles of its source and of its freshest landslides.
+
+        `size` is its pixel size, and how often that is halved.
+        """
+        own_m, halved = size
+        times = 2.0 ** max(-halved, 0)
         numbers = [number]
+
+        def level(n: int) -> int:
+            return max(self._level(n, own_m, max(halved, 0)), 0)
 
         def host() -> Patch:
             rivals = [numbers.pop()] if numbers else []
             rivals += [int(peers[roll(len(peers), dice)]) for _ in range(_RIVALS)]
-            return self._patch(max(rivals, key=lambda n: self._tile(n, level).mask.size), level)
+            best = max(rivals, key=lambda n: self._tile(n, level(n)).mask.size)
+            return self._patch(best, level(best))
 
         def landslide() -> tuple[Patch, Landslide] | None:
             rivals = [self._peer(peers, True, dice) for _ in range(_RIVALS)]
-            known = [(self._landslide(n, level), n) for n in rivals]
+            known = [(self._landslide(n, level(n)), n) for n in rivals]
             found = [(one, n) for one, n in known if one]
             if not found:
                 return None
             one, n = max(found, key=lambda each: each[0].freshness)
-            return self._patch(n, level, one.cut), one
+            return self._patch(n, level(n), one.cut), one
 
         scene = compose(host, landslide, len(canvas.mask), times, dice)
         canvas.image[:] = scene.image * scene.valid
@@ -198,6 +206,17 @@ class Cuts:
         if (number, level) not in self._landslides:
             self._landslides[number, level] = Landslide.of(self._patch(number, level))
         return self._landslides[number, level]
+
+    def _level(self, number: int, gsd_m: float | None, level: int) -> int:
+        """How often a tile is halved to be as coarse as one of pixels `gsd_m` halved `level` times.
+
+        The nearest there is; the same where either size is unknown.
+        """
+        own_m = self._tile(number, 0).gsd_m
+        if own_m is None or gsd_m is None:
+            return level
+        wanted = level + round(math.log2(gsd_m / own_m))
+        return min(max(wanted, -_DOUBLINGS), _HALVINGS)
 
     def _peer(self, peers: NDArray[np.int64], dense: bool, dice: torch.Generator) -> int:
         """One of the tiles, with landslides if `dense` and some are soon found."""
@@ -290,15 +309,10 @@ class _Tile:
 
     def resized(self, shape: list[int]) -> _Tile:
         """The same resampled to rows and columns."""
-        known = np.where(self.valid, self.image, 0).astype(np.float32)
-        layers = [known, self.mask[None], self.valid[None]]
-        x = torch.from_numpy(np.concatenate(layers).astype(np.float32))
-        y = interpolate(x[None], size=shape, mode="bilinear", align_corners=False, antialias=True)
-        *bands, truth, seen = y[0].numpy()
-        pixels = np.stack(bands)
+        pixels, mask, valid = resampled(self.image, self.mask, self.valid, shape)
         if self.image.dtype == np.uint8:
             pixels = np.rint(pixels).clip(0, 255).astype(np.uint8)
-        return _Tile(pixels, (truth > 0.5) & (seen > 0.5), seen > 0.5, None, self.standard)
+        return _Tile(pixels, mask, valid, None, self.standard)
 
 
 def _none_of(count: int) -> Tensor:

@@ -62,10 +62,7 @@ class Patch:
 
     def resized(self, shape: Sequence[int]) -> Self:
         """Resampled to rows and columns."""
-        layers = [self.image, self.mask[None], self.valid[None]]
-        x = torch.from_numpy(np.concatenate(layers).astype(np.float32))[None]
-        y = interpolate(x, size=list(shape), mode="bilinear", antialias=True)[0].numpy()
-        return type(self)(y[:-2], y[-2] > 0.5, y[-1] > 0.5)
+        return type(self)(*resampled(self.image, self.mask, self.valid, shape))
 
 
 @dataclass(frozen=True)
@@ -97,6 +94,30 @@ class Landslide:
         redder = contrast[0] - contrast[1] if len(contrast) == _COLOURS else 0.0
         freshness = float(redder + 0.3 * contrast.mean())
         return cls((rows, columns), light, freshness)
+
+
+def resampled(
+    image: NDArray[Any], mask: NDArray[np.bool_], valid: NDArray[np.bool_], shape: Sequence[int]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Pixels, landslides and validity at another size, each pixel the mean of what was seen of it.
+
+    Args:
+        image: (bands, h, w), any number type; what it holds where nothing was seen does not count.
+        mask: landslides, (h, w).
+        valid: what was seen, (h, w).
+        shape: rows and columns wanted.
+
+    Returns:
+        Float32 pixels, 0 where less than half was seen, and what is then landslide, and valid.
+    """
+    layers = [np.where(valid, image, 0), mask[None], valid[None]]
+    x = torch.from_numpy(np.concatenate(layers).astype(np.float32))[None]
+    y = interpolate(x, size=list(shape), mode="bilinear", antialias=True)[0].numpy()
+    pixels, share = y[:-2], y[-1]
+    seen = share > 0.5
+    if not valid.all():
+        pixels = np.where(seen, pixels / np.where(seen, share, 1), 0)
+    return pixels, (y[-2] > 0.5) & seen, seen
 
 
 def compose(

@@ -97,10 +97,10 @@ def test_whoever_looks_next_finds_the_files_of_screens(registered, options, tmp_
     monkeypatch.chdir(tmp_path)
     for name in ("rivers.gpkg", "map:2024.gpkg"):
         (tmp_path / name).touch()
-    screens = ("water=rivers.gpkg:lakes", "built=map:2024.gpkg", "slope=5")
+    screens = ("water=rivers.gpkg:lakes", "built=map:2024.gpkg", "bare-before=0.4")
     keep_for_looks(registered, EVENT, options.model_copy(update={"screens": screens}))
     layers = (f"water={tmp_path}/rivers.gpkg:lakes", f"built={tmp_path}/map:2024.gpkg")
-    assert options_of(registered, EVENT).screens == (*layers, "slope=5")
+    assert options_of(registered, EVENT).screens == (*layers, "bare-before=0.4")
 
 
 def test_on_the_first_clear_day_it_publishes_and_later_dates_make_no_duplicate(registered, options):

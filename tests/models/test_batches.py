@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from models.augmentation import augment
 from models.batches import Cuts, order_of
+from models.composed import resampled
 from models.errors import ModelError
 from models.recipes import Recipe
 from models.samples import RGB, Entry, Sample
@@ -59,6 +61,29 @@ def test_a_landslide_has_the_size_that_the_pixel_size_asked_for_gives_it(gsd_m, 
     edges = truth[0, 0].any(1).int().diff().abs().nonzero().flatten()
     # At most two doublings: of 12 m and 48 m alike a pixel becomes four by four.
     assert abs(int(edges[1] - edges[0]) - side) <= 1
+
+
+@pytest.mark.parametrize("composed", [0.0, 1.0])
+def test_tiles_of_one_source_lie_side_by_side_at_one_pixel_size(composed):
+    mask = np.zeros((160, 160), bool)
+    mask[60:100, 60:100] = True
+    entries = [entry("a", 50, 3.0, "one"), entry("b", 60, 0.75, "one", size=160, mask=mask)]
+    recipe = replace(MOSAIC, gsd_m=(3.0, 3.0), crop=400, composed=composed)
+    _, truth, _, _ = drawn(entries, recipe)
+    for number in (0, 1):
+        bodies, _ = ndimage.label(truth[number, 0])
+        sides = [rows.stop - rows.start for rows, _ in ndimage.find_objects(bodies)]
+        assert 5 < np.median(sides) < 12
+
+
+@pytest.mark.parametrize(("size", "expected"), [([4, 4], 200), ([16, 16], 200)])
+def test_what_nobody_saw_darkens_nothing_beside_it(size, expected):
+    valid = np.ones((8, 8), bool)
+    valid[:, :3] = False
+    image = np.where(valid, 200, 255).astype(np.uint8)[None]
+    pixels, _, seen = resampled(image, valid, valid, size)
+    assert pixels[0][seen] == pytest.approx(expected) and not pixels[0][~seen].any()
+    assert seen.mean() == pytest.approx(5 / 8, abs=0.15)
 
 
 def test_more_steps_than_tiles_come_round_again_each_as_often():
