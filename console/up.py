@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.5
 DETACHED_S = 600.0
+# A server schedules the first look within a minute.
+SCHEDULED_S = 180.0
 DOWN_S = 90.0
 
 
@@ -137,7 +139,7 @@ def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, watch: bool, fold
             serving_health(
                 LOOPBACK,
                 ports.health,
-                partial(_health, keeper),
+                partial(_health, keeper, api_url if watch else None, time.monotonic()),
                 partial(_metrics, keeper),
             )
         )
@@ -219,10 +221,16 @@ def _where_the_store_is(settings: Settings) -> str:
     return f"127.0.0.1:{postgres.status(settings.home).port}"
 
 
-def _health(keeper: Keeper) -> tuple[bool, dict[str, Any]]:
+def _health(keeper: Keeper, watched_by: str | None, since: float) -> tuple[bool, dict[str, Any]]:
+    """Whether all that was started runs and, by a server's address, feeds are looked at."""
+    from infra.orchestration import is_watching
+
     statuses = keeper.statuses()
-    well = all(one.pid for one in statuses)
-    return well, {"well": well, "services": {one.name: bool(one.pid) for one in statuses}}
+    services = {one.name: bool(one.pid) for one in statuses}
+    watching = is_watching(watched_by) if watched_by else None
+    late = watching is False and time.monotonic() - since > SCHEDULED_S
+    well = all(services.values()) and not late
+    return well, {"well": well, "watching": watching, "services": services}
 
 
 def _metrics(keeper: Keeper) -> bytes:

@@ -188,6 +188,20 @@ def _watch(api_url: str, watching: bool) -> None:
         raise ServiceError(f"the deployment watch cannot be scheduled: {error}") from error
 
 
+def is_watching(api_url: str) -> bool:
+    """Whether a look at a feed is scheduled or under way, so that feeds are in fact looked at."""
+    asked = {
+        "deployments": {"name": {"any_": ["watch"]}},
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}},
+        "limit": 1,
+    }
+    try:
+        found = httpx.post(f"{api_url}/flow_runs/filter", json=asked, timeout=ASK_S)
+        return bool(found.raise_for_status().json())
+    except httpx.HTTPError:
+        return False
+
+
 def api_url_of(settings: Settings) -> str | None:
     """The Prefect server to talk to: the one the environment names, else that of `scarp up`."""
     if named := os.environ.get("PREFECT_API_URL"):

@@ -113,7 +113,10 @@ def history(connection: Connection, event_id: str) -> list[Change]:
         .where(tables.event_history.c.event_id == event_id)
         .order_by(tables.event_history.c.id)
     )
-    return [Change(*row[:3], changed_at=row.changed_at.astimezone(UTC)) for row in rows]
+    return [
+        Change(change, state, reason, changed_at.astimezone(UTC))
+        for change, state, reason, changed_at in rows
+    ]
 
 
 def _locked(connection: Connection, event_id: str) -> RegisteredEvent:

@@ -236,7 +236,8 @@ def undo(connection: Connection, inventory_id: UUID, review_id: int, by: Reviewe
     if by_then := connection.scalar(earlier):
         raise InventoryError(f"review {review_id} was undone already, by review {by_then}")
     gave = select(review_outcome.c.number, review_outcome.c.given_by)
-    given = dict(connection.execute(gave.where(review_outcome.c.review_id == review_id)).all())
+    rows = connection.execute(gave.where(review_outcome.c.review_id == review_id))
+    given = {row.number: row.given_by for row in rows}
     for one in outcomes.find(connection, inventory_id, undone.numbers):
         if one.given_by != given[one.number]:
             raise InventoryError(

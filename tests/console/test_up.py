@@ -11,6 +11,7 @@ import httpx
 import psutil
 import pytest
 
+from infra.orchestration import is_watching
 from infra.ports import free_port
 from tests.conftest import EXAMPLE
 from tests.console.machine import Machine, running, wait_for
@@ -34,6 +35,17 @@ def test_everything_is_ready_and_says_so(machine):
     names = {one["name"] for one in deployed}
     assert {"watch", "respond", "map-landslides", "assess-susceptibility", "train"} <= names
     assert {one["name"] for one in deployed if one["paused"]} == {"watch"}
+
+
+def test_looks_at_feeds_are_scheduled_where_they_are_wanted(machine):
+    name = f"{machine.api}/deployments/name/watch/watch"
+    deployment = f"{machine.api}/deployments/{httpx.get(name).json()['id']}"
+    assert not is_watching(machine.api)
+    httpx.post(f"{deployment}/resume_deployment").raise_for_status()
+    try:
+        wait_for(lambda: is_watching(machine.api), seconds=120)
+    finally:
+        httpx.post(f"{deployment}/pause_deployment").raise_for_status()
 
 
 def test_a_second_one_on_the_same_folder_says_that_it_is_up(machine):

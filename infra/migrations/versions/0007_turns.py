@@ -1,6 +1,7 @@
 """Turns: whose response is being made, what waits for another try, and what has been announced."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
 from alembic import op
@@ -91,7 +92,7 @@ def _event_id() -> sa.Column[str]:
     return sa.Column("event_id", sa.Text, nullable=False, comment="Id of the event.")
 
 
-def _now(name: str, comment: str) -> sa.Column[object]:
+def _now(name: str, comment: str) -> sa.Column[datetime]:
     kind = sa.DateTime(timezone=True)
     return sa.Column(name, kind, nullable=False, server_default=sa.func.now(), comment=comment)
 

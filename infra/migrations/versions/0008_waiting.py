@@ -1,6 +1,7 @@
 """Waiting: events of which too little was seen clear, what is waited for, and until when."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -93,7 +94,7 @@ def _create_imagery_wait() -> None:
     )
 
 
-def _time(name: str, comment: str, *, known: bool = True) -> sa.Column[object]:
+def _time(name: str, comment: str, *, known: bool = True) -> sa.Column[datetime]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=not known, comment=comment)
 
 

@@ -1,6 +1,7 @@
 """Access: tokens of the console, and an audit of what was changed through it."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
 from alembic import op
@@ -62,7 +63,7 @@ def _text(name: str, comment: str, server_default: str | None = None) -> sa.Colu
 
 def _time(
     name: str, comment: str, *, nullable: bool = False, now: bool = False
-) -> sa.Column[object]:
+) -> sa.Column[datetime]:
     default = sa.func.now() if now else None
     kind = sa.DateTime(timezone=True)
     return sa.Column(name, kind, nullable=nullable, server_default=default, comment=comment)
