@@ -47,6 +47,27 @@ def list_inventories(
         screen.print("no inventory is stored yet: see scarp respond --help")
 
 
+@app.command("publish")
+def publish(
+    event_id: str,
+    version: Annotated[int, typer.Option(help="The draft to publish.")],
+    as_json: AsJson = False,
+) -> None:
+    """Publish a draft in place of the version published before.
+
+    Example: scarp inventory publish us2000h8ty --version 3
+    """
+    from flows.publish_draft import publish_draft
+
+    published = publish_draft(event_id, version)
+    if as_json:
+        print_json(summary(published))
+        return
+    screen.print(f"version {published.version} of {event_id} is published", highlight=False)
+    hint = f"`scarp respond {event_id}`, with the options it had, renews the products"
+    screen.print(hint, highlight=False)
+
+
 def _row(line: dict[str, Any], event_id: str | None) -> dict[str, Any]:
     """A line that fits on a terminal of 80 columns."""
     short = {

@@ -10,7 +10,7 @@ from flows.artifacts import leave_products, progress_in_ui
 from flows.assess_susceptibility import assess_susceptibility
 from flows.ending import end_promptly
 from flows.map_landslides import find_again
-from flows.products import publish_products
+from flows.products import folder_of, publish_products
 from flows.standing import options_of, susceptibility_options_of
 from flows.steps import step
 from flows.world import open_world
@@ -59,7 +59,7 @@ def follow_up(event_id: str, version: int) -> str:
     with progress_in_ui(event_id):
         assessed = assess_susceptibility(event_id, options.susceptibility, version)
         if mapped:
-            folder = options.out or world.products(event_id)
+            folder = options.out or folder_of(inventory)
             step(publish_products, hours=1)(mapped, assessed, folder)
     if mapped:
         leave_products(mapped, assessed)

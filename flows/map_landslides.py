@@ -24,7 +24,7 @@ from flows.runs import failure_recorded, recorded_run
 from flows.scores import SCORE, Link, Rasters, check_normalise, make_rasters, score_chain
 from flows.sources import source_of
 from flows.steps import step
-from flows.waiting import draft_doubt, terms_of, wait_for_any, wait_for_more
+from flows.waiting import draft_doubt, loss_doubt, terms_of, wait_for_any, wait_for_more
 from flows.weights import locate_weights
 from flows.world import World, open_world
 from models.cards import Card
@@ -44,6 +44,7 @@ from tasks.inventory.runs import MadeBefore, finish_run, get_run, made_before, r
 from tasks.inventory.store import (
     StoredInventory,
     find_inventory,
+    find_published,
     get_inventory,
     publish_draft,
     store_inventory,
@@ -127,6 +128,7 @@ def map_landslides(
     The same inputs give the inventory that is already stored, and nothing is computed twice. Where
     too little of the area was seen the version is a draft, and the event waits for more; what
     other scenes add later makes the next version, in which only newly seen ground is mapped anew.
+    A version that did not see what the published one saw is a draft as well, for people to publish.
 
     Args:
         event_id: a registered event.
@@ -198,11 +200,13 @@ def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -
     imagery, provenance = plan.imagery, plan.provenance
     with world.engine.connect() as connection:
         stored = find_inventory(connection, event.id, provenance.digest)
+        published = find_published(connection, event.id)
     known = nullcontext(stored.run_id) if stored else None
     with known or recorded_run(world.engine, provenance, NAME) as run_id:
         rasters = step(make_rasters, hours=24)(world, aoi, plan.chain, plan.network, plan.card)
         mapped = (event, aoi, imagery.judgements, plan.card, provenance, rasters)
         seen = geodesic_area_m2(rasters.mosaic.observed) / geodesic_area_m2(aoi.geometry)
+        less = loss_doubt(published, rasters.mosaic.observed, aoi)
         if stored is None:
             ready, doubts = step(screens_with_images, hours=6)(
                 plan.screens, imagery.before, aoi, rasters.mosaic.path
@@ -211,13 +215,14 @@ def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -
             doubts += [Doubt("source-trouble", incident) for incident in imagery.incidents]
             if waits := terms.ask_for_more(seen, now):
                 doubts.append(draft_doubt(aoi, rasters.mosaic.observed, terms))
+            doubts += [less] if less else []
             stored = step(outline, hours=6)(
-                world, run_id, *mapped, ready, doubts, options, not waits
+                world, run_id, *mapped, ready, doubts, options, not (waits or less)
             )
     wait = wait_for_more(world, event, terms, seen, imagery.judgements, now)
     if wait is None and seen < terms.wanted_share:
         look_by_radar_at_last(event.id, options, now)
-    if stored.status == "draft" and wait is None:
+    if stored.status == "draft" and wait is None and less is None:
         with world.engine.begin() as connection:
             stored = publish_draft(connection, stored)
     return Mapped(*mapped, stored, wait, imagery.before)

@@ -24,7 +24,13 @@ from tasks.inventory.export import About, export_inventory
 from tasks.inventory.quality import match_areas
 from tasks.inventory.runs import get_run
 from tasks.inventory.sizes import describe_sizes
-from tasks.inventory.store import list_inventories, read_reviewed, read_screened
+from tasks.inventory.store import (
+    StoredInventory,
+    find_published,
+    list_inventories,
+    read_reviewed,
+    read_screened,
+)
 from tasks.publish import figures
 from tasks.publish.products import replaced_together
 from tasks.publish.quicklook import hillshade_of, picture_of
@@ -36,6 +42,20 @@ from tasks.types import Provenance
 log = logging.getLogger(__name__)
 
 PRODUCTS = (*ASSETS, "item.json")
+
+
+def folder_of(inventory: StoredInventory) -> Path:
+    """The event's folder for what answers for it, else one inside for that version alone.
+
+    The published version answers, or without one what there is.
+    """
+    world = open_world()
+    whole = world.products(inventory.event_id)
+    with world.engine.connect() as connection:
+        published = find_published(connection, inventory.event_id)
+    if published is None or published.id == inventory.id:
+        return whole
+    return whole / f"version-{inventory.version}"
 
 
 def publish_products(mapped: Mapped, assessed: Assessed, folder: Path) -> Path:

@@ -11,7 +11,7 @@ from prefect import flow
 from flows.assess_susceptibility import Assessed, assess_susceptibility
 from flows.map_landslides import Mapped, as_reviewed, map_landslides
 from flows.options import ResponseOptions
-from flows.products import publish_products
+from flows.products import folder_of, publish_products
 from flows.responding import responding
 from flows.standing import keep_for_looks
 from flows.steps import step
@@ -39,6 +39,7 @@ def respond(
 
     Where the event waits for more imagery, the next look is made as this one was. What people made
     of an inventory and published is what products show when the same response is asked for again.
+    Products of a version beside the published one are put into a folder of their own.
 
     Args:
         event_id: a registered event.
@@ -60,6 +61,6 @@ def respond(
             return mapped
         mapped = as_reviewed(mapped)
         assessed = assess_susceptibility(name, options.susceptibility, mapped.inventory.version)
-        folder = options.out or open_world().products(name)
+        folder = options.out or folder_of(mapped.inventory)
         report = step(publish_products, hours=1)(mapped, assessed, folder)
     return Response(mapped, assessed, folder, report)

@@ -16,9 +16,12 @@ from tasks.events.decisions import is_asked_for, request_response
 from tasks.imagery.sources import is_one_image
 from tasks.imagery.tables import WaitOutcome
 from tasks.imagery.waits import Terms, Wait, end_wait, keep_waiting
+from tasks.inventory.store import StoredInventory
 from tasks.types import AreaOfInterest, Doubt, Event, SceneJudgement, geodesic_area_m2
 
 NAMED_PARTS = 3
+# Of the ground that the published version saw.
+MOST_LOST = 0.05
 
 
 def terms_of(event: Event, options: ResponseOptions) -> Terms:
@@ -102,3 +105,25 @@ def draft_doubt(aoi: AreaOfInterest, observed: shapely.MultiPolygon, terms: Term
         f"looked for until {terms.deadline:%Y-%m-%d %H:%M} UTC; unseen are {', '.join(named)}{rest}"
     )
     return Doubt("draft-waits", text)
+
+
+def loss_doubt(
+    published: StoredInventory | None, observed: shapely.MultiPolygon, aoi: AreaOfInterest
+) -> Doubt | None:
+    """Say of a new version that ground which the published one saw would be unseen again in it.
+
+    None where that is hardly any, as clouds come and go. Areas in EPSG:4326.
+    """
+    if published is None:
+        return None
+    known = shapely.intersection(published.observed, aoi.geometry)
+    lost = geodesic_area_m2(shapely.difference(known, observed))
+    share = lost / geodesic_area_m2(known) if lost else 0.0
+    if share <= MOST_LOST:
+        return None
+    text = (
+        f"{lost / 1e6:.2g} km², {share:.0%} of what version {published.version} saw, were not seen "
+        f"for this one, so that it is a draft until somebody says `scarp inventory publish "
+        f"{published.event_id} --version N`"
+    )
+    return Doubt("draft-sees-less", text)

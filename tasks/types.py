@@ -162,6 +162,7 @@ class Doubt:
     code: Literal[
         "partial-coverage",
         "draft-waits",
+        "draft-sees-less",
         "provisional-aoi",
         "region-seen-in-training",
         "old-scene",

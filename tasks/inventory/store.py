@@ -102,6 +102,13 @@ def find_inventory(connection: Connection, event_id: str, digest: str) -> Stored
     return _read(row) if row else None
 
 
+def find_published(connection: Connection, event_id: str) -> StoredInventory | None:
+    """The inventory that answers for an event, if one is published."""
+    mine = (inventory.c.event_id == event_id) & (inventory.c.status == "published")
+    row = connection.execute(select(inventory).where(mine)).one_or_none()
+    return _read(row) if row else None
+
+
 def get_inventory(
     connection: Connection, event_id: str, version: int | None = None
 ) -> StoredInventory:

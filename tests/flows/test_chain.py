@@ -12,7 +12,10 @@ from shapely.geometry import box, mapping
 from flows.chain import follow_up
 from flows.map_landslides import map_landslides
 from flows.options import ResponseOptions
+from flows.publish_draft import publish_draft
 from flows.register import register_event
+from flows.respond import respond
+from tasks.errors import InventoryError
 from tasks.types import Event
 from tests.conftest import DATA
 from tests.flows.conftest import rows
@@ -61,3 +64,24 @@ def test_a_scene_that_turns_up_meanwhile_is_left_to_the_next_response(world, sou
     assert report.read_bytes() == before
     map_landslides(IBURI.id, options)
     assert rows(world, VERSIONS) == [(1, "superseded", 1), (2, "published", 2)]
+
+
+def test_a_version_that_saw_less_is_a_draft_until_somebody_publishes_it(world, source, tmp_path):
+    cut(source / "a_20180910.tif", 128)
+    whole = respond(IBURI.id, ResponseOptions(source=str(source)))
+    less = tmp_path / "less"
+    less.mkdir()
+    cut(less / "b_20180911.tif", 64)
+    answer = respond(IBURI.id, ResponseOptions(source=str(less)))
+    assert answer.mapped.inventory.status == "draft"
+    assert "50% of what version 1 saw" in answer.mapped.inventory.doubts[-1].text
+    assert answer.folder == whole.folder / "version-2"
+    assert "version 1, published" in whole.report.read_text()
+    assert respond(IBURI.id, ResponseOptions(source=str(less))).mapped.inventory.status == "draft"
+    assert rows(world, VERSIONS) == [(1, "published", 1), (2, "draft", 1)]
+
+    assert publish_draft(IBURI.id, 2).status == "published"
+    assert rows(world, VERSIONS) == [(1, "superseded", 1), (2, "published", 1)]
+    with pytest.raises(InventoryError, match=f"version 1 of {IBURI.id} was superseded"):
+        publish_draft(IBURI.id, 1)
+    assert publish_draft(IBURI.id, 2).status == "published"
