@@ -16,26 +16,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import rasterio
 import rasterio.features
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
-from rasterio.errors import RasterioIOError
+from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
-from rasterio.vrt import WarpedVRT
-from rasterio.warp import calculate_default_transform
-from rasterio.windows import Window
+from rasterio.warp import transform_bounds
 from scipy import ndimage
 from scipy.cluster.hierarchy import DisjointSet
 from shapely import Polygon
 from skimage.morphology import local_maxima
 from skimage.segmentation import watershed
 
-from tasks.errors import RasterError
 from tasks.mapping.bodies import Bools, Place, ScoreWindow, tally
 from tasks.mapping.outlines import Integers, Outlines
+from tasks.susceptibility.dem import open_dem
 
 LARGEST_WINDOW_PX = 1 << 22
 LEAST_CELLS = 2
@@ -69,22 +65,13 @@ def open_elevation(stack: ExitStack, dem: Path, score: DatasetReader) -> Elevati
     """Open a DEM in any CRS on the grid of a score, for as long as `stack` is open.
 
     Raises:
-        RasterError: `dem` is no raster or has no CRS.
+        RasterError: as `tasks.susceptibility.dem.open_dem`.
     """
-    try:
-        source = stack.enter_context(rasterio.open(dem))
-    except RasterioIOError as error:
-        raise RasterError(f"{dem}: cannot be read as a DEM ({error})") from error
-    if source.crs is None:
-        raise RasterError(f"{dem}: this DEM has no CRS; give it the one it was made in")
-    grain, _, _ = calculate_default_transform(
-        source.crs, score.crs, source.width, source.height, *source.bounds
-    )
-    grid = {"crs": score.crs, "transform": score.transform}
-    size = {"width": score.width, "height": score.height}
-    bilinear = {"resampling": Resampling.bilinear, "nodata": np.nan, "dtype": "float32"}
-    aligned = stack.enter_context(WarpedVRT(source, **grid, **size, **bilinear))
-    return Elevation(lambda place: aligned.read(1, window=Window.from_slices(*place)), abs(grain.a))
+    west, south, east, north = transform_bounds(score.crs, "EPSG:4326", *score.bounds)
+    middle = shapely.Point((west + east) / 2, (south + north) / 2)
+    opened = stack.enter_context(open_dem(dem, middle))
+    grid = GeoBox(score.shape, score.transform, score.crs.to_wkt())
+    return Elevation(lambda place: opened.read(grid[place]), opened.cell_m)
 
 
 def split_bodies(

@@ -21,6 +21,7 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
 from shapely.geometry import MultiPolygon, Point, box
 
 from tasks.errors import RasterError
@@ -103,7 +104,7 @@ class Dem:
     def read(self, grid: GeoBox) -> NDArray[np.float32]:
         """Elevation in metres on a grid, NaN where the DEM knows none; bilinear between cells."""
         elevation = np.full(grid.shape, np.nan, np.float32)
-        here = box(*grid.boundingbox.bbox)
+        here = box(*transform_bounds(str(grid.crs), self.crs.to_wkt(), *grid.boundingbox.bbox))
         for sheet in self.sheets:
             if here.intersects(box(*sheet.bounds)) and np.isnan(elevation).any():
                 with read_errors("DEM", sheet.name):

@@ -1,5 +1,7 @@
 """Bodies that are several landslides come apart where a geomorphologist would cut them."""
 
+from contextlib import ExitStack
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from scipy import ndimage
 from shapely.geometry import box
 
 from tasks.errors import RasterError
-from tasks.mapping.split import Splitting, read_ground, split_mask
+from tasks.mapping.split import Splitting, open_elevation, read_ground, split_mask
 from tasks.mapping.vectorise import Outlining, landslide_polygons
 
 WEST, NORTH, GSD = 700000, 4912000, 10
@@ -175,6 +177,18 @@ def test_a_dem_in_any_grid_guides_and_one_with_a_gap_does_not_harm(outline, writ
     assert len(outline(SIDE_BY_SIDE, dem=write_raster("gap.tif", ridge, nodata=-9999.0))) == 1
 
 
+def test_a_dem_in_feet_is_read_as_the_rest_of_scarp_reads_it(write_raster):
+    feet = write_raster("feet.tif", ((200.0 - Y) * 10).astype(np.float32), nodata=None)
+    with rasterio.open(feet, "r+") as dem:
+        dem.units = ("ft",)
+    score = write_raster("score.tif", np.full(Y.shape, 200, np.uint8))
+    with rasterio.open(score) as grid, ExitStack() as stack:
+        elevation = open_elevation(stack, feet, grid)
+        heights = elevation.read((slice(10, 12), slice(20, 23)))
+    expected = [[(200 - row) * 3.048] * 3 for row in (10, 11)]
+    assert heights == pytest.approx(np.array(expected), abs=0.01)
+
+
 @pytest.mark.parametrize(("cell_px", "parts"), [(5, 1), (20, 2)])
 def test_a_dem_too_coarse_for_a_body_does_not_guide_it(outline, tmp_path, cell_px, parts):
     along = (200.0 - X).astype(np.float32)[::cell_px, ::cell_px]
@@ -189,7 +203,7 @@ def test_a_dem_too_coarse_for_a_body_does_not_guide_it(outline, tmp_path, cell_p
 
 def test_a_dem_that_is_none_is_named(outline, tmp_path):
     (tmp_path / "broken.tif").write_text("no elevations")
-    with pytest.raises(RasterError, match=r"broken\.tif.*DEM"):
+    with pytest.raises(RasterError, match=r"DEM .*broken\.tif"):
         outline(TWO_DISCS, dem=tmp_path / "broken.tif")
 
 
