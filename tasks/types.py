@@ -30,11 +30,6 @@ def geodesic_area_m2(geometry: BaseGeometry) -> float:
     return float(geodesic_measures([geometry])[0][0])
 
 
-def geodesic_length_m(geometry: BaseGeometry) -> float:
-    """Length of a line, or perimeter of an area, on the WGS 84 ellipsoid in m (EPSG:4326 in)."""
-    return abs(float(_WGS84.geometry_length(geometry)))
-
-
 def geodesic_measures(
     areas: Sequence[BaseGeometry] | NDArray[np.object_],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

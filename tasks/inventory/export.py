@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import geopandas as gpd
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tasks.inventory.store import StoredInventory
 
 FORMATS = tuple(WRITERS)
+_dating = Lock()
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,10 @@ def _typed(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
 @contextmanager
 def _dated_alike() -> Iterator[None]:
     """GeoPackage stamps the time of writing into itself; two exports of one inventory are equal."""
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"})
-    try:
-        yield
-    finally:
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+    # The option is the whole process's, and several may be exporting in it.
+    with _dating:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"})
+        try:
+            yield
+        finally:
+            pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})

@@ -21,7 +21,7 @@ from rasterio.windows import Window
 from models.cards import Card
 from models.normalisation import Statistics
 from tasks.errors import RasterError
-from tasks.imagery.rasters import open_raster, read_errors
+from tasks.imagery.rasters import ground_sample_m, open_raster, read_errors
 
 _STATISTICS_PX = 1024
 _THINNEST = 4
@@ -185,7 +185,7 @@ def _band_indexes(dataset: DatasetReader, name: str, card: Card) -> tuple[int, .
 
 @contextmanager
 def _working_grid(dataset: DatasetReader, card: Card) -> Iterator[DatasetReader]:
-    gsd = abs(dataset.transform.a)
+    gsd = ground_sample_m(dataset)
     if problem := card.too_coarse(gsd):
         raise RasterError(f"{dataset.name}: {problem}")
     factor = card.working_gsd_m(gsd) / gsd

@@ -16,8 +16,6 @@ from shapely.geometry import MultiPolygon, Point, box
 
 from tasks.errors import EventError, FeedError
 from tasks.events import rainfall
-from tasks.events.rain.files import read_rain
-from tasks.events.rain.storms import ratio_raster
 from tasks.events.rainfall import RainRules, RainTable
 from tasks.events.reports import WatchState
 from tasks.events.thresholds import CAINE_1980, GUZZETTI_2008, Threshold
@@ -175,16 +173,6 @@ def test_overlapping_sums_that_all_lack_something_complain_once(tmp_path):
     (report,) = look(tmp_path)[0]
     assert "in 1 of 2 cells" in report.problem
     assert "and likewise in 1 other accumulations" in report.problem
-
-
-def test_the_raster_of_ratios_is_empty_where_it_cannot_be_told(tmp_path):
-    rain = a_storm()
-    rain[20, 0, :2] = np.nan
-    (series,) = read_rain(write_nc(tmp_path / "rain.nc", rain)).series
-    ratio = ratio_raster(series, CAINE_1980)
-    assert np.isnan(ratio[0, :2]).all()
-    assert ratio[7, 8] == pytest.approx(144 / CAINE_1980.amount_mm(24), rel=1e-5)
-    assert ratio[19, 0] == 0
 
 
 def test_a_file_of_the_future_is_a_problem_until_its_time_has_come(tmp_path):

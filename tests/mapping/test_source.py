@@ -43,3 +43,11 @@ def test_ground_nobody_looked_at_stays_so_whatever_the_image_is_resampled_to(
         _, seen = source.read(Window(0, 0, width, height))
     assert height == pytest.approx(160 * gsd / 10)
     assert seen[:, : width // 4 - 1].all() and not seen[:, width // 4 + 1 :].any()
+
+
+@pytest.mark.parametrize(("crs", "unit_m"), [("EPSG:32632", 1.0), ("EPSG:2229", 0.3048)])
+def test_pixels_are_measured_in_metres_whatever_the_crs_counts_in(crs, unit_m, card, write_image):
+    pixels, seen = np.full((3, 90, 120), 9, np.uint8), np.ones((90, 120), bool)
+    path = write_image(pixels, seen, 3.0 / unit_m, crs=crs)
+    with open_source(path, replace(card, gsd_range_m=(3.0, 3.0))) as source:
+        assert source.dataset.shape == (90, 120)

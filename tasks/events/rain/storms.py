@@ -136,26 +136,6 @@ def find_storms(
     return storms, _totals(unknown)
 
 
-def ratio_raster(
-    series: RainSeries, threshold: Threshold, region: MultiPolygon | None = None
-) -> NDArray[np.float32]:
-    """The most rain over the threshold in each cell over all durations and times.
-
-    Returns:
-        Shape (rows, columns), float32: 1 is on the threshold; NaN outside the region, and where
-        rain is missing and what is known stays below the threshold.
-    """
-    inside = _inside(series.grid, region)
-    ratio = np.full(inside.shape, np.nan, np.float32)
-    for first, last in strips(series.grid, len(series.steps) * 4):
-        within = inside[first:last]
-        found = compare(series.read(first, last)[:, within], series.step_h, threshold)
-        most = found.ratio.max(axis=0)
-        told = (most >= ON_THE_THRESHOLD) | ~found.missing[-1]
-        ratio[first:last][within] = np.where(told, most, np.nan)
-    return ratio
-
-
 def _peaks(
     series: RainSeries, first: int, last: int, inside: NDArray[np.bool_], threshold: Threshold
 ) -> tuple[_Peaks, int]:
