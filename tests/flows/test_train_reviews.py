@@ -5,6 +5,9 @@ import json
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
+from rasterio.transform import from_origin
+from shapely.geometry import box
 from typer.testing import CliRunner
 
 from console.cli import app
@@ -102,5 +105,25 @@ def test_too_few_reviews_are_refused(registered, options, tmp_path):
         found = read_landslides(connection, mapped.inventory.id)
         smallest = found.loc[found["area_m2"].idxmin(), "number"]
         reject(connection, mapped.inventory.id, [int(smallest)], ANN)
-    with pytest.raises(ModelError, match="the reviews touch . blocks of 32 pixels, 4 are needed"):
+    with pytest.raises(ModelError, match="touch 1 blocks of 32 pixels, in 1 groups .* 4 are needed"):
         run(*command(tmp_path / "run"))
+
+
+def test_blocks_that_share_a_landslide_are_not_parted(tmp_path):
+    scene = tmp_path / "scene.tif"
+    grid = {"crs": "EPSG:32654", "transform": from_origin(500_000, 4_700_000, 3, 3)}
+    size = {"count": 3, "width": 256, "height": 128, "dtype": "uint8"}
+    with rasterio.open(scene, "w", "GTiff", **size, **grid, photometric="RGB") as image:
+        image.write(np.random.default_rng(0).integers(1, 255, (3, 128, 256)).astype("uint8"))
+
+    def at(column, row, width=10):
+        west, north = 500_000 + 3 * column, 4_700_000 - 3 * row
+        return box(west, north - 30, west + 3 * width, north)
+
+    crossing = at(20, 10, width=30)
+    drawn = [crossing, *(at(10 + 32 * n, 74) for n in range(4))]
+    outlines = gpd.GeoDataFrame({"review_state": ["confirmed"] * 5}, geometry=drawn, crs="EPSG:32654")
+    entries = review_blocks(scene, outlines, "storm", block_px=32)
+    splits = {entry.name: entry.split for entry in entries}
+    assert splits["storm/0-0"] == splits["storm/0-32"] == "train"
+    assert sorted(splits.values()) == ["test"] + ["train"] * 5
