@@ -145,6 +145,7 @@ def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, watch: bool, fold
         )
         where = f"http://{LOOPBACK}:{ports.health}/healthz"
         _say_ready("health", time.monotonic() - began, where)
+        _say_standing(settings)
         say(f"people log in at {settings.console_url} with what `scarp token add NAME` gives them")
         say(f"up in {time.monotonic() - began:.0f} s; Ctrl-C ends all of it")
         stay()
@@ -154,6 +155,18 @@ def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, watch: bool, fold
             _look_after_database(settings)
             time.sleep(LOOK_S)
     say("ended all that was started")
+
+
+def _say_standing(settings: Settings) -> None:
+    """Say that nothing will be mapped by itself where nobody has said from which imagery."""
+    from flows.standing import FILE, standing
+
+    file = settings.home / FILE
+    if "source" not in standing(file):
+        say(
+            f"events without a source of their own are not mapped: write source = "
+            f"'earth-search', or another, to {file}"
+        )
 
 
 def _start(keeper: Keeper, *together: Service) -> None:

@@ -118,9 +118,8 @@ def _preview(
     try:
         described = _with_files(described, event_sent, aoi_sent)
         registration = _registered(described, dry=True)
-        asked = plan(
-            registration.event, registration.aoi, registration.expected, described.source or None
-        )
+        source = described.source or str(_standing().get("source", ""))
+        asked = plan(registration.event, registration.aoi, registration.expected, source or None)
     except ScarpError as error:
         return _form(request, described, str(error))
     return page(
@@ -129,7 +128,7 @@ def _preview(
         registration=registration,
         plan=asked,
         described=described.model_dump_json(),
-        source=described.source,
+        source=source,
         map={
             "area": mapping(registration.aoi.geometry),
             "at": [registration.event.longitude, registration.event.latitude],
