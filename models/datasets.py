@@ -393,8 +393,9 @@ def _paired(
 ) -> list[Entry]:
     """Images in folders beside their masks, anywhere under `folder`.
 
-    A folder called train, val or test on the way gives the split, and what else is on the way the
-    event; an event of `tests`, told by that or by the file's name, is for testing.
+    A folder called train, val or test on the way, or `train_dataset` and so on as archives are
+    named, gives the split, and what else is on the way the event; an event of `tests`, told by that
+    or by the file's name, is for testing.
     """
     entries = []
     for images in sorted(path for path in folder.rglob("*") if path.name.lower() in _IMAGES):
@@ -403,10 +404,9 @@ def _paired(
             continue
         truths = by_stem(sorted(masks, key=lambda path: _MASKS.index(path.name.lower()))[0])
         way = images.parent.relative_to(folder).parts
-        split: Split = next(
-            (_SPLITS[part.lower()] for part in way if part.lower() in _SPLITS), "train"
-        )
-        event = "/".join(part for part in way if part.lower() not in _SPLITS)
+        splits = [found for part in way if (found := _split_of(part))]
+        split: Split = splits[0] if splits else "train"
+        event = "/".join(part for part in way if not _split_of(part))
         for stem, image in by_stem(images).items():
             if stem not in truths:
                 raise ModelError(f"{image}: has no mask of that stem in {masks[0]}")
@@ -418,6 +418,11 @@ def _paired(
             )  # fmt: skip
             entries.append(Entry("/".join((*way, stem)), read, event, source, tested))
     return _some(entries, folder, "image folders beside mask folders")
+
+
+def _split_of(folder: str) -> Split | None:
+    """The split that a folder's name says; None if it is no split's."""
+    return _SPLITS.get(re.sub("_data(set)?$", "", folder.lower()))
 
 
 def _moved(entry: Entry, group: str = "", **known: Any) -> Entry:

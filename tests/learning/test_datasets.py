@@ -326,3 +326,14 @@ def test_hokkaido_is_a_test_event_where_it_was_interpreted():
     landslide = sum(s.mask.sum() for s in samples) / sum(s.valid.sum() for s in samples)
     assert landslide == pytest.approx(0.258, abs=0.001), "scars and deposits together"
     assert all(s.gsd_m == pytest.approx(3) for s in samples)
+
+
+@pytest.mark.parametrize("of_test", ["test_dataset", "test_data"])
+def test_gdcld_is_split_as_its_archives_are_named(tmp_path, write_picture, scene, of_test):
+    for folder in ("train_dataset", "val_dataset", of_test):
+        image, mask = scene(1, 64)
+        write_picture(tmp_path / folder / "images" / "scene_1.tif", image)
+        write_picture(tmp_path / folder / "labels" / "scene_1.tif", mask)
+    entries = READERS["gdcld"](tmp_path)
+    assert splits(entries) == {"train": 1, "validation": 1, "test": 1}
+    assert {entry.event for entry in entries} == {""}
