@@ -308,16 +308,13 @@ def bijie(folder: Path) -> list[Entry]:
         pictures |= {
             f"bare/{k}": path for k, path in (by_stem(stable) if stable.is_dir() else {}).items()
         }
+    place = folder / ("landslide/mask" if counties is None else "masks")
     entries = []
-    split: Split
     for stem, image in pictures.items():
-        letters = re.match("[a-z]+", stem)
-        county = counties.get(stem, "") if counties is not None else letters[0] if letters else ""
-        bare = not county if counties is not None else stem.startswith("bare/")
+        bare = stem.startswith("bare/") if counties is None else not counties.get(stem)
         if stem not in masks and not bare:
-            place = folder / ("landslide/mask" if counties is None else "masks")
             raise ModelError(f"{image}: has no mask {stem} in {place}; fetch the dataset again")
-        county = county if stem in masks else ""
+        county = _county(image, counties) if stem in masks else ""
         split = _BIJIE_SPLITS.get(county, "train")
         read = partial(
             read_pair, image, masks.get(stem), RGB, 0.8, event=county, source="bijie", split=split
@@ -326,12 +323,32 @@ def bijie(folder: Path) -> list[Entry]:
     return entries
 
 
+def _county(image: Path, counties: dict[str, str] | None) -> str:
+    """Where a landslide of Bijie lies, by the table or else by its name.
+
+    Raises:
+        ModelError: neither says; it might be one of those to test on.
+    """
+    if counties is not None:
+        found, where = counties.get(image.stem, ""), "tiles.csv gives it none; add it there"
+    else:
+        letters = re.match("[a-z]+", image.stem.lower())
+        found, where = letters[0] if letters else "", "its name begins with none, as hz001 does"
+    if not found:
+        raise ModelError(f"{image}: its county is unknown, by which tiles are split: {where}")
+    return found
+
+
 def _counties(path: Path) -> dict[str, str]:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {"id", "county"} <= rows[0].keys():
-        raise ModelError(f"{path}: has no columns id and county")
-    return {row["id"]: row["county"] for row in rows}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            columns, rows = table.fieldnames or (), list(table)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ModelError(f"{path}: is no table in UTF-8 ({error}); save it as such") from error
+    if not {"id", "county"} <= set(columns):
+        raise ModelError(f"{path}: has no columns id and county; it has {', '.join(columns)}")
+    return {row["id"]: (row["county"] or "").strip().lower() for row in rows}
 
 
 def uav_ortho(folder: Path) -> list[Entry]:

@@ -337,3 +337,42 @@ def test_gdcld_is_split_as_its_archives_are_named(tmp_path, write_picture, scene
     entries = READERS["gdcld"](tmp_path)
     assert splits(entries) == {"train": 1, "validation": 1, "test": 1}
     assert {entry.event for entry in entries} == {""}
+
+
+def test_a_landslide_of_bijie_is_never_learnt_from_by_mistake(tmp_path, write_picture, scene):
+    table = tmp_path / "tiles.csv"
+    for stem in ("ls_1", "ls_2"):
+        write_picture(tmp_path / "images" / f"{stem}.png", scene(1, 61)[0])
+        write_picture(tmp_path / "masks" / f"{stem}.png", scene(1, 61)[1])
+    table.write_text("id,county\nls_1,WN\nls_2,hz\n", encoding="utf-8-sig")
+    assert [entry.split for entry in READERS["bijie"](tmp_path)] == ["validation", "test"]
+    for rows in ("ls_1,wn\n", "ls_1,wn\nls_2\n"):
+        table.write_text(f"id,county\n{rows}")
+        with pytest.raises(ModelError, match=r"ls_2\.png: its county is unknown.*tiles\.csv"):
+            READERS["bijie"](tmp_path)
+    table.write_bytes("id,county\nls_1,w\u00e4\n".encode("latin-1"))
+    with pytest.raises(ModelError, match=r"tiles\.csv: is no table in UTF-8"):
+        READERS["bijie"](tmp_path)
+    table.write_text("id;county\nls_1;wn\n")
+    with pytest.raises(ModelError, match="has no columns id and county; it has id;county"):
+        READERS["bijie"](tmp_path)
+
+
+def test_names_of_bijie_in_capitals_tell_the_county_too(tmp_path, write_picture, scene):
+    image, mask = scene(1, 61)
+    for stem in ("HZ001", "WN001"):
+        picture = write_picture(tmp_path / f"{stem}.png", image)
+        truth = write_picture(tmp_path / f"{stem}_mask.png", mask)
+        for path, kind in ((picture, "image"), (truth, "mask")):
+            (tmp_path / "landslide" / kind).mkdir(parents=True, exist_ok=True)
+            path.rename(tmp_path / "landslide" / kind / f"{stem}.PNG")
+    entries = READERS["bijie"](tmp_path)
+    assert [(e.name, e.event, e.split) for e in entries] == [
+        ("HZ001", "hz", "test"), ("WN001", "wn", "validation"),
+    ]  # fmt: skip
+    for kind in ("image", "mask"):
+        (tmp_path / "landslide" / kind / "WN001.PNG").rename(
+            tmp_path / "landslide" / kind / "1.PNG"
+        )
+    with pytest.raises(ModelError, match=r"1\.PNG: its county is unknown"):
+        READERS["bijie"](tmp_path)
