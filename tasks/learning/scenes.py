@@ -10,6 +10,7 @@ import numpy as np
 import pyogrio
 from affine import Affine
 from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
@@ -158,9 +159,10 @@ def outlines(polygons: Path, image: Path, layers: Layers) -> list[BaseGeometry] 
     A file with a single layer holds landslides, whatever it is called.
 
     Raises:
-        ModelError: the image has no CRS.
+        ModelError: the image or the layer has no CRS, or the file is none of polygons.
     """
-    names = [str(name) for name, _ in pyogrio.list_layers(polygons)]
+    crs_of = _layers(polygons)
+    names = list(crs_of)
     there = ([name for name in together if name in names] for together in layers)
     wanted = next((found for found in there if found), [])
     if not wanted and layers == LANDSLIDES and len(names) == 1:
@@ -171,6 +173,22 @@ def outlines(polygons: Path, image: Path, layers: Layers) -> list[BaseGeometry] 
         if dataset.crs is None:
             raise ModelError(f"{image}: has no CRS, so that polygons cannot be drawn in it")
         crs = dataset.crs.to_wkt()
+    for name in wanted:
+        if crs_of[name] is None:
+            raise ModelError(
+                f"{polygons}, layer {name}, has no CRS; put a copy in its place that has the one it "
+                f"was drawn in (ogr2ogr -a_srs EPSG:4326 COPY {polygons.name})"
+            )
     frames: list[gpd.GeoDataFrame] = [read_features(polygons, name).frame for name in wanted]
     every = (outline for frame in frames for outline in frame.to_crs(crs).geometry)
     return [outline for outline in every if outline and not outline.is_empty]
+
+
+def _layers(polygons: Path) -> dict[str, str | None]:
+    """The layers of a file by name, each with its CRS or None."""
+    try:
+        names = [str(name) for name, _ in pyogrio.list_layers(polygons)]
+        return {name: pyogrio.read_info(polygons, layer=name)["crs"] for name in names}
+    except (DataSourceError, DataLayerError) as error:
+        why = str(error).split(";")[0].splitlines()[0].rstrip(".")
+        raise ModelError(f"{polygons}: is no file of polygons ({why}); export it again") from error

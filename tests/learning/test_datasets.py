@@ -376,3 +376,20 @@ def test_names_of_bijie_in_capitals_tell_the_county_too(tmp_path, write_picture,
         )
     with pytest.raises(ModelError, match=r"1\.PNG: its county is unknown"):
         READERS["bijie"](tmp_path)
+
+
+def test_a_file_of_polygons_that_is_none_is_named(georeferenced):
+    folder, _ = georeferenced
+    (folder / "drawn.gpkg").write_bytes(b"junk")
+    with pytest.raises(ModelError, match=r"drawn\.gpkg: is no file of polygons"):
+        scenes(folder)[0].read()
+
+
+def test_polygons_without_a_crs_are_refused_with_what_can_be_done(georeferenced):
+    folder, _ = georeferenced
+    frame = gpd.read_file(folder / "drawn.gpkg", layer="scars")
+    (folder / "drawn.gpkg").unlink()
+    frame.to_file(folder / "drawn.shp")
+    (folder / "drawn.prj").unlink()
+    with pytest.raises(ModelError, match=r"drawn\.shp, layer drawn, has no CRS.*ogr2ogr -a_srs"):
+        scenes(folder)[0].read()
