@@ -141,19 +141,22 @@ def landslide4sense_h5(folder: Path) -> list[Entry]:
     """Landslide4Sense as published: `TrainData/img/image_1.h5` with `TrainData/mask/mask_1.h5`.
 
     Arrays are `img` (128, 128, 14), Sentinel-2 B1-B12, slope and elevation, and `mask` (128, 128).
-    The same of ValidData and TestData, where masks are there.
+    The same of ValidData and TestData, where there is a folder of masks: the competition kept them.
     """
     folders: dict[str, Split] = {"TrainData": "train", "ValidData": "validation",
                                  "TestData": "test"}  # fmt: skip
     entries = []
     for name, split in folders.items():
-        for image in _numbered(folder / name / "img", ".h5"):
+        masks = folder / name / "mask"
+        for image in _numbered(folder / name / "img", ".h5") if masks.is_dir() else ():
             number = int(re.sub(r"\D", "", image.stem) or 0)
-            mask = folder / name / "mask" / image.name.replace("image", "mask")
+            mask = masks / image.name.replace("image", "mask")
+            if not mask.is_file():
+                raise ModelError(f"{image}: has no mask {mask}; fetch the dataset again")
             read = partial(_read_h5, image, mask, split)
             group = f"{name}/{number // RUN}"
             entries.append(Entry(f"{name}/{image.stem}", read, "", "landslide4sense", split, group))
-    return _some(entries, folder, "TrainData/img/image_1.h5")
+    return _some(entries, folder, "TrainData/img/image_1.h5 with TrainData/mask/mask_1.h5")
 
 
 def _read_h5(image: Path, mask: Path, split: Split) -> Sample:

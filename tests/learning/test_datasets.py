@@ -393,3 +393,26 @@ def test_polygons_without_a_crs_are_refused_with_what_can_be_done(georeferenced)
     (folder / "drawn.prj").unlink()
     with pytest.raises(ModelError, match=r"drawn\.shp, layer drawn, has no CRS.*ogr2ogr -a_srs"):
         scenes(folder)[0].read()
+
+
+@pytest.fixture
+def landslide4sense(tmp_path):
+    """Landslide4Sense as in the competition: two tiles of each split, masks of those to learn."""
+    for name, kind, shape in (
+        ("TrainData", "img", (128, 128, 14)), ("TrainData", "mask", (128, 128)),
+        ("ValidData", "img", (128, 128, 14)),
+    ):  # fmt: skip
+        (tmp_path / name / kind).mkdir(parents=True)
+        for number in (1, 2):
+            stem = f"{'image' if kind == 'img' else 'mask'}_{number}"
+            with h5py.File(tmp_path / name / kind / f"{stem}.h5", "w") as file:
+                file.create_dataset(kind, data=np.zeros(shape, np.uint8))
+    return tmp_path
+
+
+def test_tiles_of_landslide4sense_whose_masks_were_kept_back_are_left_out(landslide4sense):
+    entries = READERS["landslide4sense"](landslide4sense)
+    assert splits(entries) == {"train": 2, "validation": 0, "test": 0}
+    (landslide4sense / "TrainData" / "mask" / "mask_2.h5").unlink()
+    with pytest.raises(ModelError, match=r"image_2\.h5: has no mask .*mask_2\.h5"):
+        READERS["landslide4sense"](landslide4sense)
