@@ -418,7 +418,7 @@ def _paired(
     or by the file's name, is for testing.
     """
     entries = []
-    for images in sorted(path for path in folder.rglob("*") if path.name.lower() in _IMAGES):
+    for images in (path for path in listed(folder, "**/*") if path.name.lower() in _IMAGES):
         masks = [p for p in _folders(images.parent) if p.name.lower() in _MASKS]
         if not masks:
             continue
@@ -469,13 +469,26 @@ def _named(text: str, words: tuple[str, ...]) -> bool:
     return any(word in text.lower() for word in words)
 
 
+def listed(folder: Path, pattern: str = "*") -> list[Path]:
+    """What is in a folder, sorted; none of what a Mac puts into an archive, or hides.
+
+    That is `__MACOSX`, `._*` and `.DS_Store`, which are called like images and are none.
+    """
+    return sorted(
+        path
+        for path in folder.glob(pattern)
+        if not any(p.startswith((".", "__MACOSX")) for p in path.relative_to(folder).parts)
+    )
+
+
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [path for path in listed(folder) if path.is_dir()]
 
 
 def _numbered(folder: Path, suffix: str) -> list[Path]:
     """Files by the number in their name."""
-    return sorted(folder.glob(f"*{suffix}"), key=lambda p: int(re.sub(r"\D", "", p.stem) or 0))
+    found = (path for path in listed(folder) if path.suffix == suffix)
+    return sorted(found, key=lambda p: int(re.sub(r"\D", "", p.stem) or 0))
 
 
 def _some(entries: list[Entry], folder: Path, layout: str) -> list[Entry]:

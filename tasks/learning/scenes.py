@@ -15,6 +15,7 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from models.cards import Card
+from models.datasets import listed
 from models.errors import ModelError
 from models.normalisation import Statistics
 from models.pictures import opened, read_image, size_in_file
@@ -73,7 +74,7 @@ def images_of(folder: Path) -> list[Path]:
     Raises:
         ModelError: there is none.
     """
-    images = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".tif", ".tiff"))
+    images = [p for p in listed(folder) if p.suffix.lower() in (".tif", ".tiff")]
     if not images:
         raise ModelError(f"{folder}: holds no GeoTIFF with polygons beside it")
     return images
@@ -85,7 +86,7 @@ def hokkaido2018(folder: Path) -> list[Entry]:
     Cuts in which nobody interpreted anything are left out.
     """
     found = scenes(folder, source="hokkaido2018", split="test", event="us2000h8ty")
-    image = sorted(folder.glob("*.tif"))[0]
+    image = images_of(folder)[0]
     looked = drawn(polygons_of(image), image, LOOKED_AT)
     if looked is None:
         return found
@@ -124,9 +125,9 @@ def polygons_of(image: Path) -> Path:
     Raises:
         ModelError: there is none, or nobody can say which.
     """
-    beside = [image.with_suffix(suffix) for suffix in POLYGONS]
-    found = [path for path in beside if path.is_file()]
-    every = sorted(p for p in image.parent.glob("*") if p.suffix.lower() in POLYGONS)
+    every = [p for p in listed(image.parent) if p.suffix.lower() in POLYGONS]
+    beside = [p for p in every if p.stem == image.stem]
+    found = sorted(beside, key=lambda p: POLYGONS.index(p.suffix.lower()))
     if not found and len(every) != 1:
         raise ModelError(
             f"{image}: has no polygons {image.stem}{'/'.join(POLYGONS)} beside it"
@@ -176,8 +177,8 @@ def outlines(polygons: Path, image: Path, layers: Layers) -> list[BaseGeometry] 
     for name in wanted:
         if crs_of[name] is None:
             raise ModelError(
-                f"{polygons}, layer {name}, has no CRS; put a copy in its place that has the one it "
-                f"was drawn in (ogr2ogr -a_srs EPSG:4326 COPY {polygons.name})"
+                f"{polygons}, layer {name}, has no CRS; put a copy in its place that has the one "
+                f"it was drawn in (ogr2ogr -a_srs EPSG:4326 COPY {polygons.name})"
             )
     frames: list[gpd.GeoDataFrame] = [read_features(polygons, name).frame for name in wanted]
     every = (outline for frame in frames for outline in frame.to_crs(crs).geometry)

@@ -398,16 +398,17 @@ def test_polygons_without_a_crs_are_refused_with_what_can_be_done(georeferenced)
 @pytest.fixture
 def landslide4sense(tmp_path):
     """Landslide4Sense as in the competition: two tiles of each split, masks of those to learn."""
+    folder = tmp_path / "l4s"
     for name, kind, shape in (
         ("TrainData", "img", (128, 128, 14)), ("TrainData", "mask", (128, 128)),
         ("ValidData", "img", (128, 128, 14)),
     ):  # fmt: skip
-        (tmp_path / name / kind).mkdir(parents=True)
+        (folder / name / kind).mkdir(parents=True)
         for number in (1, 2):
             stem = f"{'image' if kind == 'img' else 'mask'}_{number}"
-            with h5py.File(tmp_path / name / kind / f"{stem}.h5", "w") as file:
+            with h5py.File(folder / name / kind / f"{stem}.h5", "w") as file:
                 file.create_dataset(kind, data=np.zeros(shape, np.uint8))
-    return tmp_path
+    return folder
 
 
 def test_tiles_of_landslide4sense_whose_masks_were_kept_back_are_left_out(landslide4sense):
@@ -416,3 +417,21 @@ def test_tiles_of_landslide4sense_whose_masks_were_kept_back_are_left_out(landsl
     (landslide4sense / "TrainData" / "mask" / "mask_2.h5").unlink()
     with pytest.raises(ModelError, match=r"image_2\.h5: has no mask .*mask_2\.h5"):
         READERS["landslide4sense"](landslide4sense)
+
+
+def test_what_a_mac_puts_into_an_archive_is_no_tile(
+    tmp_path, write_picture, scene, landslide4sense
+):
+    image, mask = scene(1, 64)
+    write_picture(tmp_path / "cas" / "Palu" / "img" / "1.tif", image)
+    write_picture(tmp_path / "cas" / "Palu" / "mask" / "1.tif", mask)
+    write_picture(tmp_path / "scenes" / "after.tif", image)
+    (tmp_path / "scenes" / "after.gpkg").touch()
+    for folder in (tmp_path / "cas", tmp_path / "scenes", landslide4sense):
+        for path in [path for path in folder.rglob("*") if path.is_file()]:
+            for twin in (path.parent, folder / "__MACOSX" / path.parent.relative_to(folder)):
+                twin.mkdir(parents=True, exist_ok=True)
+                (twin / f"._{path.name}").write_bytes(b"Mac OS X")
+    assert [entry.event for entry in READERS["cas"](tmp_path / "cas")] == ["Palu"]
+    assert [entry.event for entry in scenes(tmp_path / "scenes")] == ["after"]
+    assert len(READERS["landslide4sense"](landslide4sense)) == 2
