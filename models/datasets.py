@@ -148,11 +148,13 @@ def landslide4sense_h5(folder: Path) -> list[Entry]:
     entries = []
     for name, split in folders.items():
         masks = folder / name / "mask"
+        truths = {path.name.lower(): path for path in listed(masks)}
         for image in _numbered(folder / name / "img", ".h5") if masks.is_dir() else ():
             number = int(re.sub(r"\D", "", image.stem) or 0)
-            mask = masks / image.name.replace("image", "mask")
-            if not mask.is_file():
-                raise ModelError(f"{image}: has no mask {mask}; fetch the dataset again")
+            called = image.name.lower().replace("image", "mask")
+            if called not in truths:
+                raise ModelError(f"{image}: has no mask {masks / called}; fetch the dataset again")
+            mask = truths[called]
             read = partial(_read_h5, image, mask, split)
             group = f"{name}/{number // RUN}"
             entries.append(Entry(f"{name}/{image.stem}", read, "", "landslide4sense", split, group))
@@ -189,7 +191,7 @@ def hr_gldd(folder: Path) -> list[Entry]:
     names: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
     entries = []
     for name, split in names.items():
-        image, mask = folder / f"{name}X.npy", folder / f"{name}Y.npy"
+        image, mask = _file(folder, f"{name}X.npy"), _file(folder, f"{name}Y.npy")
         if not image.exists() and not mask.exists():
             continue
         pixels, truth = _npy(image), _npy(mask)
@@ -227,13 +229,13 @@ def gvlm(folder: Path) -> list[Entry]:
     Kodagu and Taitung are for testing (LDM-Net, section 2.5), every fifth of the other sites for
     validation.
     """
-    sites = [path for path in _folders(folder) if (path / "im2.png").exists()]
+    sites = [path for path in _folders(folder) if _file(path, "im2.png").exists()]
     learnt = [site for site in sites if not _named(site.name, _GVLM_TESTS)]
     entries = []
     for site in sites:
         split: Split = "validation" if site in learnt[4::5] else "train"
         split = split if site in learnt else "test"
-        image, mask = site / "im2.png", site / "ref.png"
+        image, mask = _file(site, "im2.png"), _file(site, "ref.png")
         scene = partial(picture_statistics, image, RGB, None)
         for place in tiles_of(size_in_file(image), 512, 0.1):
             read = partial(
@@ -481,13 +483,18 @@ def listed(folder: Path, pattern: str = "*") -> list[Path]:
     )
 
 
+def _file(folder: Path, name: str) -> Path:
+    """The file of a folder that is called so, in capitals or not; so written where none is."""
+    return next((p for p in listed(folder) if p.name.lower() == name.lower()), folder / name)
+
+
 def _folders(folder: Path) -> list[Path]:
     return [path for path in listed(folder) if path.is_dir()]
 
 
 def _numbered(folder: Path, suffix: str) -> list[Path]:
     """Files by the number in their name."""
-    found = (path for path in listed(folder) if path.suffix == suffix)
+    found = (path for path in listed(folder) if path.suffix.lower() == suffix)
     return sorted(found, key=lambda p: int(re.sub(r"\D", "", p.stem) or 0))
 
 

@@ -435,3 +435,19 @@ def test_what_a_mac_puts_into_an_archive_is_no_tile(
     assert [entry.event for entry in READERS["cas"](tmp_path / "cas")] == ["Palu"]
     assert [entry.event for entry in scenes(tmp_path / "scenes")] == ["after"]
     assert len(READERS["landslide4sense"](landslide4sense)) == 2
+
+
+def test_extensions_in_capitals_are_found(tmp_path, write_picture, scene, landslide4sense):
+    (tmp_path / "hr-gldd").mkdir()
+    np.save(tmp_path / "hr-gldd" / "trainX.npy", np.zeros((1, 128, 128, 4), np.uint8))
+    np.save(tmp_path / "hr-gldd" / "trainY.npy", np.zeros((1, 128, 128, 1), np.uint8))
+    image, mask = scene(1, 64)
+    write_picture(tmp_path / "gvlm" / "Kupang" / "im2.png", image)
+    write_picture(tmp_path / "gvlm" / "Kupang" / "ref.png", mask)
+    for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
+        path.rename(path.with_suffix(path.suffix.upper()))
+    for name, folder, count in (
+        ("hr-gldd", tmp_path / "hr-gldd", 1), ("gvlm", tmp_path / "gvlm", 1),
+        ("landslide4sense", landslide4sense, 2),
+    ):  # fmt: skip
+        assert len([check(entry) for entry in READERS[name](folder)]) == count
