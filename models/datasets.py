@@ -167,7 +167,8 @@ def _read_h5(image: Path, mask: Path, split: Split) -> Sample:
         raise ModelError(f"{image}: img is {pixels.shape}, not (rows, columns, {len(L4S_BANDS)})")
     if truth.ndim != 2:
         raise ModelError(f"{mask}: mask is {truth.shape}, not (rows, columns)")
-    return _sample(image, pixels, truth, L4S_BANDS, 10.0, source="landslide4sense", split=split)
+    known = {"source": "landslide4sense", "split": split}
+    return _sample(image, mask, pixels, truth, L4S_BANDS, 10.0, **known)
 
 
 def _h5(path: Path, name: str) -> NDArray[Any]:
@@ -208,9 +209,9 @@ def hr_gldd(folder: Path) -> list[Entry]:
 
 
 def _read_npy(image: Path, mask: Path, number: int, split: Split) -> Sample:
-    name = f"{image}[{number}]"
+    names = f"{image}[{number}]", f"{mask}[{number}]"
     pixels, truth = np.array(_npy(image)[number]), np.array(_npy(mask)[number, ..., 0])
-    return _sample(name, pixels, truth, PLANET_BANDS, 3.0, source="hr-gldd", split=split)
+    return _sample(*names, pixels, truth, PLANET_BANDS, 3.0, source="hr-gldd", split=split)
 
 
 @lru_cache(maxsize=16)
@@ -457,11 +458,11 @@ def _moved(entry: Entry, group: str = "", **known: Any) -> Entry:
 
 
 def _sample(
-    name: str | Path, pixels: NDArray[Any], truth: NDArray[Any], bands: tuple[str, ...],
-    gsd_m: float, **known: Any,
+    name: str | Path, truth_name: str | Path, pixels: NDArray[Any], truth: NDArray[Any],
+    bands: tuple[str, ...], gsd_m: float, **known: Any,
 ) -> Sample:  # fmt: skip
-    """A sample of pixels (h, w, bands) and stored mask values (h, w)."""
-    mask = as_mask(truth, name)
+    """A sample of pixels (h, w, bands) and stored mask values (h, w), each with where it lies."""
+    mask = as_mask(truth, truth_name)
     return Sample(
         str(name), pixels.transpose(2, 0, 1), mask, np.ones_like(mask), bands, gsd_m, **known
     )

@@ -257,7 +257,7 @@ def test_bad_files_are_named(tmp_path, write_picture, scene):
     np.save(tmp_path / "trainX.npy", np.zeros((2, 128, 128, 4), np.float32))
     np.save(tmp_path / "trainY.npy", np.full((2, 128, 128, 1), 2, np.uint8))
     (entry, _) = READERS["hr-gldd"](tmp_path)
-    with pytest.raises(ModelError, match=r"trainX.npy\[0\]: the mask holds the values 2"):
+    with pytest.raises(ModelError, match=r"trainY.npy\[0\]: the mask holds the values 2"):
         entry.read()
     datasets._npy.cache_clear()
     content = (tmp_path / "trainX.npy").read_bytes()
