@@ -16,8 +16,9 @@ from models import datasets
 from models.datasets import L4S_BANDS, READERS
 from models.errors import ModelError
 from models.samples import RGB, tiles_of
+from tasks.errors import RasterError
 from tasks.learning.catalog import of_split, read_data
-from tasks.learning.scenes import drawn, hokkaido2018, scenes
+from tasks.learning.scenes import drawn, hokkaido2018, scene_statistics, scenes
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real data may not be shipped")
@@ -451,3 +452,25 @@ def test_extensions_in_capitals_are_found(tmp_path, write_picture, scene, landsl
         ("landslide4sense", landslide4sense, 2),
     ):  # fmt: skip
         assert len([check(entry) for entry in READERS[name](folder)]) == count
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_three_bands_that_nothing_is_said_of_are_red_green_and_blue_in_scenes_too(
+    georeferenced, write_picture, dtype
+):
+    folder, image = georeferenced
+    grid = Affine(5, 0, 600000, 0, -5, 4700000)
+    (entry,) = scenes(folder)
+    said = entry.read().scene(RGB, (2.0, 6.0)), entry.read().scene(RGB, (10.0, 20.0))
+    plain = write_picture(
+        folder / "plain.tif", image.astype(dtype), crs="EPSG:32654", transform=grid
+    )
+    (folder / "after.tif").unlink()
+    (entry,) = scenes(folder)
+    sample = check(entry)
+    assert sample.bands == RGB
+    assert sample.scene(RGB, (2.0, 6.0)) == said[0]
+    assert sample.scene(RGB, (10.0, 20.0)).mean == pytest.approx(said[1].mean, abs=0.5)
+    write_picture(plain, image.astype(dtype), crs="EPSG:4326", transform=Affine(1, 0, 0, 0, -1, 0))
+    with pytest.raises(RasterError, match=r"plain\.tif: the image must be in a projected CRS"):
+        scene_statistics(plain, RGB, (1.0, 2.0))
