@@ -12,6 +12,7 @@ import geopandas as gpd
 import numpy as np
 import pyogrio
 import rasterio
+import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
@@ -108,6 +109,12 @@ def _read(
     looked = drawn(polygons, image, LOOKED_AT)
     if landslides is None:
         raise ModelError(f"{polygons}: holds no layer of landslides")
+    # By an inventory of other ground all of this would be ground without landslides.
+    if not (landslides if looked is None else looked).any():
+        raise ModelError(
+            f"{polygons}: covers no pixel of {image}; give polygons of the same ground, or a layer "
+            "observed_area that says where nothing was found"
+        )
     valid = picture.valid if looked is None else picture.valid & looked[place]
     return Sample(
         f"{image}[{place[0].start}:, {place[1].start}:]", picture.pixels,
@@ -191,7 +198,7 @@ def outlines(polygons: Path, image: Path, layers: Layers) -> list[BaseGeometry] 
     A file with a single layer holds landslides, whatever it is called.
 
     Raises:
-        ModelError: the image or the layer has no CRS, or the file is none of polygons.
+        ModelError: the image or the layer has no CRS, or the file or a feature is none of polygons.
     """
     crs_of = _layers(polygons)
     names = list(crs_of)
@@ -213,7 +220,14 @@ def outlines(polygons: Path, image: Path, layers: Layers) -> list[BaseGeometry] 
             )
     frames: list[gpd.GeoDataFrame] = [read_features(polygons, name).frame for name in wanted]
     every = (outline for frame in frames for outline in frame.to_crs(crs).geometry)
-    return [outline for outline in every if outline and not outline.is_empty]
+    found = [outline for outline in every if outline and not outline.is_empty]
+    odd = next((o.geom_type for o in found if shapely.get_dimensions(o) < 2), "")
+    if odd:
+        raise ModelError(
+            f"{polygons}, layer {' or '.join(wanted)}, holds a {odd}, which covers no ground; give "
+            "outlines (polygons)"
+        )
+    return found
 
 
 def _layers(polygons: Path) -> dict[str, str | None]:

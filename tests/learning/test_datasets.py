@@ -474,3 +474,27 @@ def test_three_bands_that_nothing_is_said_of_are_red_green_and_blue_in_scenes_to
     write_picture(plain, image.astype(dtype), crs="EPSG:4326", transform=Affine(1, 0, 0, 0, -1, 0))
     with pytest.raises(RasterError, match=r"plain\.tif: the image must be in a projected CRS"):
         scene_statistics(plain, RGB, (1.0, 2.0))
+
+
+def test_polygons_of_other_ground_are_refused_with_both_names(georeferenced):
+    folder, _ = georeferenced
+    (entry,) = scenes(folder)
+    elsewhere = gpd.read_file(folder / "drawn.gpkg", layer="scars").to_crs("EPSG:32654")
+    elsewhere = elsewhere.translate(10_000, 0)
+    elsewhere.to_file(folder / "drawn.gpkg", layer="scars")
+    assert not entry.read().mask.any(), "somebody looked here, and found nothing"
+    elsewhere.to_file(folder / "drawn.gpkg", layer="interpreted_area")
+    for _ in range(2):
+        drawn.cache_clear()
+        with pytest.raises(ModelError, match=r"drawn\.gpkg: covers no pixel of .*after\.tif"):
+            entry.read()
+        (folder / "drawn.gpkg").unlink()
+        elsewhere.to_file(folder / "drawn.gpkg", layer="scars")
+
+
+def test_points_are_no_landslides(georeferenced):
+    folder, _ = georeferenced
+    points = gpd.read_file(folder / "drawn.gpkg", layer="scars").to_crs("EPSG:32654").centroid
+    points.to_file(folder / "drawn.gpkg", layer="landslides")
+    with pytest.raises(ModelError, match=r"drawn\.gpkg, layer landslides, holds a Point"):
+        scenes(folder)[0].read()
