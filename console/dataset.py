@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -55,6 +56,12 @@ def build(
 
     if split not in ("auto", "event", "block"):
         raise BadInputError(f"--split {split}: choose auto, event or block")
+    # A range of typer's lets what is no number through.
+    for option, value in (
+        ("--least-share", least_share), ("--negatives", negatives), ("--block-m", block_m),
+    ):  # fmt: skip
+        if not isfinite(value):
+            raise BadInputError(f"{option} {value:g}: give a number that is finite")
     wishes = Wishes(chip_px, least_share, negatives, split, block_m, seed)  # type: ignore[arg-type]
     with progress_bars():
         card = build_dataset(

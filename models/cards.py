@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
 from models.errors import ModelError
 from models.normalisation import Normalisation
@@ -18,6 +21,7 @@ DEFAULT, CURRENT = "unet-rgb", "current"
 ANY_GSD_M = (0.01, 1000.0)
 # Pixels are made no finer than by this: what is not in an image is not seen in it either.
 _FINEST = 1 / 16
+_Metres = Annotated[FiniteFloat, Field(gt=0)]
 
 
 @dataclass(frozen=True)
@@ -40,15 +44,16 @@ class Card:
         digest: SHA-256 of the safetensors file, hexadecimal; `save` fills it in.
     """
 
-    name: str
+    # Promoting weights makes files of that name.
+    name: Annotated[str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")]
     architecture: str
     options: Mapping[str, Any]
-    bands: tuple[str, ...]
-    gsd_range_m: tuple[float, float]
+    bands: Annotated[tuple[str, ...], Field(min_length=1)]
+    gsd_range_m: tuple[_Metres, _Metres]
     training_data: str
     licence: str
     regions: tuple[str, ...]
-    threshold: float = 0.5
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     normalisation: Normalisation = Normalisation()
     scores: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -77,32 +82,54 @@ def available() -> dict[str, Path]:
     return {path.stem: path for path in sorted(PRETRAINED.glob("*.safetensors"))}
 
 
+_CARD = TypeAdapter(Card)
+
+
 def read_card(weights: Path) -> Card:
-    """The card beside a safetensors file.
+    """The card beside a safetensors file; fields that this version does not know are left out.
 
     Raises:
-        ModelError: the card is missing, is not JSON, or lacks a field.
+        ModelError: the card is missing, is no JSON object, or lacks a field or holds a value that
+            it must not; the field is named.
     """
     path = weights.with_suffix(".json")
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        known = {f.name for f in fields(Card)}
-        return Card(
-            **{
-                **{key: value for key, value in raw.items() if key in known},
-                "bands": tuple(raw["bands"]),
-                "regions": tuple(raw["regions"]),
-                "gsd_range_m": tuple(raw["gsd_range_m"]),
-                "normalisation": _normalisation(**raw["normalisation"]),
-            }
-        )
+        known = {f.name: raw[f.name] for f in fields(Card) if f.name in raw}
+        # As JSON: there a list may stand for a tuple, and yet no text for a number.
+        card = _CARD.validate_json(json.dumps(known), strict=True)
     except FileNotFoundError as error:
         raise ModelError(
             f"{path}: the card of {weights.name} is missing; put it beside it"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValidationError as error:
+        raise ModelError(f"{path}: is not a card of weights: {_first(error)}") from error
+    except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{path}: is not a card of weights ({error!r})") from error
+    if problem := _contradiction(card, known):
+        raise ModelError(f"{path}: is not a card of weights: {problem}")
+    return card
 
 
-def _normalisation(quantiles: Any = (), **rest: Any) -> Normalisation:
-    return Normalisation(**rest, quantiles=tuple(tuple(map(float, row)) for row in quantiles))
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, with the field it is of."""
+    wrong = error.errors()[0]
+    name = ".".join(str(part) for part in wrong["loc"])
+    if wrong["type"].startswith("missing"):
+        return f"it has no {name}; fetch it again"
+    return f"{name} = {wrong['input']!r:.80}: {wrong['msg'].lower()}"
+
+
+def _contradiction(card: Card, raw: dict[str, Any]) -> str:
+    """What of a card no single type can tell, as a sentence; empty if nothing is wrong."""
+    if card.gsd_range_m[0] > card.gsd_range_m[1]:
+        return f"gsd_range_m = {list(card.gsd_range_m)}: give the finest pixel first"
+    built_for = card.options.get("bands", len(card.bands))
+    if built_for != len(card.bands) or len(set(card.bands)) < len(card.bands):
+        return f"bands = {list(card.bands)}: name each of the network's {built_for} bands once"
+    if not 0 < card.normalisation.clip < math.inf:
+        return f"normalisation.clip = {card.normalisation.clip:g}: give a number above 0"
+    strange = raw.get("normalisation", {}).keys() - {f.name for f in fields(Normalisation)}
+    if strange:
+        return f"normalisation.{min(strange)} is nothing that this version knows"
+    return ""

@@ -141,19 +141,24 @@ def landslide4sense_h5(folder: Path) -> list[Entry]:
     """Landslide4Sense as published: `TrainData/img/image_1.h5` with `TrainData/mask/mask_1.h5`.
 
     Arrays are `img` (128, 128, 14), Sentinel-2 B1-B12, slope and elevation, and `mask` (128, 128).
-    The same of ValidData and TestData, where masks are there.
+    The same of ValidData and TestData, where there is a folder of masks: the competition kept them.
     """
     folders: dict[str, Split] = {"TrainData": "train", "ValidData": "validation",
                                  "TestData": "test"}  # fmt: skip
     entries = []
     for name, split in folders.items():
-        for image in _numbered(folder / name / "img", ".h5"):
+        masks = folder / name / "mask"
+        truths = {path.name.lower(): path for path in listed(masks)}
+        for image in _numbered(folder / name / "img", ".h5") if masks.is_dir() else ():
             number = int(re.sub(r"\D", "", image.stem) or 0)
-            mask = folder / name / "mask" / image.name.replace("image", "mask")
+            called = image.name.lower().replace("image", "mask")
+            if called not in truths:
+                raise ModelError(f"{image}: has no mask {masks / called}; fetch the dataset again")
+            mask = truths[called]
             read = partial(_read_h5, image, mask, split)
             group = f"{name}/{number // RUN}"
             entries.append(Entry(f"{name}/{image.stem}", read, "", "landslide4sense", split, group))
-    return _some(entries, folder, "TrainData/img/image_1.h5")
+    return _some(entries, folder, "TrainData/img/image_1.h5 with TrainData/mask/mask_1.h5")
 
 
 def _read_h5(image: Path, mask: Path, split: Split) -> Sample:
@@ -162,7 +167,8 @@ def _read_h5(image: Path, mask: Path, split: Split) -> Sample:
         raise ModelError(f"{image}: img is {pixels.shape}, not (rows, columns, {len(L4S_BANDS)})")
     if truth.ndim != 2:
         raise ModelError(f"{mask}: mask is {truth.shape}, not (rows, columns)")
-    return _sample(image, pixels, truth, L4S_BANDS, 10.0, source="landslide4sense", split=split)
+    known = {"source": "landslide4sense", "split": split}
+    return _sample(image, mask, pixels, truth, L4S_BANDS, 10.0, **known)
 
 
 def _h5(path: Path, name: str) -> NDArray[Any]:
@@ -186,7 +192,7 @@ def hr_gldd(folder: Path) -> list[Entry]:
     names: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
     entries = []
     for name, split in names.items():
-        image, mask = folder / f"{name}X.npy", folder / f"{name}Y.npy"
+        image, mask = _file(folder, f"{name}X.npy"), _file(folder, f"{name}Y.npy")
         if not image.exists() and not mask.exists():
             continue
         pixels, truth = _npy(image), _npy(mask)
@@ -203,9 +209,9 @@ def hr_gldd(folder: Path) -> list[Entry]:
 
 
 def _read_npy(image: Path, mask: Path, number: int, split: Split) -> Sample:
-    name = f"{image}[{number}]"
+    names = f"{image}[{number}]", f"{mask}[{number}]"
     pixels, truth = np.array(_npy(image)[number]), np.array(_npy(mask)[number, ..., 0])
-    return _sample(name, pixels, truth, PLANET_BANDS, 3.0, source="hr-gldd", split=split)
+    return _sample(*names, pixels, truth, PLANET_BANDS, 3.0, source="hr-gldd", split=split)
 
 
 @lru_cache(maxsize=16)
@@ -224,13 +230,13 @@ def gvlm(folder: Path) -> list[Entry]:
     Kodagu and Taitung are for testing (LDM-Net, section 2.5), every fifth of the other sites for
     validation.
     """
-    sites = [path for path in _folders(folder) if (path / "im2.png").exists()]
+    sites = [path for path in _folders(folder) if _file(path, "im2.png").exists()]
     learnt = [site for site in sites if not _named(site.name, _GVLM_TESTS)]
     entries = []
     for site in sites:
         split: Split = "validation" if site in learnt[4::5] else "train"
         split = split if site in learnt else "test"
-        image, mask = site / "im2.png", site / "ref.png"
+        image, mask = _file(site, "im2.png"), _file(site, "ref.png")
         scene = partial(picture_statistics, image, RGB, None)
         for place in tiles_of(size_in_file(image), 512, 0.1):
             read = partial(
@@ -308,16 +314,13 @@ def bijie(folder: Path) -> list[Entry]:
         pictures |= {
             f"bare/{k}": path for k, path in (by_stem(stable) if stable.is_dir() else {}).items()
         }
+    place = folder / ("landslide/mask" if counties is None else "masks")
     entries = []
-    split: Split
     for stem, image in pictures.items():
-        letters = re.match("[a-z]+", stem)
-        county = counties.get(stem, "") if counties is not None else letters[0] if letters else ""
-        bare = not county if counties is not None else stem.startswith("bare/")
+        bare = stem.startswith("bare/") if counties is None else not counties.get(stem)
         if stem not in masks and not bare:
-            place = folder / ("landslide/mask" if counties is None else "masks")
             raise ModelError(f"{image}: has no mask {stem} in {place}; fetch the dataset again")
-        county = county if stem in masks else ""
+        county = _county(image, counties) if stem in masks else ""
         split = _BIJIE_SPLITS.get(county, "train")
         read = partial(
             read_pair, image, masks.get(stem), RGB, 0.8, event=county, source="bijie", split=split
@@ -326,12 +329,32 @@ def bijie(folder: Path) -> list[Entry]:
     return entries
 
 
+def _county(image: Path, counties: dict[str, str] | None) -> str:
+    """Where a landslide of Bijie lies, by the table or else by its name.
+
+    Raises:
+        ModelError: neither says; it might be one of those to test on.
+    """
+    if counties is not None:
+        found, where = counties.get(image.stem, ""), "tiles.csv gives it none; add it there"
+    else:
+        letters = re.match("[a-z]+", image.stem.lower())
+        found, where = letters[0] if letters else "", "its name begins with none, as hz001 does"
+    if not found:
+        raise ModelError(f"{image}: its county is unknown, by which tiles are split: {where}")
+    return found
+
+
 def _counties(path: Path) -> dict[str, str]:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {"id", "county"} <= rows[0].keys():
-        raise ModelError(f"{path}: has no columns id and county")
-    return {row["id"]: row["county"] for row in rows}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            columns, rows = table.fieldnames or (), list(table)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ModelError(f"{path}: is no table in UTF-8 ({error}); save it as such") from error
+    if not {"id", "county"} <= set(columns):
+        raise ModelError(f"{path}: has no columns id and county; it has {', '.join(columns)}")
+    return {row["id"]: (row["county"] or "").strip().lower() for row in rows}
 
 
 def uav_ortho(folder: Path) -> list[Entry]:
@@ -393,20 +416,20 @@ def _paired(
 ) -> list[Entry]:
     """Images in folders beside their masks, anywhere under `folder`.
 
-    A folder called train, val or test on the way gives the split, and what else is on the way the
-    event; an event of `tests`, told by that or by the file's name, is for testing.
+    A folder called train, val or test on the way, or `train_dataset` and so on as archives are
+    named, gives the split, and what else is on the way the event; an event of `tests`, told by that
+    or by the file's name, is for testing.
     """
     entries = []
-    for images in sorted(path for path in folder.rglob("*") if path.name.lower() in _IMAGES):
+    for images in (path for path in listed(folder, "**/*") if path.name.lower() in _IMAGES):
         masks = [p for p in _folders(images.parent) if p.name.lower() in _MASKS]
         if not masks:
             continue
         truths = by_stem(sorted(masks, key=lambda path: _MASKS.index(path.name.lower()))[0])
         way = images.parent.relative_to(folder).parts
-        split: Split = next(
-            (_SPLITS[part.lower()] for part in way if part.lower() in _SPLITS), "train"
-        )
-        event = "/".join(part for part in way if part.lower() not in _SPLITS)
+        splits = [found for part in way if (found := _split_of(part))]
+        split: Split = splits[0] if splits else "train"
+        event = "/".join(part for part in way if not _split_of(part))
         for stem, image in by_stem(images).items():
             if stem not in truths:
                 raise ModelError(f"{image}: has no mask of that stem in {masks[0]}")
@@ -420,6 +443,11 @@ def _paired(
     return _some(entries, folder, "image folders beside mask folders")
 
 
+def _split_of(folder: str) -> Split | None:
+    """The split that a folder's name says; None if it is no split's."""
+    return _SPLITS.get(re.sub("_data(set)?$", "", folder.lower()))
+
+
 def _moved(entry: Entry, group: str = "", **known: Any) -> Entry:
     """The entry with another event or split, and so what it reads."""
 
@@ -430,11 +458,11 @@ def _moved(entry: Entry, group: str = "", **known: Any) -> Entry:
 
 
 def _sample(
-    name: str | Path, pixels: NDArray[Any], truth: NDArray[Any], bands: tuple[str, ...],
-    gsd_m: float, **known: Any,
+    name: str | Path, truth_name: str | Path, pixels: NDArray[Any], truth: NDArray[Any],
+    bands: tuple[str, ...], gsd_m: float, **known: Any,
 ) -> Sample:  # fmt: skip
-    """A sample of pixels (h, w, bands) and stored mask values (h, w)."""
-    mask = as_mask(truth, name)
+    """A sample of pixels (h, w, bands) and stored mask values (h, w), each with where it lies."""
+    mask = as_mask(truth, truth_name)
     return Sample(
         str(name), pixels.transpose(2, 0, 1), mask, np.ones_like(mask), bands, gsd_m, **known
     )
@@ -444,13 +472,31 @@ def _named(text: str, words: tuple[str, ...]) -> bool:
     return any(word in text.lower() for word in words)
 
 
+def listed(folder: Path, pattern: str = "*") -> list[Path]:
+    """What is in a folder, sorted; none of what a Mac puts into an archive, or hides.
+
+    That is `__MACOSX`, `._*` and `.DS_Store`, which are called like images and are none.
+    """
+    return sorted(
+        path
+        for path in folder.glob(pattern)
+        if not any(p.startswith((".", "__MACOSX")) for p in path.relative_to(folder).parts)
+    )
+
+
+def _file(folder: Path, name: str) -> Path:
+    """The file of a folder that is called so, in capitals or not; so written where none is."""
+    return next((p for p in listed(folder) if p.name.lower() == name.lower()), folder / name)
+
+
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [path for path in listed(folder) if path.is_dir()]
 
 
 def _numbered(folder: Path, suffix: str) -> list[Path]:
     """Files by the number in their name."""
-    return sorted(folder.glob(f"*{suffix}"), key=lambda p: int(re.sub(r"\D", "", p.stem) or 0))
+    found = (path for path in listed(folder) if path.suffix.lower() == suffix)
+    return sorted(found, key=lambda p: int(re.sub(r"\D", "", p.stem) or 0))
 
 
 def _some(entries: list[Entry], folder: Path, layout: str) -> list[Entry]:

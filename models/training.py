@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -239,22 +238,31 @@ class _Run:
         """Go on from what `write` kept.
 
         Raises:
-            ModelError: it is unreadable, or of another recipe.
+            ModelError: it is unreadable, incomplete, or of another recipe or network.
         """
         try:
             state = torch.load(checkpoint, weights_only=True, map_location="cpu")
-        except (OSError, RuntimeError, UnpicklingError, EOFError) as error:
-            raise ModelError(f"{checkpoint}: is no checkpoint ({error}); remove it") from error
-        if state["recipe"] != repr(self.recipe):
+            recipe = state["recipe"]
+        # Reading what is no checkpoint as one ends in almost any error.
+        except Exception as error:
             raise ModelError(
-                f"{checkpoint}: was made by another recipe, {state['recipe']}; remove it"
+                f"{checkpoint}: is no checkpoint ({error!r:.200}); remove it to begin anew"
+            ) from error
+        if recipe != repr(self.recipe):
+            raise ModelError(
+                f"{checkpoint}: was made by another recipe, {recipe}; remove it to begin anew"
             )
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.schedule.load_state_dict(state["schedule"])
-        if self.average:
-            self.average.load_state_dict(state["average"])
-        self.done, self.history, self.best = state["epoch"], state["history"], state["best"]
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.schedule.load_state_dict(state["schedule"])
+            if self.average:
+                self.average.load_state_dict(state["average"])
+            self.done, self.history, self.best = state["epoch"], state["history"], state["best"]
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise ModelError(
+                f"{checkpoint}: does not hold this run ({error!r:.200}); remove it to begin anew"
+            ) from error
 
 
 def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -16,9 +16,10 @@ from models.ensemble import Ensemble
 from models.errors import ModelError
 from models.samples import Entry
 from models.weights import load, save
+from tasks.learning.catalog import of_split
 from tasks.learning.composing import composed_scenes
 from tasks.learning.run import Told, scorer, scores_of
-from tasks.learning.thresholds import best_threshold, check_choosable
+from tasks.learning.thresholds import best_threshold
 
 
 def join_weights(
@@ -42,21 +43,21 @@ def join_weights(
             chosen as well (`tasks.learning.composing`); they are not scored.
 
     Raises:
-        ModelError: there are fewer than two, they take different bands, they are different networks
-            and a mean of numbers was asked for, the tiles hold nothing to choose a threshold by, or
-            there is something of that name already.
+        ModelError: there are fewer than two that differ, they take different bands, they are
+            different networks and a mean of numbers was asked for, the tiles hold nothing to choose
+            a threshold by, or there is something of that name already.
         StorageError: the folder cannot be written.
     """
-    if len(names) < 2:
-        raise ModelError(
-            f"{' '.join(map(str, names))}: one alone makes no mean; name two weights or more"
-        )
     if Path(name).name != name:
         raise ModelError(f"--name {name}: is a path; give a name, and the folder with -o")
     path = folder / f"{name}.safetensors"
     if path.exists():
         raise ModelError(f"{path}: is there already; give another folder or --name")
     networks, cards = zip(*map(load, names), strict=True)
+    if len({card.digest for card in cards}) < 2:
+        raise ModelError(
+            f"{' '.join(map(str, names))}: one alone makes no mean; name two weights or more"
+        )
     for each in cards:
         if each.bands != cards[0].bands:
             raise ModelError(
@@ -68,7 +69,7 @@ def join_weights(
     # In half precision, in which they are kept: several networks are large.
     network = network.eval().half().float()
     splits = {kind: [e for e in entries if e.split == kind] for kind in ("validation", "test")}
-    check_choosable(splits["validation"])
+    _check_choosable(of_split(entries, "validation"))
     held = [*splits["validation"], *composed_scenes(splits["validation"], card.bands, composed)]
     card = replace(card, threshold=best_threshold(held, scorer(network, card, device)))
     scores = {
@@ -77,6 +78,16 @@ def join_weights(
         if tiles
     }
     return save(network.cpu().half(), replace(card, scores=scores), folder)
+
+
+def _check_choosable(held: Sequence[Entry]) -> None:
+    """See, before anything is scored, that there is something to choose a threshold by."""
+    samples = (entry.read() for entry in held)
+    if not any((sample.mask & sample.valid).any() for sample in samples):
+        raise ModelError(
+            f"none of the {len(held)} validation tiles of --data holds a landslide to choose a "
+            "threshold by; add a dataset whose validation does"
+        )
 
 
 def _told_of(name: str, cards: Sequence[Card]) -> Card:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import geopandas as gpd
 import numpy as np
 import pyogrio
+import rasterio
+import shapely
 from affine import Affine
 from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.features import rasterize
+from rasterio.shutil import copy
 from shapely.geometry.base import BaseGeometry
 
 from models.cards import Card
+from models.datasets import listed
 from models.errors import ModelError
 from models.normalisation import Statistics
 from models.pictures import opened, read_image, size_in_file
 from models.samples import Entry, Sample, Split, tiles_of
+from tasks.errors import RasterError
 from tasks.inventory.polygon_files import read_features
 from tasks.mapping.source import open_source
 
@@ -72,7 +81,7 @@ def images_of(folder: Path) -> list[Path]:
     Raises:
         ModelError: there is none.
     """
-    images = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".tif", ".tiff"))
+    images = [p for p in listed(folder) if p.suffix.lower() in (".tif", ".tiff")]
     if not images:
         raise ModelError(f"{folder}: holds no GeoTIFF with polygons beside it")
     return images
@@ -84,7 +93,7 @@ def hokkaido2018(folder: Path) -> list[Entry]:
     Cuts in which nobody interpreted anything are left out.
     """
     found = scenes(folder, source="hokkaido2018", split="test", event="us2000h8ty")
-    image = sorted(folder.glob("*.tif"))[0]
+    image = images_of(folder)[0]
     looked = drawn(polygons_of(image), image, LOOKED_AT)
     if looked is None:
         return found
@@ -100,6 +109,12 @@ def _read(
     looked = drawn(polygons, image, LOOKED_AT)
     if landslides is None:
         raise ModelError(f"{polygons}: holds no layer of landslides")
+    # By an inventory of other ground all of this would be ground without landslides.
+    if not (landslides if looked is None else looked).any():
+        raise ModelError(
+            f"{polygons}: covers no pixel of {image}; give polygons of the same ground, or a layer "
+            "observed_area that says where nothing was found"
+        )
     valid = picture.valid if looked is None else picture.valid & looked[place]
     return Sample(
         f"{image}[{place[0].start}:, {place[1].start}:]", picture.pixels,
@@ -112,9 +127,34 @@ def _read(
 def scene_statistics(
     image: Path, bands: tuple[str, ...], gsd_range_m: tuple[float, float]
 ) -> Statistics:
-    """What `scarp map` would normalise a scene by, at the resolution the network looks at."""
-    with open_source(image, Card("any", "", {}, bands, gsd_range_m, "", "", ())) as source:
-        return source.statistics()
+    """What `scarp map` would normalise a scene by, at the resolution the network looks at.
+
+    Bands are called as `read_image` calls them, three that nothing is said of too.
+    """
+    card = Card("any", "", {}, bands, gsd_range_m, "", "", ())
+    with _described(image) as view:
+        try:
+            with open_source(view, card) as source:
+                return source.statistics()
+        except RasterError as error:
+            raise RasterError(str(error).replace(view, str(image))) from error
+
+
+@contextmanager
+def _described(image: Path) -> Iterator[str]:
+    """What to open for an image whose bands say what they are: itself if they do, else a view."""
+    names = read_image(image, place=(slice(0, 1), slice(0, 1))).bands
+    with opened(image) as dataset:
+        said = {*dataset.descriptions, *(colour.name for colour in dataset.colorinterp)}
+    if said.issuperset(names):
+        yield str(image)
+        return
+    with TemporaryDirectory() as folder:
+        view = f"{folder}/view.vrt"
+        copy(image.absolute(), view, driver="VRT")
+        with rasterio.open(view, "r+") as dataset:
+            dataset.descriptions = names
+        yield view
 
 
 def polygons_of(image: Path) -> Path:
@@ -123,9 +163,9 @@ def polygons_of(image: Path) -> Path:
     Raises:
         ModelError: there is none, or nobody can say which.
     """
-    beside = [image.with_suffix(suffix) for suffix in POLYGONS]
-    found = [path for path in beside if path.is_file()]
-    every = sorted(p for p in image.parent.glob("*") if p.suffix.lower() in POLYGONS)
+    every = [p for p in listed(image.parent) if p.suffix.lower() in POLYGONS]
+    beside = [p for p in every if p.stem == image.stem]
+    found = sorted(beside, key=lambda p: POLYGONS.index(p.suffix.lower()))
     if not found and len(every) != 1:
         raise ModelError(
             f"{image}: has no polygons {image.stem}{'/'.join(POLYGONS)} beside it"
@@ -158,9 +198,10 @@ def outlines(polygons: Path, image: Path, layers: Layers) -> list[BaseGeometry] 
     A file with a single layer holds landslides, whatever it is called.
 
     Raises:
-        ModelError: the image has no CRS.
+        ModelError: the image or the layer has no CRS, or the file or a feature is none of polygons.
     """
-    names = [str(name) for name, _ in pyogrio.list_layers(polygons)]
+    crs_of = _layers(polygons)
+    names = list(crs_of)
     there = ([name for name in together if name in names] for together in layers)
     wanted = next((found for found in there if found), [])
     if not wanted and layers == LANDSLIDES and len(names) == 1:
@@ -171,6 +212,29 @@ def outlines(polygons: Path, image: Path, layers: Layers) -> list[BaseGeometry] 
         if dataset.crs is None:
             raise ModelError(f"{image}: has no CRS, so that polygons cannot be drawn in it")
         crs = dataset.crs.to_wkt()
+    for name in wanted:
+        if crs_of[name] is None:
+            raise ModelError(
+                f"{polygons}, layer {name}, has no CRS; put a copy in its place that has the one "
+                f"it was drawn in (ogr2ogr -a_srs EPSG:4326 COPY {polygons.name})"
+            )
     frames: list[gpd.GeoDataFrame] = [read_features(polygons, name).frame for name in wanted]
     every = (outline for frame in frames for outline in frame.to_crs(crs).geometry)
-    return [outline for outline in every if outline and not outline.is_empty]
+    found = [outline for outline in every if outline and not outline.is_empty]
+    odd = next((o.geom_type for o in found if shapely.get_dimensions(o) < 2), "")
+    if odd:
+        raise ModelError(
+            f"{polygons}, layer {' or '.join(wanted)}, holds a {odd}, which covers no ground; give "
+            "outlines (polygons)"
+        )
+    return found
+
+
+def _layers(polygons: Path) -> dict[str, str | None]:
+    """The layers of a file by name, each with its CRS or None."""
+    try:
+        names = [str(name) for name, _ in pyogrio.list_layers(polygons)]
+        return {name: pyogrio.read_info(polygons, layer=name)["crs"] for name in names}
+    except (DataSourceError, DataLayerError) as error:
+        why = str(error).split(";")[0].splitlines()[0].rstrip(".")
+        raise ModelError(f"{polygons}: is no file of polygons ({why}); export it again") from error

@@ -147,3 +147,12 @@ def test_a_scene_keeps_its_numbers(land, tmp_path):
         window = rasterio.windows.Window(column, row, 64, 64)
         assert np.array_equal(chip.read(), whole.read(window=window))
         assert chip.transform == whole.window_transform(window) and chip.crs == whole.crs
+
+
+@pytest.mark.parametrize("option", ["--least-share", "--negatives", "--block-m"])
+@pytest.mark.parametrize("value", ["inf", "nan", "-1"])
+def test_a_wish_that_is_no_finite_number_is_refused(tmp_path, option, value):
+    words = ["dataset", "build", str(tmp_path), "-o", str(tmp_path / "chips"), option, value]
+    done = CliRunner().invoke(app, words)
+    refused = isinstance(done.exception, BadInputError) and option in str(done.exception)
+    assert refused or (done.exit_code == 2 and option in done.output)

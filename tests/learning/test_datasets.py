@@ -16,8 +16,9 @@ from models import datasets
 from models.datasets import L4S_BANDS, READERS
 from models.errors import ModelError
 from models.samples import RGB, tiles_of
+from tasks.errors import RasterError
 from tasks.learning.catalog import of_split, read_data
-from tasks.learning.scenes import drawn, hokkaido2018, scenes
+from tasks.learning.scenes import drawn, hokkaido2018, scene_statistics, scenes
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real data may not be shipped")
@@ -257,7 +258,7 @@ def test_bad_files_are_named(tmp_path, write_picture, scene):
     np.save(tmp_path / "trainX.npy", np.zeros((2, 128, 128, 4), np.float32))
     np.save(tmp_path / "trainY.npy", np.full((2, 128, 128, 1), 2, np.uint8))
     (entry, _) = READERS["hr-gldd"](tmp_path)
-    with pytest.raises(ModelError, match=r"trainX.npy\[0\]: the mask holds the values 2"):
+    with pytest.raises(ModelError, match=r"trainY.npy\[0\]: the mask holds the values 2"):
         entry.read()
     datasets._npy.cache_clear()
     content = (tmp_path / "trainX.npy").read_bytes()
@@ -326,3 +327,174 @@ def test_hokkaido_is_a_test_event_where_it_was_interpreted():
     landslide = sum(s.mask.sum() for s in samples) / sum(s.valid.sum() for s in samples)
     assert landslide == pytest.approx(0.258, abs=0.001), "scars and deposits together"
     assert all(s.gsd_m == pytest.approx(3) for s in samples)
+
+
+@pytest.mark.parametrize("of_test", ["test_dataset", "test_data"])
+def test_gdcld_is_split_as_its_archives_are_named(tmp_path, write_picture, scene, of_test):
+    for folder in ("train_dataset", "val_dataset", of_test):
+        image, mask = scene(1, 64)
+        write_picture(tmp_path / folder / "images" / "scene_1.tif", image)
+        write_picture(tmp_path / folder / "labels" / "scene_1.tif", mask)
+    entries = READERS["gdcld"](tmp_path)
+    assert splits(entries) == {"train": 1, "validation": 1, "test": 1}
+    assert {entry.event for entry in entries} == {""}
+
+
+def test_a_landslide_of_bijie_is_never_learnt_from_by_mistake(tmp_path, write_picture, scene):
+    table = tmp_path / "tiles.csv"
+    for stem in ("ls_1", "ls_2"):
+        write_picture(tmp_path / "images" / f"{stem}.png", scene(1, 61)[0])
+        write_picture(tmp_path / "masks" / f"{stem}.png", scene(1, 61)[1])
+    table.write_text("id,county\nls_1,WN\nls_2,hz\n", encoding="utf-8-sig")
+    assert [entry.split for entry in READERS["bijie"](tmp_path)] == ["validation", "test"]
+    for rows in ("ls_1,wn\n", "ls_1,wn\nls_2\n"):
+        table.write_text(f"id,county\n{rows}")
+        with pytest.raises(ModelError, match=r"ls_2\.png: its county is unknown.*tiles\.csv"):
+            READERS["bijie"](tmp_path)
+    table.write_bytes("id,county\nls_1,w\u00e4\n".encode("latin-1"))
+    with pytest.raises(ModelError, match=r"tiles\.csv: is no table in UTF-8"):
+        READERS["bijie"](tmp_path)
+    table.write_text("id;county\nls_1;wn\n")
+    with pytest.raises(ModelError, match="has no columns id and county; it has id;county"):
+        READERS["bijie"](tmp_path)
+
+
+def test_names_of_bijie_in_capitals_tell_the_county_too(tmp_path, write_picture, scene):
+    image, mask = scene(1, 61)
+    for stem in ("HZ001", "WN001"):
+        picture = write_picture(tmp_path / f"{stem}.png", image)
+        truth = write_picture(tmp_path / f"{stem}_mask.png", mask)
+        for path, kind in ((picture, "image"), (truth, "mask")):
+            (tmp_path / "landslide" / kind).mkdir(parents=True, exist_ok=True)
+            path.rename(tmp_path / "landslide" / kind / f"{stem}.PNG")
+    entries = READERS["bijie"](tmp_path)
+    assert [(e.name, e.event, e.split) for e in entries] == [
+        ("HZ001", "hz", "test"), ("WN001", "wn", "validation"),
+    ]  # fmt: skip
+    for kind in ("image", "mask"):
+        (tmp_path / "landslide" / kind / "WN001.PNG").rename(
+            tmp_path / "landslide" / kind / "1.PNG"
+        )
+    with pytest.raises(ModelError, match=r"1\.PNG: its county is unknown"):
+        READERS["bijie"](tmp_path)
+
+
+def test_a_file_of_polygons_that_is_none_is_named(georeferenced):
+    folder, _ = georeferenced
+    (folder / "drawn.gpkg").write_bytes(b"junk")
+    with pytest.raises(ModelError, match=r"drawn\.gpkg: is no file of polygons"):
+        scenes(folder)[0].read()
+
+
+def test_polygons_without_a_crs_are_refused_with_what_can_be_done(georeferenced):
+    folder, _ = georeferenced
+    frame = gpd.read_file(folder / "drawn.gpkg", layer="scars")
+    (folder / "drawn.gpkg").unlink()
+    frame.to_file(folder / "drawn.shp")
+    (folder / "drawn.prj").unlink()
+    with pytest.raises(ModelError, match=r"drawn\.shp, layer drawn, has no CRS.*ogr2ogr -a_srs"):
+        scenes(folder)[0].read()
+
+
+@pytest.fixture
+def landslide4sense(tmp_path):
+    """Landslide4Sense as in the competition: two tiles of each split, masks of those to learn."""
+    folder = tmp_path / "l4s"
+    for name, kind, shape in (
+        ("TrainData", "img", (128, 128, 14)), ("TrainData", "mask", (128, 128)),
+        ("ValidData", "img", (128, 128, 14)),
+    ):  # fmt: skip
+        (folder / name / kind).mkdir(parents=True)
+        for number in (1, 2):
+            stem = f"{'image' if kind == 'img' else 'mask'}_{number}"
+            with h5py.File(folder / name / kind / f"{stem}.h5", "w") as file:
+                file.create_dataset(kind, data=np.zeros(shape, np.uint8))
+    return folder
+
+
+def test_tiles_of_landslide4sense_whose_masks_were_kept_back_are_left_out(landslide4sense):
+    entries = READERS["landslide4sense"](landslide4sense)
+    assert splits(entries) == {"train": 2, "validation": 0, "test": 0}
+    (landslide4sense / "TrainData" / "mask" / "mask_2.h5").unlink()
+    with pytest.raises(ModelError, match=r"image_2\.h5: has no mask .*mask_2\.h5"):
+        READERS["landslide4sense"](landslide4sense)
+
+
+def test_what_a_mac_puts_into_an_archive_is_no_tile(
+    tmp_path, write_picture, scene, landslide4sense
+):
+    image, mask = scene(1, 64)
+    write_picture(tmp_path / "cas" / "Palu" / "img" / "1.tif", image)
+    write_picture(tmp_path / "cas" / "Palu" / "mask" / "1.tif", mask)
+    write_picture(tmp_path / "scenes" / "after.tif", image)
+    (tmp_path / "scenes" / "after.gpkg").touch()
+    for folder in (tmp_path / "cas", tmp_path / "scenes", landslide4sense):
+        for path in [path for path in folder.rglob("*") if path.is_file()]:
+            for twin in (path.parent, folder / "__MACOSX" / path.parent.relative_to(folder)):
+                twin.mkdir(parents=True, exist_ok=True)
+                (twin / f"._{path.name}").write_bytes(b"Mac OS X")
+    assert [entry.event for entry in READERS["cas"](tmp_path / "cas")] == ["Palu"]
+    assert [entry.event for entry in scenes(tmp_path / "scenes")] == ["after"]
+    assert len(READERS["landslide4sense"](landslide4sense)) == 2
+
+
+def test_extensions_in_capitals_are_found(tmp_path, write_picture, scene, landslide4sense):
+    (tmp_path / "hr-gldd").mkdir()
+    np.save(tmp_path / "hr-gldd" / "trainX.npy", np.zeros((1, 128, 128, 4), np.uint8))
+    np.save(tmp_path / "hr-gldd" / "trainY.npy", np.zeros((1, 128, 128, 1), np.uint8))
+    image, mask = scene(1, 64)
+    write_picture(tmp_path / "gvlm" / "Kupang" / "im2.png", image)
+    write_picture(tmp_path / "gvlm" / "Kupang" / "ref.png", mask)
+    for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
+        path.rename(path.with_suffix(path.suffix.upper()))
+    for name, folder, count in (
+        ("hr-gldd", tmp_path / "hr-gldd", 1), ("gvlm", tmp_path / "gvlm", 1),
+        ("landslide4sense", landslide4sense, 2),
+    ):  # fmt: skip
+        assert len([check(entry) for entry in READERS[name](folder)]) == count
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_three_bands_that_nothing_is_said_of_are_red_green_and_blue_in_scenes_too(
+    georeferenced, write_picture, dtype
+):
+    folder, image = georeferenced
+    grid = Affine(5, 0, 600000, 0, -5, 4700000)
+    (entry,) = scenes(folder)
+    said = entry.read().scene(RGB, (2.0, 6.0)), entry.read().scene(RGB, (10.0, 20.0))
+    plain = write_picture(
+        folder / "plain.tif", image.astype(dtype), crs="EPSG:32654", transform=grid
+    )
+    (folder / "after.tif").unlink()
+    (entry,) = scenes(folder)
+    sample = check(entry)
+    assert sample.bands == RGB
+    assert sample.scene(RGB, (2.0, 6.0)) == said[0]
+    assert sample.scene(RGB, (10.0, 20.0)).mean == pytest.approx(said[1].mean, abs=0.5)
+    write_picture(plain, image.astype(dtype), crs="EPSG:4326", transform=Affine(1, 0, 0, 0, -1, 0))
+    with pytest.raises(RasterError, match=r"plain\.tif: the image must be in a projected CRS"):
+        scene_statistics(plain, RGB, (1.0, 2.0))
+
+
+def test_polygons_of_other_ground_are_refused_with_both_names(georeferenced):
+    folder, _ = georeferenced
+    (entry,) = scenes(folder)
+    elsewhere = gpd.read_file(folder / "drawn.gpkg", layer="scars").to_crs("EPSG:32654")
+    elsewhere = elsewhere.translate(10_000, 0)
+    elsewhere.to_file(folder / "drawn.gpkg", layer="scars")
+    assert not entry.read().mask.any(), "somebody looked here, and found nothing"
+    elsewhere.to_file(folder / "drawn.gpkg", layer="interpreted_area")
+    for _ in range(2):
+        drawn.cache_clear()
+        with pytest.raises(ModelError, match=r"drawn\.gpkg: covers no pixel of .*after\.tif"):
+            entry.read()
+        (folder / "drawn.gpkg").unlink()
+        elsewhere.to_file(folder / "drawn.gpkg", layer="scars")
+
+
+def test_points_are_no_landslides(georeferenced):
+    folder, _ = georeferenced
+    points = gpd.read_file(folder / "drawn.gpkg", layer="scars").to_crs("EPSG:32654").centroid
+    points.to_file(folder / "drawn.gpkg", layer="landslides")
+    with pytest.raises(ModelError, match=r"drawn\.gpkg, layer landslides, holds a Point"):
+        scenes(folder)[0].read()

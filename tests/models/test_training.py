@@ -159,3 +159,25 @@ def test_an_archive_of_another_layout_is_named(tmp_path):
     )
     with pytest.raises(ModelError, match="does not fit"):
         landslide4sense(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is no checkpoint"),
+        (b"junk", "is no checkpoint"),
+        (b"\x00" * 64, "is no checkpoint"),
+        (b"\x80\x02junk", "is no checkpoint"),
+        ([], "is no checkpoint"),
+        ({}, "is no checkpoint .*recipe"),
+        ({"recipe": repr(SHORT)}, "does not hold this run .*network"),
+        ({"recipe": repr(SHORT), "network": {}}, "does not hold this run .*Missing key"),
+    ],
+)
+def test_a_checkpoint_that_is_none_is_named_with_what_to_do(tiles, tmp_path, content, says):
+    if isinstance(content, bytes):
+        (tmp_path / "checkpoint").write_bytes(content)
+    else:
+        torch.save(content, tmp_path / "checkpoint")
+    with pytest.raises(ModelError, match=f"checkpoint: {says}.*; remove it to begin anew"):
+        train(fresh(), Stack(tiles), SHORT, tmp_path / "checkpoint")

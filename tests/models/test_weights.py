@@ -108,8 +108,26 @@ def test_weights_of_another_configuration_are_refused(saved):
         ({"architecture": "ldmnet2"}, "unknown architecture 'ldmnet2'"),
         ({"options": {"width": 3}}, "options do not fit"),
         ({"options": {"ffn": "none", "depths": [1, 1, 1, 1]}}, "ffn is 'global' or 'mlp'"),
-        ({"bands": None}, "is not a card"),
-        ({"normalisation": {"kind": "scene-standard", "power": 2}}, "is not a card"),
+        ({"bands": None}, "ours.json: is not a card of weights: bands = None: .* valid array"),
+        ({"bands": "rgb"}, "bands = 'rgb': .* valid array"),
+        ({"bands": ["red", "green"]}, "name each of the network's 3 bands once"),
+        ({"bands": ["red", "green", "red"]}, "name each of the network's 3 bands once"),
+        (
+            {"normalisation": {"kind": "scene-standard", "power": 2}},
+            r"normalisation\.power is nothing",
+        ),
+        ({"normalisation": {"clip": 0}}, r"normalisation\.clip = 0: .* above 0"),
+        ({"normalisation": {"quantiles": 1}}, r"normalisation\.quantiles = 1"),
+        ({"threshold": "x"}, "threshold = 'x': .* valid number"),
+        ({"threshold": None}, "threshold = None: .* valid number"),
+        ({"threshold": True}, "threshold = True: .* valid number"),
+        ({"threshold": 7}, "threshold = 7: .* less than 1"),
+        ({"threshold": float("nan")}, "threshold = nan"),
+        ({"gsd_range_m": "x"}, "gsd_range_m = 'x': .* valid array"),
+        ({"gsd_range_m": [1]}, "it has no gsd_range_m.1"),
+        ({"gsd_range_m": [5, -1]}, r"gsd_range_m\.1 = -1: .* greater than 0"),
+        ({"gsd_range_m": [9, 4]}, r"gsd_range_m = \[9.0, 4.0\]: give the finest pixel first"),
+        ({"name": "../ours"}, "name = '../ours'"),
     ],
 )
 def test_a_card_that_cannot_be_followed_is_refused(saved, changes, sentence):
@@ -121,6 +139,13 @@ def test_a_card_that_cannot_be_followed_is_refused(saved, changes, sentence):
 def test_a_card_that_is_a_list_is_refused(saved):
     saved.with_suffix(".json").write_text("[]")
     with pytest.raises(ModelError, match="ours.json: is not a card"):
+        weights.load(saved)
+
+
+def test_a_card_without_a_field_is_refused(saved):
+    card = saved.with_suffix(".json")
+    card.write_text(card.read_text().replace('"licence"', '"license"'))
+    with pytest.raises(ModelError, match="ours.json: is not a card of weights: it has no licence"):
         weights.load(saved)
 
 

@@ -1,0 +1,38 @@
+"""`scarp model join`: what is refused before anything is scored."""
+
+import numpy as np
+import pytest
+
+from models.errors import ModelError
+from models.samples import RGB, Entry, Sample
+from tasks.learning.joining import join_weights
+
+TWO = ("ldm-net-rgb", "ldm-net-rgb-without-l4s")
+
+
+def join(names, entries, folder, **how):
+    join_weights(names, "joined", entries, folder, lambda stage, done, total: None, **how)
+
+
+def bare(split):
+    """A tile without a landslide."""
+    seen = np.ones((32, 32), bool)
+    sample = Sample("bare", np.zeros((3, 32, 32), np.uint8), ~seen, seen, RGB, split=split)
+    return Entry("bare", lambda: sample, "", "ours", split)
+
+
+@pytest.mark.parametrize("numbers", [True, False])
+def test_the_same_weights_twice_make_no_mean(tmp_path, numbers):
+    with pytest.raises(ModelError, match="ldm-net-rgb ldm-net-rgb: one alone makes no mean"):
+        join(["ldm-net-rgb", "ldm-net-rgb"], [bare("validation")], tmp_path, numbers=numbers)
+
+
+def test_without_a_tile_to_choose_on_it_is_said_which_splits_there_are(tmp_path):
+    with pytest.raises(ModelError, match="'validation' is empty; .* train 0, .* test 1"):
+        join(TWO, [bare("test")], tmp_path)
+
+
+def test_without_a_landslide_to_choose_by_only_what_can_be_done_is_said(tmp_path):
+    with pytest.raises(ModelError, match="none of the 1 validation tiles of --data") as said:
+        join(TWO, [bare("validation")], tmp_path)
+    assert "--set" not in str(said.value)
