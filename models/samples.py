@@ -16,8 +16,10 @@ from models.normalisation import Statistics
 
 Split = Literal["train", "validation", "test"]
 RGB = ("red", "green", "blue")
-# west, south, east, north in degrees
-Footprint = tuple[float, float, float, float]
+# Longitude and latitude of the four corners, in the order of the pixels: the first row from its
+# first column to its last, then the last row back. No box: that of a tile on a grid turned against
+# north reaches over its neighbours.
+Footprint = tuple[tuple[float, float], ...]
 # Of a whole scene, of the bands named, at the pixel sizes in metres that a network looks at.
 SceneStatistics = Callable[[tuple[str, ...], tuple[float, float]], Statistics]
 

@@ -28,8 +28,6 @@ from models.samples import Entry, Footprint, Sample, group_of
 from tasks.learning.leaks import overlapping
 
 TOLERANCES_PX = (1, 2)
-# Of the smaller of two tiles. Neighbours on a turned grid overlap a little as boxes of degrees.
-_SHARED = 0.2
 _SCORES = ("precision", "recall", "f1", "iou")
 
 
@@ -173,7 +171,7 @@ def _groups(tiles: Sequence[TileScore]) -> list[int]:
     """A number for each tile, the same for tiles of one group or on the same ground."""
     _, member = np.unique([group_of(tile.entry) for tile in tiles], return_inverse=True)
     placed = [(int(member[i]), tile.footprint) for i, tile in enumerate(tiles) if tile.footprint]
-    pairs = overlapping([ground for _, ground in placed], _SHARED)
+    pairs = overlapping([ground for _, ground in placed])
     links = np.array([(placed[a][0], placed[b][0]) for a, b in pairs], int).reshape(-1, 2)
     n = int(member.max(initial=-1)) + 1
     joined = coo_array((np.ones(len(links)), links.T), shape=(n, n))

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from shapely import STRtree, area, box, intersection
+from shapely import STRtree, area, intersection, polygons
 
 from models.errors import ModelError
 from models.samples import Entry, Footprint
 
-# Neighbours share an edge, and grids of two projections a pixel or so.
+# Of the smaller. Neighbours share an edge, and grids of two projections a pixel or so.
 _SHARED = 0.02
 
 
@@ -68,13 +68,14 @@ def _check_ground(ours: Sequence[_Seen], theirs: Sequence[_Seen]) -> None:
             )
 
 
-def overlapping(grounds: Sequence[Footprint], shared: float = _SHARED) -> list[tuple[int, int]]:
-    """Pairs of footprints, by number, the lower first, that share so much of the smaller."""
-    boxes = box(*np.asarray(grounds, float).reshape(-1, 4).T)
-    one, other = STRtree(boxes).query(boxes, predicate="intersects")
-    both = area(intersection(boxes[one], boxes[other]))
-    smaller = np.minimum(area(boxes)[one], area(boxes)[other])
-    kept = (one < other) & (both > shared * smaller)
+def overlapping(grounds: Sequence[Footprint]) -> list[tuple[int, int]]:
+    """Pairs of footprints, by number, the lower first, that share over 2 % of the smaller."""
+    tiles = polygons(np.asarray(grounds, float).reshape(-1, 4, 2))
+    one, other = STRtree(tiles).query(tiles, predicate="intersects")
+    one, other = one[one < other], other[one < other]
+    both = area(intersection(tiles[one], tiles[other]))
+    smaller = np.minimum(area(tiles)[one], area(tiles)[other])
+    kept = both > _SHARED * smaller
     return list(zip(one[kept].tolist(), other[kept].tolist(), strict=True))
 
 

@@ -49,9 +49,9 @@ def test_groups_come_near_seventy_twenty_and_ten_percent_and_stay_whole():
 def land(tmp_path, write_picture):
     """A 3 m scene of 512 × 640 pixels, striped with landslides; its west was not interpreted."""
 
-    def make(folder="scenes", stem="after", north=4700000, seed=0):
+    def make(folder="scenes", stem="after", north=4700000, seed=0, east=600000):
         dice = np.random.default_rng(seed)
-        grid = Affine(3, 0, 600000, 0, -3, north)
+        grid = Affine(3, 0, east, 0, -3, north)
         image = dice.integers(40, 90, (3, 512, 640)).astype(np.uint8)
         image[0, :, 600:] += 100  # a riverbed without landslides
         shapes = []
@@ -117,6 +117,11 @@ def test_events_on_the_same_ground_are_refused(land, tmp_path):
         build(folder, "-o", tmp_path / "chips")
     assert not (tmp_path / "chips").exists()
     build(folder, "-o", tmp_path / "chips", "--split", "block", "--block-m", 192)
+
+
+def test_neighbours_on_a_grid_turned_against_north_do_not_lie_on_each_other(land, tmp_path):
+    card = build(land(east=900000), "-o", tmp_path / "chips", "--block-m", 400)
+    assert card["splits"]["test"]["chips"] > 0
 
 
 def test_chips_are_written_whole_or_not_at_all_and_never_over_others(land, tmp_path):

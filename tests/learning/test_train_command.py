@@ -245,6 +245,10 @@ def test_lmhld_part_trains_on_one_dataset_after_the_other(world, write_picture, 
         assert not torch.equal(first[name], second[name])
 
 
+def square(west, south):
+    return ((west, south + 1), (west + 1, south + 1), (west + 1, south), (west, south))
+
+
 def entry(name, image, split, footprint=None):
     shape = image.shape[1:]
     sample = Sample(
@@ -258,7 +262,7 @@ def test_tiles_of_two_splits_with_the_same_pixels_or_ground_are_refused(tmp_path
     one, other, third = (scene(seed)[0] for seed in (1, 2, 3))
     with pytest.raises(ModelError, match=r"s/b \(test\) holds the same pixels as s/a \(train\)"):
         check_apart([entry("a", one, "train")], [entry("b", one.copy(), "test")])
-    left, touching, over = (0, 0, 1, 1), (1, 0, 2, 1), (0.9, 0, 1.9, 1)
+    left, touching, over = square(0, 0), square(1, 0), square(0.9, 0)
     check_apart([entry("a", one, "train", left)], [entry("b", other, "test", touching)])
     with pytest.raises(ModelError, match="s/c .* lies on the ground of s/a"):
         check_apart([entry("a", one, "train", left)], [entry("c", third, "test", over)])
