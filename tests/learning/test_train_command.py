@@ -309,6 +309,23 @@ def test_wrong_protocols_are_refused(world, text, says):
     assert says in refused(*command(world, world / "run", "--set", text))
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("threshhold = 0.3", "a protocol has no 'threshhold'; did you mean threshold?"),
+        ("[recipe]\nepoch = 3", "[recipe] has no 'epoch'; did you mean epochs?"),
+        ("[serial]\ndeep = []", "[serial] has no 'deep'; there are input, shallow"),
+        ("recipe = 3", "recipe = 3 makes no sense; write a table [recipe]"),
+    ],
+)
+def test_a_protocol_with_a_key_that_means_nothing_is_refused(tmp_path, text, says):
+    path = tmp_path / "odd.toml"
+    path.write_text(text)
+    with pytest.raises(ModelError) as refusal:
+        read_protocol(str(path), ["epochs=2"])
+    assert str(refusal.value) == f"{path}: {says}"
+
+
 def test_unknown_protocols_and_broken_files_are_named(world):
     (world / "broken.toml").write_text("network = ")
     with pytest.raises(ModelError, match="broken.toml: is not TOML"):
