@@ -24,47 +24,48 @@ class _Seen:
 
 
 def check_apart(
-    learnt: Sequence[Entry],
-    held: Sequence[Entry],
+    entries: Sequence[Entry],
     each: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Refuse held-out tiles with the pixels or the ground of a tile that is learnt from.
+    """Refuse tiles with the pixels or the ground of a tile of another split.
 
     Every tile is read once.
 
     Args:
-        learnt: to learn from.
-        held: to choose or to test on.
+        entries: the tiles of all splits.
         each: told how many of how many are done.
 
     Raises:
-        ModelError: two tiles hold the same pixels, or lie on each other by more than 2 % of the
-            smaller; both are named. Or a tile cannot be read.
+        ModelError: two tiles of different splits hold the same pixels, or lie on each other by more
+            than 2 % of the smaller; both are named. Or a tile cannot be read.
     """
-    total = len(learnt) + len(held)
     seen = []
-    for done, entry in enumerate([*learnt, *held], start=1):
+    for done, entry in enumerate(entries, start=1):
         seen.append(_look(entry))
-        each(done, total)
-    ours, theirs = seen[: len(learnt)], seen[len(learnt) :]
-    digests = {tile.digest: tile for tile in ours if tile.digest}
-    for tile in theirs:
-        if tile.digest in digests:
+        each(done, len(entries))
+    _check_pixels(seen)
+    _check_ground(seen)
+
+
+def _check_pixels(seen: Sequence[_Seen]) -> None:
+    first: dict[str, _Seen] = {}
+    for tile in seen:
+        if not tile.digest:
+            continue
+        like = first.setdefault(tile.digest, tile)
+        if like.entry.split != tile.entry.split:
             raise ModelError(
-                f"{_name(tile)} ({tile.entry.split}) holds the same pixels as "
-                f"{_name(digests[tile.digest])} (train); leave one of them out"
+                f"{_name(tile)} holds the same pixels as {_name(like)}; leave one of them out"
             )
-    _check_ground([t for t in ours if t.ground], [t for t in theirs if t.ground])
 
 
-def _check_ground(ours: Sequence[_Seen], theirs: Sequence[_Seen]) -> None:
-    grounds = [tile.ground for tile in (*ours, *theirs) if tile.ground]
-    for one, other in overlapping(grounds):
-        if one < len(ours) <= other:
-            tile, learnt = theirs[other - len(ours)], ours[one]
+def _check_ground(seen: Sequence[_Seen]) -> None:
+    placed = [tile for tile in seen if tile.ground]
+    for one, other in overlapping([tile.ground for tile in placed if tile.ground]):
+        if placed[one].entry.split != placed[other].entry.split:
             raise ModelError(
-                f"{_name(tile)} ({tile.entry.split}) lies on the ground of {_name(learnt)} "
-                "(train); split by event or by blocks of ground"
+                f"{_name(placed[other])} lies on the ground of {_name(placed[one])}; "
+                "split by event or by blocks of ground"
             )
 
 
@@ -89,4 +90,5 @@ def _look(entry: Entry) -> _Seen:
 
 
 def _name(tile: _Seen) -> str:
-    return f"{tile.entry.source}/{tile.entry.name}".lstrip("/")
+    entry = tile.entry
+    return f"{entry.source}/{entry.name}".lstrip("/") + f" ({entry.split})"

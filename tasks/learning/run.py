@@ -133,7 +133,7 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
         _continue_from(network, before[0], run.start)
     if not protocol.threshold:
         check_choosable(held)
-    check_apart(learnt, [*held, *tests], partial(told, "comparing tiles"))
+    check_apart([*learnt, *held, *tests], partial(told, "comparing tiles"))
     claim(run)
     draft = _card(run, network, learnt)
     if before:

@@ -261,13 +261,17 @@ def entry(name, image, split, footprint=None):
 def test_tiles_of_two_splits_with_the_same_pixels_or_ground_are_refused(tmp_path, scene):
     one, other, third = (scene(seed)[0] for seed in (1, 2, 3))
     with pytest.raises(ModelError, match=r"s/b \(test\) holds the same pixels as s/a \(train\)"):
-        check_apart([entry("a", one, "train")], [entry("b", one.copy(), "test")])
+        check_apart([entry("a", one, "train"), entry("b", one.copy(), "test")])
+    with pytest.raises(ModelError, match=r"s/b \(test\) holds .* as s/a \(validation\)"):
+        check_apart([entry("a", one, "validation"), entry("b", one.copy(), "test")])
+    check_apart([entry("a", one, "test"), entry("b", one.copy(), "test")])
     left, touching, over = square(0, 0), square(1, 0), square(0.9, 0)
-    check_apart([entry("a", one, "train", left)], [entry("b", other, "test", touching)])
-    with pytest.raises(ModelError, match="s/c .* lies on the ground of s/a"):
-        check_apart([entry("a", one, "train", left)], [entry("c", third, "test", over)])
+    check_apart([entry("a", one, "train", left), entry("b", other, "test", touching)])
+    for split in ("train", "validation"):
+        with pytest.raises(ModelError, match=rf"s/c \(test\) lies on .* s/a \({split}\)"):
+            check_apart([entry("a", one, split, left), entry("c", third, "test", over)])
     blank = np.zeros((3, 8, 8), np.uint8)
-    check_apart([entry("a", blank, "train")], [entry("b", blank, "test")])
+    check_apart([entry("a", blank, "train"), entry("b", blank, "test")])
 
 
 def test_train_refuses_tiles_that_leak_between_splits(world):
