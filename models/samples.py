@@ -160,6 +160,12 @@ def tiles_of(shape: tuple[int, int], size: int, overlap: float = 0.0) -> list[tu
     return [(row, column) for row in places(shape[0]) for column in places(shape[1])]
 
 
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """The first of many names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def group_of(entry: Entry) -> str:
     """What must be resampled together with this tile."""
     return f"{entry.source}/{entry.group}" if entry.group else f"{entry.source}//{entry.name}"

@@ -24,7 +24,7 @@ from models.errors import ModelError
 from models.intervals import LEVEL, RESAMPLES, bootstrap
 from models.metrics import Confusion, confusion, macro, pr_auc
 from models.objects import CLASSES_M2, CLASSES_PX, Bodies, match, object_scores
-from models.samples import Entry, Footprint, Sample, group_of
+from models.samples import Entry, Footprint, Sample, group_of, some_of
 from tasks.learning.leaks import overlapping
 
 TOLERANCES_PX = (1, 2)
@@ -64,9 +64,13 @@ class Tally:
     threshold: float
     counts: ScoreCounts = field(default_factory=ScoreCounts)
     tiles: list[TileScore] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
 
     def add(self, entry: Entry, sample: Sample, score: NDArray[np.float32]) -> None:
-        """Score one tile: its score is float32 (h, w) in 0-1."""
+        """Score one tile: its score is float32 (h, w) in 0-1. One nobody saw is but named."""
+        if not sample.valid.any():
+            self.unseen.append(entry.name)
+            return
         mapped = (score >= self.threshold) & sample.valid
         truth = sample.mask & sample.valid
         self.counts.add(truth, score, sample.valid)
@@ -103,6 +107,8 @@ class Tally:
             "oa": known(pooled.accuracy),
             "n_tiles": len(each),
             "n_excluded": mean.images_without_landslide,
+            "n_unseen": len(self.unseen),
+            "unseen": self.unseen,
             "n_groups": len(set(groups)),
             "threshold": self.threshold,
             "intervals": {
@@ -150,7 +156,8 @@ def evaluate(
         each: told how many of how many are done.
 
     Raises:
-        ModelError: there are no tiles, or one cannot be used; it is named.
+        ModelError: there are no tiles, nobody saw a pixel of any, or one cannot be used; it is
+            named.
     """
     if not entries:
         raise ModelError("there are no tiles to score: the split or the folders are empty")
@@ -159,6 +166,11 @@ def evaluate(
         sample = entry.read()
         tally.add(entry, sample, scores(sample))
         each(done, len(entries))
+    if not tally.tiles:
+        raise ModelError(
+            f"no pixel is valid of {some_of(tally.unseen)}, which are all tiles; see what images "
+            "and masks declare as nodata"
+        )
     return tally
 
 

@@ -1,4 +1,4 @@
-"""Tiles of one split that show ground of another: refused, since a score on them means nothing."""
+"""Tiles that a score means nothing on: they show ground of another split, or nobody saw them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from shapely import STRtree, area, intersection, polygons
 
 from models.errors import ModelError
-from models.samples import Entry, Footprint
+from models.samples import Entry, Footprint, some_of
 
 # Of the smaller. Neighbours share an edge, and grids of two projections a pixel or so.
 _SHARED = 0.02
@@ -21,13 +21,14 @@ class _Seen:
     entry: Entry
     digest: str
     ground: Footprint | None
+    valid: bool
 
 
 def check_apart(
     entries: Sequence[Entry],
     each: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Refuse tiles with the pixels or the ground of a tile of another split.
+    """Refuse tiles with the pixels or the ground of another split's, and held-out ones unseen.
 
     Every tile is read once.
 
@@ -37,14 +38,22 @@ def check_apart(
 
     Raises:
         ModelError: two tiles of different splits hold the same pixels, or lie on each other by more
-            than 2 % of the smaller; both are named. Or a tile cannot be read.
+            than 2 % of the smaller; both are named. No pixel is valid of a tile to choose or to
+            test on. Or a tile cannot be read.
     """
     seen = []
     for done, entry in enumerate(entries, start=1):
         seen.append(_look(entry))
         each(done, len(entries))
+    _check_seen(seen)
     _check_pixels(seen)
     _check_ground(seen)
+
+
+def _check_seen(tiles: Sequence[_Seen]) -> None:
+    unseen = [_name(tile) for tile in tiles if not tile.valid and tile.entry.split != "train"]
+    if unseen:
+        raise ModelError(f"no pixel is valid of {some_of(unseen)}; leave out what nobody saw")
 
 
 def _check_pixels(seen: Sequence[_Seen]) -> None:
@@ -83,10 +92,10 @@ def overlapping(grounds: Sequence[Footprint]) -> list[tuple[int, int]]:
 def _look(entry: Entry) -> _Seen:
     sample = entry.read()
     pixels = np.ascontiguousarray(sample.image)
-    if not np.ptp(pixels):
-        return _Seen(entry, "", sample.footprint)  # empty tiles are alike wherever they are
-    digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-    return _Seen(entry, digest, sample.footprint)
+    digest = ""
+    if np.ptp(pixels):  # empty tiles are alike wherever they are
+        digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+    return _Seen(entry, digest, sample.footprint, bool(sample.valid.any()))
 
 
 def _name(tile: _Seen) -> str:

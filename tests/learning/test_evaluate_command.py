@@ -120,6 +120,18 @@ def test_ground_nobody_saw_counts_nowhere(folders, tmp_path, write_picture):
     assert sum(row["pixels"] for row in found["calibration"]["bins"]) == 64 * 50
 
 
+def test_tiles_nobody_saw_are_named_and_count_nowhere(folders, write_picture):
+    images, masks = folders
+    before = judge(images, masks)
+    write_picture(images / "d.tif", np.zeros((3, 64, 64), np.uint8), nodata=0)
+    write_picture(masks / "d.png", np.zeros((64, 64), np.uint8))
+    found = judge(images, masks)
+    assert found == before | {"n_unseen": 1, "unseen": ["d"]}
+    for path in images.glob("[abc].*"):
+        path.unlink()
+    assert "no pixel is valid of d, which are all tiles" in refused(images, masks)
+
+
 def test_tiles_without_any_landslide_have_no_scores_and_the_json_is_valid(folders):
     images, masks = folders
     (images / "a.tif").unlink()

@@ -274,6 +274,16 @@ def test_tiles_of_two_splits_with_the_same_pixels_or_ground_are_refused(tmp_path
     check_apart([entry("a", blank, "train"), entry("b", blank, "test")])
 
 
+def test_tiles_to_test_on_that_nobody_saw_are_refused_before_anything_is_trained(scene):
+    def unseen(name, split):
+        seen = entry(name, scene()[0], split).read()
+        return Entry(name, lambda: replace(seen, valid=~seen.valid), source="s", split=split)
+
+    tiles = [unseen("a", "train"), unseen("b", "validation"), unseen("c", "test")]
+    with pytest.raises(ModelError, match=r"is valid of s/b \(validation\), s/c \(test\); leave"):
+        check_apart(tiles)
+
+
 def test_train_refuses_tiles_that_leak_between_splits(world):
     image = world / "bijie" / "landslide" / "image"
     (image / "hz001.png").write_bytes((image / "df003.png").read_bytes())
