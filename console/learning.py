@@ -250,6 +250,7 @@ def experiment(
         return
     rows = [
         {"arm": row["arm"], "seed": str(row["seed"]), "split": split, "dataset": source,
+         "threshold": f"{each['threshold']:.2f}",
          **{key: _shown(value) for key, value in scores["micro"].items()}}
         for row in found["arms"]
         for split, each in row["scores"].items()
