@@ -15,7 +15,7 @@ from console.cli import app
 from models import datasets
 from models.datasets import L4S_BANDS, READERS
 from models.errors import ModelError
-from models.samples import RGB, tiles_of
+from models.samples import RGB, group_of, tiles_of
 from tasks.learning.catalog import of_split, read_data
 from tasks.learning.scenes import drawn, hokkaido2018, scenes
 
@@ -326,3 +326,17 @@ def test_hokkaido_is_a_test_event_where_it_was_interpreted():
     landslide = sum(s.mask.sum() for s in samples) / sum(s.valid.sum() for s in samples)
     assert landslide == pytest.approx(0.258, abs=0.001), "scars and deposits together"
     assert all(s.gsd_m == pytest.approx(3) for s in samples)
+
+
+def test_tiles_of_two_folders_under_one_name_are_no_group_and_a_folder_counts_once(
+    tmp_path, write_picture, scene
+):
+    for place in ("a", "b"):
+        image, mask = scene()
+        write_picture(tmp_path / place / "test" / "images" / "0-0.tif", image)
+        write_picture(tmp_path / place / "test" / "masks" / "0-0.tif", mask)
+    one, two = (f"chips={tmp_path / place}" for place in ("a", "b"))
+    entries = read_data([one, two])
+    assert len({group_of(entry) for entry in entries}) == len(entries) == 2
+    with pytest.raises(ModelError, match=f"cas=.*: {one} is the same folder; give it once"):
+        read_data([one, f"cas={tmp_path / 'b' / '..' / 'a'}"])
