@@ -200,7 +200,7 @@ def read_pair(
         image: the file.
         mask: of the same size; None where the image shows no landslide.
         bands: as `read_image` takes them.
-        gsd_m: pixel size; None for what the file says.
+        gsd_m: pixel size where the file says none; None where nobody does.
         place: rows and columns wanted; None for all.
         known: event, source, split and scene.
 
@@ -222,7 +222,7 @@ def read_pair(
         valid = valid & judged
     name = str(image) if place is None else f"{image}[{place[0].start}:, {place[1].start}:]"
     return Sample(
-        name, picture.pixels, landslides & valid, valid, picture.bands, gsd_m or picture.gsd_m,
+        name, picture.pixels, landslides & valid, valid, picture.bands, picture.gsd_m or gsd_m,
         footprint=picture.footprint, **known,
     )  # fmt: skip
 

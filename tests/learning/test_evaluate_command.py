@@ -17,7 +17,7 @@ from models.cards import PRETRAINED
 from models.errors import ModelError
 from models.ldmnet import ldmnet
 from models.metrics import Confusion, confusion, macro
-from models.pictures import opened, read_image, read_mask
+from models.pictures import opened, pair_entries, read_image, read_mask
 from models.weights import load, save
 from tasks.errors import BadInputError, StorageError
 
@@ -72,6 +72,11 @@ def test_scores_follow_the_definitions_and_files_of_every_kind_count(folders, tm
 def test_a_pixel_size_that_is_given_is_not_guessed(folders):
     found = judge(*folders, "--gsd-m", "5")
     assert found["guessed_gsd_m"] == {} and found["objects"]["unit"] == "m2"
+
+
+def test_a_pixel_size_that_is_given_is_not_taken_for_that_of_a_file_that_says(folders):
+    entries, _ = pair_entries(*folders, gsd_m=2)
+    assert [entry.read().gsd_m for entry in entries] == [5, 2, 2]
 
 
 def test_masks_of_0_and_255_score_as_masks_of_0_and_1(folders, write_picture):
