@@ -31,7 +31,7 @@ from tasks.learning.evaluation import evaluate
 from tasks.learning.leaks import check_apart
 from tasks.learning.protocol import Protocol, Serial
 from tasks.learning.scoring import by_scene, normalised, score_sample
-from tasks.learning.thresholds import best_threshold, check_choosable
+from tasks.learning.thresholds import best_threshold, check_choosable, holds_landslide
 from tasks.mapping.memory import reuse_freed_memory
 from tasks.mapping.windows import WindowPlan
 from tasks.publish.products import written_aside
@@ -106,6 +106,21 @@ def split_entries(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry], l
     return learnt, held, [entry for entry in entries if entry.split == "test"]
 
 
+def _check_teachable(learnt: Sequence[Entry]) -> None:
+    """See, before anything is trained, that there is a landslide to learn.
+
+    Weights that are gone on from know landslides, and may learn from ground that shows none.
+
+    Raises:
+        ModelError: no tile to learn from holds a landslide.
+    """
+    if not holds_landslide(learnt):
+        raise ModelError(
+            f"none of the {len(learnt)} tiles to learn from holds a landslide; see that the "
+            "masks are theirs, or add tiles that do"
+        )
+
+
 def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
     """Train by a protocol, score on what was held out, and write weights with their card.
 
@@ -131,6 +146,8 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
     network = build(protocol.network, len(protocol.bands), **protocol.options)
     if before:
         _continue_from(network, before[0], run.start)
+    if not before:
+        _check_teachable(learnt)
     if not protocol.threshold:
         check_choosable(held)
     check_apart([*learnt, *held, *tests], partial(told, "comparing tiles"))

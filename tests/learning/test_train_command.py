@@ -201,6 +201,14 @@ def test_a_threshold_that_cannot_be_chosen_is_refused_before_anything_is_trained
     assert not (world / "run").exists() or not list((world / "run").iterdir())
 
 
+def test_tiles_without_any_landslide_teach_nothing_and_are_refused(world, write_picture):
+    for path in (world / "bijie" / "landslide" / "mask").glob("df*"):
+        write_picture(path, np.zeros((40, 40), np.uint8))
+    said = refused(*command(world, world / "run"))
+    assert "none of the 9 tiles to learn from holds a landslide" in said
+    assert not (world / "run").exists() or not list((world / "run").iterdir())
+
+
 def test_any_network_is_saved_with_a_card_that_builds_it(world):
     changes = ("--set", "epochs=1", "--set", "network=pidnet", "--set", "options={}")
     run(*command(world, world / "run", *changes))
