@@ -79,7 +79,7 @@ def build(*words):
 
 
 def test_chips_follow_the_rules_and_read_back(land, tmp_path):
-    card = build(land(), "-o", tmp_path / "chips", "--block-m", 300, "--negatives", 0.1)
+    card = build(land(), "-o", tmp_path / "chips", "--block-m", 400, "--negatives", 0.1)
     assert card["landslide_quartiles_px"] == [256, 256, 256]
     assert card["candidates_px"] == [64] and card["chip_px"] == 64, "√2560 is 51"
     assert card["chips_seen_whole"] == 8 * 8, "two columns of ten were not interpreted"
@@ -97,7 +97,7 @@ def test_chips_follow_the_rules_and_read_back(land, tmp_path):
     assert (tmp_path / "chips" / "map.png").read_bytes().startswith(b"\x89PNG")
     assert "| train |" in (tmp_path / "chips" / "card.md").read_text()
     assert json.loads((tmp_path / "chips" / "card.json").read_text()) == card
-    again = build(land(), "-o", tmp_path / "again", "--block-m", 300, "--negatives", 0.1)
+    again = build(land(), "-o", tmp_path / "again", "--block-m", 400, "--negatives", 0.1)
     assert again == card
 
 
@@ -116,7 +116,12 @@ def test_events_on_the_same_ground_are_refused(land, tmp_path):
     with pytest.raises(ModelError, match="lies on the ground of"):
         build(folder, "-o", tmp_path / "chips")
     assert not (tmp_path / "chips").exists()
-    build(folder, "-o", tmp_path / "chips", "--split", "block", "--block-m", 192)
+    build(folder, "-o", tmp_path / "chips", "--split", "block", "--block-m", 384)
+
+
+def test_blocks_so_small_that_chips_are_split_at_random_are_refused(land, tmp_path):
+    with pytest.raises(ModelError, match="--block-m 200 is less than 2 chips of 64.*give 384 or"):
+        build(land(), "-o", tmp_path / "chips", "--block-m", 200)
 
 
 def test_neighbours_on_a_grid_turned_against_north_do_not_lie_on_each_other(land, tmp_path):
@@ -145,7 +150,7 @@ def test_every_dataset_is_listed():
 
 def test_a_scene_keeps_its_numbers(land, tmp_path):
     folder = land()
-    build(folder, "-o", tmp_path / "chips", "--block-m", 300)
+    build(folder, "-o", tmp_path / "chips", "--block-m", 400)
     path = next((tmp_path / "chips").rglob("images/*.tif"))
     row, column = map(int, path.stem.split("-"))
     with rasterio.open(path) as chip, rasterio.open(folder / "after.tif") as whole:
