@@ -21,7 +21,7 @@ from rasterio.transform import array_bounds
 from models.datasets import chips as read_chips
 from models.errors import ModelError
 from models.pictures import gsd_of, opened, read_image
-from models.samples import Split
+from models.samples import Sample, Split
 from tasks.errors import StorageError
 from tasks.learning.leaks import check_apart
 from tasks.learning.patches import Sizing, assign, chip_sizes, hardest
@@ -171,8 +171,13 @@ def _look(image: Path, size: int, wishes: Wishes, kind: Kind) -> list[Chip]:
             x, y = transform * (column + size / 2, row + size / 2)
             block = f"{crs.to_string()}/{int(x // side)}/{int(y // side)}"
             group = image.stem if kind == "event" else block
-            share = float(landslides[place].mean())
-            bare = _bareness(picture.pixels, picture.bands)
+            # What it refuses is said with the scene's name, not that of a chip that is never kept.
+            sample = Sample(
+                f"{image}[{row}:, {column}:]", picture.pixels, landslides[place], picture.valid,
+                picture.bands,
+            )  # fmt: skip
+            share = float(sample.mask.mean())
+            bare = _bareness(sample.image, sample.bands)
             chips.append(Chip(image, row, column, share, bare, group))
     return chips
 

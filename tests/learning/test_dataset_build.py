@@ -124,6 +124,17 @@ def test_blocks_so_small_that_chips_are_split_at_random_are_refused(land, tmp_pa
         build(land(), "-o", tmp_path / "chips", "--block-m", 200)
 
 
+def test_a_scene_with_pixels_that_are_no_numbers_is_refused_by_its_name(land, tmp_path):
+    folder = land()
+    with rasterio.open(folder / "after.tif") as file:
+        pixels, profile = file.read().astype("float32"), file.profile | {"dtype": "float32"}
+    pixels[1, 70, 200:203] = np.nan
+    with rasterio.open(folder / "after.tif", "w", **profile) as file:
+        file.write(pixels)
+    with pytest.raises(ModelError, match=r"scenes/after\.tif\[64:, 192:\]: 3 pixels are NaN"):
+        build(folder, "-o", tmp_path / "chips", "--block-m", 400)
+
+
 def test_neighbours_on_a_grid_turned_against_north_do_not_lie_on_each_other(land, tmp_path):
     card = build(land(east=900000), "-o", tmp_path / "chips", "--block-m", 400)
     assert card["splits"]["test"]["chips"] > 0
