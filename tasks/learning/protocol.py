@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.cards import Card
 from models.errors import ModelError
-from models.recipes import Recipe
+from models.recipes import LARGEST_PX, Recipe
 
 FOLDER = Path(__file__).parent / "protocols"
 
@@ -68,8 +68,11 @@ class Protocol:
                 f"threshold = {self.threshold:g} makes no sense; give a score above 0 and below 1, "
                 "or 0 for the best on validation"
             )
-        if self.resize < 0:
-            raise ModelError(f"resize = {self.resize} makes no sense; give a side in pixels, or 0")
+        if not 0 <= self.resize <= LARGEST_PX:
+            raise ModelError(
+                f"resize = {self.resize} makes no sense; give a side of up to {LARGEST_PX} pixels, "
+                "or 0 to leave tiles as they are"
+            )
         if len(set(self.bands)) < len(self.bands):
             raise ModelError(f"bands = {', '.join(self.bands)} makes no sense; name each once")
         if "bands" in self.options:
