@@ -256,16 +256,30 @@ def claim(run: Run) -> None:
             raise ModelError(f"{path}: is not the config of a run ({error})") from error
         if not isinstance(there, dict):
             raise ModelError(f"{path}: is not the config of a run; give another folder")
-        differing = [key for key, value in run.record.items() if there.get(key) != value]
-        if differing:
+        before = {key: value for key, value in there.items() if key not in ("device", "commit")}
+        if differing := _differing(before, run.record):
+            key, was, wanted = differing
             raise ModelError(
-                f"{run.folder} holds a run with another {' and '.join(differing)}; give another "
-                "folder, or the same command to go on"
+                f"{run.folder} holds another run: {key} = {json.dumps(was)} there and "
+                f"{json.dumps(wanted)} here; give another folder, or the same command to go on"
             )
         return
     with written_aside(path) as aside:
         record = run.record | {"device": run.device, "commit": run.commit}
         aside.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _differing(one: dict[str, Any], other: dict[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first key that two records differ in, dotted, and what each has; None of what is not."""
+    for key in {**other, **one}:
+        was, wanted = one.get(key), other.get(key)
+        if isinstance(was, dict) and isinstance(wanted, dict):
+            if inner := _differing(was, wanted):
+                name, was, wanted = inner
+                return f"{key}.{name}", was, wanted
+        elif was != wanted:
+            return key, was, wanted
+    return None
 
 
 def _log(folder: Path, name: str, history: list[dict[str, float]]) -> None:

@@ -80,7 +80,7 @@ def test_an_experiment_that_was_stopped_goes_on_and_another_is_refused_the_folde
     assert path.stat().st_mtime_ns == before and both["arms"][: len(first["arms"])] == first["arms"]
     assert [row["seed"] for row in both["arms"]] == [0, 0, 1, 1]
     assert "| G_FFN | test | bijie | 2 | 0.50 |" in (world / "ffn" / "ffn.md").read_text()
-    with pytest.raises(ModelError, match="holds a run with another protocol"):
+    with pytest.raises(ModelError, match="holds another run: protocol.recipe.rate"):
         run(*command(world, "ffn", "--set", "rate=0.1"))
 
 

@@ -111,7 +111,8 @@ def test_a_run_leaves_config_log_curves_and_weights_that_work(world):
     words = ["evaluate", "--data", f"bijie={world / 'bijie'}", "--json"]
     again = json.loads(run(*words, "--weights", str(out / "tiny.safetensors")).stdout)
     assert again["micro"] == pytest.approx(card["scores"]["test"]["micro"])
-    assert "holds a run with another protocol" in refused(*command(world, out, "--seed", "4"))
+    said = refused(*command(world, out, "--seed", "4", "--set", "epochs=2"))
+    assert f"{out} holds another run: protocol.recipe.seed = 3 there and 4 here; give" in said
 
 
 def test_who_is_taught_has_seen_what_its_teacher_saw(world):
@@ -129,6 +130,8 @@ def test_who_is_taught_has_seen_what_its_teacher_saw(world):
     assert card["recipe"]["teachers"] == [{"name": "teacher", "digest": digest}]
     taught, alone = (load_file(world / name / "tiny.safetensors") for name in ("taught", "alone"))
     assert any(not torch.equal(value, alone[name]) for name, value in taught.items())
+    said = refused(*command(world, world / "taught"))
+    assert "holds another run: teachers = [" in said and "there and null here" in said
 
 
 def test_joined_weights_answer_as_both_together_and_have_seen_what_either_saw(world):
