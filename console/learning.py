@@ -250,6 +250,7 @@ def experiment(
         return
     rows = [
         {"arm": row["arm"], "seed": str(row["seed"]), "split": split, "dataset": source,
+         "threshold": f"{each['threshold']:.2f}",
          **{key: _shown(value) for key, value in scores["micro"].items()}}
         for row in found["arms"]
         for split, each in row["scores"].items()
@@ -324,6 +325,8 @@ def _evaluate_inventory(
 
 
 def _show(summary: dict[str, Any], out: Path | None) -> None:
+    from models.samples import some_of
+
     def row(title: str, kind: str) -> dict[str, Any]:
         scores = {name: _shown(value) for name, value in summary[kind].items()}
         return {"landslide class": title, **scores}
@@ -339,6 +342,7 @@ def _show(summary: dict[str, Any], out: Path | None) -> None:
         "boundary F1 within 2 px": _shown(summary["boundary_f1"]["2px"]),
         "calibration error": _shown(summary["calibration"]["ece"]),
         "tiles": f"{summary['n_tiles']}, {summary['n_excluded']} without a landslide",
+        **({"tiles nobody saw, left out": some_of(summary["unseen"])} if summary["unseen"] else {}),
         **{
             f"pixel size{source and ' of '}{source}, guessed": f"{size:g} m"
             for source, size in summary["guessed_gsd_m"].items()

@@ -10,7 +10,7 @@ at 1600×1600): widths 256, 768 and 96 give one of them each, and 256 is the def
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -89,6 +89,12 @@ def ldmnet(configuration: str = "full", **changes: Any) -> LDMNet:
         raise ModelError(
             f"no LDM-Net configuration {configuration!r}; use one of {', '.join(CONFIGURATIONS)}"
         )
+    options = [option.name for option in fields(Options)]
+    for name in changes:
+        if name not in options:
+            raise ModelError(
+                f"LDM-Net {configuration} has no option {name!r}; there are {', '.join(options)}"
+            )
     try:
         return LDMNet(replace(CONFIGURATIONS[configuration], **changes))
     except TypeError as error:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
-from rasterio.warp import transform_bounds
+from rasterio.warp import transform as reprojected
 from rasterio.windows import Window
 
 from models.errors import ModelError
@@ -199,7 +200,7 @@ def read_pair(
         image: the file.
         mask: of the same size; None where the image shows no landslide.
         bands: as `read_image` takes them.
-        gsd_m: pixel size; None for what the file says.
+        gsd_m: pixel size where the file says none; None where nobody does.
         place: rows and columns wanted; None for all.
         known: event, source, split and scene.
 
@@ -221,7 +222,7 @@ def read_pair(
         valid = valid & judged
     name = str(image) if place is None else f"{image}[{place[0].start}:, {place[1].start}:]"
     return Sample(
-        name, picture.pixels, landslides & valid, valid, picture.bands, gsd_m or picture.gsd_m,
+        name, picture.pixels, landslides & valid, valid, picture.bands, picture.gsd_m or gsd_m,
         footprint=picture.footprint, **known,
     )  # fmt: skip
 
@@ -242,9 +243,10 @@ def _check_place(
         theirs = _footprint(dataset, None if place is None else Window.from_slices(*place))
     if theirs is None:
         return
-    west, south, east, north = ours
-    pixel = max((east - west) / shape[1], (north - south) / shape[0])
-    apart = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
+    here, there = np.array(ours), np.array(theirs)
+    # The sides along the rows and along the columns, in degrees.
+    pixel = (np.abs(here[[1, 3]] - here[0]).max(axis=1) / shape[::-1]).max()
+    apart = np.abs(here - there).max()
     if apart > 1.5 * pixel:
         raise ModelError(
             f"{image} and its mask {mask} lie about {apart / pixel:,.0f} pixels apart; give the "
@@ -318,9 +320,17 @@ def _placeless(dataset: DatasetReader) -> bool:
 def _footprint(dataset: DatasetReader, window: Window | None) -> Footprint | None:
     if _placeless(dataset):
         return None
-    bounds = dataset.bounds if window is None else dataset.window_bounds(window)
-    west, south, east, north = transform_bounds(dataset.crs, "EPSG:4326", *bounds)
-    return west, south, east, north
+    rows, columns = dataset.shape if window is None else (window.height, window.width)
+    grid = dataset.transform if window is None else dataset.window_transform(window)
+    corners = [grid * corner for corner in ((0, 0), (columns, 0), (columns, rows), (0, rows))]
+    try:
+        found = reprojected(dataset.crs, "EPSG:4326", *zip(*corners, strict=True))
+    except CPLE_BaseError:  # it lies where its CRS does not reach, which is no place
+        return None
+    longitudes, latitudes = found[:2]
+    # Across the 180th meridian they go on counting.
+    east = [x + 360 if max(longitudes) - x > 180 else x for x in longitudes]
+    return tuple(zip(east, latitudes, strict=True))
 
 
 def _names(dataset: DatasetReader) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from models.errors import ModelError
 from models.losses import bce, dynamic_weighted_ce, focal, lovasz
 
-_LARGEST_CROP = 4096
+LARGEST_PX = 4096
 LOSSES = {"bce": bce, "dynamic_weighted_ce": dynamic_weighted_ce, "focal": focal, "lovasz": lovasz}
 
 
@@ -103,48 +103,54 @@ class Recipe:
         """Refuse what cannot be followed.
 
         Raises:
-            ModelError: a value is out of its range or names nothing; it is named.
+            ModelError: a value is out of its range or names nothing; it is named, and the range.
         """
-        unknown = [name for name in self.losses if name not in LOSSES]
-        wrong = {
-            "epochs": self.epochs < 1,
-            "batch": self.batch < 1,
-            "steps": self.steps < 0,
-            "accumulate": not 1 <= self.accumulate <= self.batch,
-            "crop": not 1 <= self.crop <= _LARGEST_CROP,
-            "rate": not 0 < self.rate < inf,
-            "decay": not 0 <= self.decay < inf,
-            "momentum": not 0 <= self.momentum < 1,
-            "gamma": not 0 < self.gamma < inf,
-            "warmup": not 0 <= self.warmup <= 1,
-            "clip": not 0 <= self.clip < inf,
-            "patience": self.patience < 0,
-            "seed": self.seed < 0,
-            "native": not 0 <= self.native <= 1,
-            "share": not 0 <= self.share <= 1,
-            "jitter": not 0 <= self.jitter < inf,
-            "flips": not 0 <= self.flips <= 1,
-            "blur": not 0 <= self.blur <= 1,
-            "noise": not 0 <= self.noise < inf,
-            "encoder_rate": self.encoder_rate < 0,
-            "contrast": self.contrast < 0,
-            "optimiser": self.optimiser not in ("adamw", "adam", "sgd"),
-            "schedule": self.schedule not in ("cosine", "exponential", "constant"),
-            "scales": not 0 < self.scales[0] <= self.scales[1],
-            "gsd_m": self.gsd_m is not None and not 0 < self.gsd_m[0] <= self.gsd_m[1],
-            "composed": not 0 <= self.composed <= 1,
-            "fade": not 0 <= self.fade <= 1,
-            "ema": not 0 <= self.ema < 1,
-            "teaching": not 0 <= self.teaching <= 1,
-            "losses": bool(unknown) or not self.losses or min(self.losses.values()) < 0,
+        known = bool(self.losses) and set(self.losses) <= set(LOSSES)
+        of_gsd = self.gsd_m or (1.0, 1.0)
+        share, positive, any_size = "0 to 1", "more than 0", "0 or more"
+        allowed = {
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "batch": (self.batch >= 1, "1 or more"),
+            "steps": (self.steps >= 0, "1 or more, or 0 for as many as the tiles fill"),
+            "accumulate": (1 <= self.accumulate <= self.batch, f"1 to batch = {self.batch}"),
+            "crop": (1 <= self.crop <= LARGEST_PX, f"1 to {LARGEST_PX} pixels"),
+            "rate": (0 < self.rate < inf, positive),
+            "encoder_rate": (0 <= self.encoder_rate < inf, any_size),
+            "decay": (0 <= self.decay < inf, any_size),
+            "momentum": (0 <= self.momentum < 1, "0 to below 1"),
+            "gamma": (0 < self.gamma < inf, positive),
+            "warmup": (0 <= self.warmup <= 1, share),
+            "clip": (0 <= self.clip < inf, any_size),
+            "patience": (self.patience >= 0, any_size),
+            "seed": (0 <= self.seed < 2**63, "0 to 2^63 - 1"),
+            "native": (0 <= self.native <= 1, share),
+            "share": (0 <= self.share <= 1, share),
+            "jitter": (0 <= self.jitter < inf, any_size),
+            "contrast": (0 <= self.contrast < inf, any_size),
+            "flips": (0 <= self.flips <= 1, share),
+            "blur": (0 <= self.blur <= 1, share),
+            "noise": (0 <= self.noise < inf, any_size),
+            "optimiser": (self.optimiser in ("adamw", "adam", "sgd"), "adamw, adam or sgd"),
+            "schedule": (
+                self.schedule in ("cosine", "exponential", "constant"),
+                "cosine, exponential or constant",
+            ),
+            "scales": (0 < self.scales[0] <= self.scales[1] < inf, "[least, most], both above 0"),
+            "gsd_m": (0 < of_gsd[0] <= of_gsd[1] < inf, "[finest, coarsest] in metres, above 0"),
+            "composed": (0 <= self.composed <= 1, share),
+            "fade": (0 <= self.fade <= 1, share),
+            "ema": (0 <= self.ema < 1, "0 to below 1"),
+            "teaching": (0 <= self.teaching <= 1, share),
+            "losses": (
+                known and all(0 <= weight < inf for weight in self.losses.values()),
+                f"weights of 0 or more; there are {', '.join(LOSSES)}",
+            ),
         }
-        hints = {"losses": f"; there are {', '.join(LOSSES)}"}
-        if self.accumulate > self.batch:
-            hints["accumulate"] = f"; it is more than batch = {self.batch}: lower it as well"
-        for name, is_wrong in wrong.items():
-            if is_wrong:
-                hint = hints.get(name, "")
-                raise ModelError(f"{name} = {getattr(self, name)!r} makes no sense{hint}")
+        for name, (is_right, range_of) in allowed.items():
+            if not is_right:
+                raise ModelError(
+                    f"{name} = {getattr(self, name)!r} makes no sense; give {range_of}"
+                )
 
     def loss(
         self, logits: Tensor, truth: Tensor, valid: Tensor | None, taught: Tensor | None = None

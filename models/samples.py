@@ -16,8 +16,10 @@ from models.normalisation import Statistics
 
 Split = Literal["train", "validation", "test"]
 RGB = ("red", "green", "blue")
-# west, south, east, north in degrees
-Footprint = tuple[float, float, float, float]
+# Longitude and latitude of the four corners, in the order of the pixels: the first row from its
+# first column to its last, then the last row back. No box: that of a tile on a grid turned against
+# north reaches over its neighbours.
+Footprint = tuple[tuple[float, float], ...]
 # Of a whole scene, of the bands named, at the pixel sizes in metres that a network looks at.
 SceneStatistics = Callable[[tuple[str, ...], tuple[float, float]], Statistics]
 
@@ -156,6 +158,12 @@ def tiles_of(shape: tuple[int, int], size: int, overlap: float = 0.0) -> list[tu
         return [slice(start, start + size) for start in starts]
 
     return [(row, column) for row in places(shape[0]) for column in places(shape[1])]
+
+
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """The first of many names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def group_of(entry: Entry) -> str:

@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from shutil import rmtree
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from rasterio.transform import array_bounds
 from models.datasets import chips as read_chips
 from models.errors import ModelError
 from models.pictures import gsd_of, opened, read_image
-from models.samples import Split
+from models.samples import Sample, Split
 from tasks.errors import StorageError
 from tasks.learning.leaks import check_apart
 from tasks.learning.patches import Sizing, assign, chip_sizes, hardest
@@ -29,6 +30,8 @@ from tasks.publish.chip_figures import Place, chips_figure
 
 Kind = Literal["auto", "event", "block"]
 _LEAST_EVENTS = 3
+# A side: smaller blocks would be chips, and those of two splits neighbours everywhere.
+_LEAST_CHIPS = 2
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Wishes:
         least_share: share of landslide pixels below which a chip is no sample of them (LMHLD).
         negatives: chips without any landslide for each chip with; 0 for none.
         split: by event, by blocks of ground, or by event where there are three.
-        block_m: side of a block.
+        block_m: side of a block, at least two chips.
         seed: of the draws.
     """
 
@@ -88,7 +91,8 @@ def build_dataset(
 
     Raises:
         ModelError: the scenes cannot be used, no chip is left, there are too few events or blocks
-            to split, or chips of two splits show the same ground.
+            to split, a block is smaller than two chips a side, or chips of two splits show the same
+            ground.
         StorageError: `out` is not empty, or cannot be written.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -113,11 +117,7 @@ def build_dataset(
     try:
         for chip in kept:
             _write(chip, size, aside)
-        written = read_chips(aside)
-        check_apart(
-            [entry for entry in written if entry.split == "train"],
-            [entry for entry in written if entry.split != "train"],
-        )
+        check_apart(read_chips(aside))
         _describe(aside, card, kept, size)
         if out.exists():
             out.rmdir()
@@ -149,8 +149,16 @@ def _look(image: Path, size: int, wishes: Wishes, kind: Kind) -> list[Chip]:
     if landslides is None:
         raise ModelError(f"{polygons}: holds no layer of landslides")
     with opened(image) as dataset:
-        side = wishes.block_m * abs(dataset.transform.a) / (gsd_of(dataset) or 1.0)
+        gsd_m = gsd_of(dataset) or 1.0
+        side = wishes.block_m * abs(dataset.transform.a) / gsd_m
         transform, crs = dataset.transform, dataset.crs
+    least_m = _LEAST_CHIPS * size * gsd_m
+    if kind == "block" and wishes.block_m < least_m:
+        raise ModelError(
+            f"{image}: --block-m {wishes.block_m:g} is less than {_LEAST_CHIPS} chips of {size} "
+            f"pixels, so that neighbours would be split at random; give {ceil(least_m)} or more, "
+            "or smaller chips with --chip-px"
+        )
     rows, columns = landslides.shape
     chips = []
     for row in range(0, rows - size + 1, size):
@@ -163,8 +171,13 @@ def _look(image: Path, size: int, wishes: Wishes, kind: Kind) -> list[Chip]:
             x, y = transform * (column + size / 2, row + size / 2)
             block = f"{crs.to_string()}/{int(x // side)}/{int(y // side)}"
             group = image.stem if kind == "event" else block
-            share = float(landslides[place].mean())
-            bare = _bareness(picture.pixels, picture.bands)
+            # What it refuses is said with the scene's name, not that of a chip that is never kept.
+            sample = Sample(
+                f"{image}[{row}:, {column}:]", picture.pixels, landslides[place], picture.valid,
+                picture.bands,
+            )  # fmt: skip
+            share = float(sample.mask.mean())
+            bare = _bareness(sample.image, sample.bands)
             chips.append(Chip(image, row, column, share, bare, group))
     return chips
 

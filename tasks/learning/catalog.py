@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import get_args
@@ -23,11 +24,15 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 def read_data(words: Iterable[str]) -> list[Entry]:
     """The tiles of datasets given as `NAME=DIR`, in the order given.
 
+    Those of a second folder under one name are named after it, so that tiles of both are told apart
+    and none is taken for another of the same group.
+
     Raises:
-        ModelError: a word has no =, no reader has that name, the folder is missing or not in the
-            published layout.
+        ModelError: a word has no =, no reader has that name, the folder is missing, given before or
+            not in the published layout.
     """
     entries: list[Entry] = []
+    given: dict[Path, str] = {}
     for word in words:
         name, equals, folder = word.partition("=")
         if not equals or not folder:
@@ -39,8 +44,18 @@ def read_data(words: Iterable[str]) -> list[Entry]:
         path = Path(folder)
         if not path.is_dir():
             raise ModelError(f"{path}: no such folder (dataset {name})")
-        entries += READERS[name](path)
+        if before := given.get(path.resolve()):
+            raise ModelError(f"{word}: {before} is the same folder; give it once")
+        found = READERS[name](path)
+        named_before = any(other.startswith(f"{name}=") for other in given.values())
+        entries += [_of_folder(path, entry) for entry in found] if named_before else found
+        given[path.resolve()] = word
     return entries
+
+
+def _of_folder(folder: Path, entry: Entry) -> Entry:
+    group = f"{folder}/{entry.group}" if entry.group else ""
+    return replace(entry, name=f"{folder}/{entry.name}", group=group)
 
 
 def of_split(entries: Sequence[Entry], split: Split) -> list[Entry]:

@@ -24,12 +24,10 @@ from models.errors import ModelError
 from models.intervals import LEVEL, RESAMPLES, bootstrap
 from models.metrics import Confusion, confusion, macro, pr_auc
 from models.objects import CLASSES_M2, CLASSES_PX, Bodies, match, object_scores
-from models.samples import Entry, Footprint, Sample, group_of
+from models.samples import Entry, Footprint, Sample, group_of, some_of
 from tasks.learning.leaks import overlapping
 
 TOLERANCES_PX = (1, 2)
-# Of the smaller of two tiles. Neighbours on a turned grid overlap a little as boxes of degrees.
-_SHARED = 0.2
 _SCORES = ("precision", "recall", "f1", "iou")
 
 
@@ -66,9 +64,13 @@ class Tally:
     threshold: float
     counts: ScoreCounts = field(default_factory=ScoreCounts)
     tiles: list[TileScore] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
 
     def add(self, entry: Entry, sample: Sample, score: NDArray[np.float32]) -> None:
-        """Score one tile: its score is float32 (h, w) in 0-1."""
+        """Score one tile: its score is float32 (h, w) in 0-1. One nobody saw is but named."""
+        if not sample.valid.any():
+            self.unseen.append(entry.name)
+            return
         mapped = (score >= self.threshold) & sample.valid
         truth = sample.mask & sample.valid
         self.counts.add(truth, score, sample.valid)
@@ -105,6 +107,8 @@ class Tally:
             "oa": known(pooled.accuracy),
             "n_tiles": len(each),
             "n_excluded": mean.images_without_landslide,
+            "n_unseen": len(self.unseen),
+            "unseen": self.unseen,
             "n_groups": len(set(groups)),
             "threshold": self.threshold,
             "intervals": {
@@ -152,7 +156,8 @@ def evaluate(
         each: told how many of how many are done.
 
     Raises:
-        ModelError: there are no tiles, or one cannot be used; it is named.
+        ModelError: there are no tiles, nobody saw a pixel of any, or one cannot be used; it is
+            named.
     """
     if not entries:
         raise ModelError("there are no tiles to score: the split or the folders are empty")
@@ -161,6 +166,11 @@ def evaluate(
         sample = entry.read()
         tally.add(entry, sample, scores(sample))
         each(done, len(entries))
+    if not tally.tiles:
+        raise ModelError(
+            f"no pixel is valid of {some_of(tally.unseen)}, which are all tiles; see what images "
+            "and masks declare as nodata"
+        )
     return tally
 
 
@@ -173,7 +183,7 @@ def _groups(tiles: Sequence[TileScore]) -> list[int]:
     """A number for each tile, the same for tiles of one group or on the same ground."""
     _, member = np.unique([group_of(tile.entry) for tile in tiles], return_inverse=True)
     placed = [(int(member[i]), tile.footprint) for i, tile in enumerate(tiles) if tile.footprint]
-    pairs = overlapping([ground for _, ground in placed], _SHARED)
+    pairs = overlapping([ground for _, ground in placed])
     links = np.array([(placed[a][0], placed[b][0]) for a, b in pairs], int).reshape(-1, 2)
     n = int(member.max(initial=-1)) + 1
     joined = coo_array((np.ones(len(links)), links.T), shape=(n, n))

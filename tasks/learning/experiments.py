@@ -19,7 +19,8 @@ from models.samples import Entry, Sample, tiles_of
 from models.weights import load
 from tasks.learning.catalog import of_split
 from tasks.learning.protocol import Protocol
-from tasks.learning.run import Run, Told, claim, run_training, scores_of
+from tasks.learning.run import Run, Told, claim, run_training, scorer, scores_of
+from tasks.learning.thresholds import best_threshold
 from tasks.publish.products import written_aside
 
 SHARES = (0.0, 0.01, 0.05, 0.1, 0.2)
@@ -39,11 +40,14 @@ class Arm:
         protocol: how to train.
         entries: the tiles, each in the split it has here; without any to learn from, the weights
             that the experiment starts from are scored as they are.
+        chosen: whether weights that are scored as they are get their threshold from the tiles for
+            validation instead of their card, as those that are trained may.
     """
 
     name: str
     protocol: Protocol
     entries: tuple[Entry, ...]
+    chosen: bool = False
 
 
 def networks(protocol: Protocol, entries: Sequence[Entry]) -> list[Arm]:
@@ -147,7 +151,8 @@ def incremental(protocol: Protocol, entries: Sequence[Entry], block_px: int = 12
 
     The region is what the data keep for testing, cut into blocks of ground. A tenth of the blocks
     is validation; all arms of a seed are tested on the same others. Tiles are seen at the region's
-    own pixel size.
+    own pixel size. Where the protocol chooses the threshold, so does a second arm of 0 %: what
+    blocks teach is what is gained on that one.
     """
     blocks = [block for entry in of_split(entries, "test") for block in blocks_of(entry, block_px)]
     order = np.random.default_rng(protocol.recipe.seed).permutation(len(blocks))
@@ -168,7 +173,10 @@ def incremental(protocol: Protocol, entries: Sequence[Entry], block_px: int = 12
             *(moved(block, "validation") for block in held),
             *(moved(block, "test") for block in rest),
         ]
-        arms.append(Arm(f"{share:.0%} of the blocks", protocol, tuple(entries_of)))
+        name = f"{share:.0%} of the blocks"
+        arms.append(Arm(name, protocol, tuple(entries_of)))
+        if not share and not protocol.threshold:
+            arms.append(Arm(f"{name}, threshold chosen", protocol, tuple(entries_of), chosen=True))
     return arms
 
 
@@ -314,6 +322,10 @@ def _scores(arm: Arm, run: Run, told: Told) -> dict[str, Any]:
         scores = dict(card.scores)
     elif run.start:
         network, card = load(run.start)
+        if arm.chosen:
+            held = of_split(arm.entries, "validation")
+            score = scorer(network, card, run.device)
+            card = replace(card, threshold=best_threshold(held, score))
         tests = of_split(arm.entries, "test")
         scores = {"test": scores_of(network, card, tests, run.device, partial(told, "scoring"))}
     else:
@@ -339,18 +351,21 @@ def _write(folder: Path, summary: dict[str, Any]) -> None:
 
 
 def as_table(summary: dict[str, Any]) -> str:
-    """Pooled F1 and IoU of every arm on every dataset, mean over seeds and their range."""
+    """Threshold, pooled F1 and IoU of every arm on every dataset: means over seeds, F1's range."""
     found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in summary["arms"]:
         for split, scores in row["scores"].items():
             for source, each in scores["sources"].items():
-                found.setdefault((row["arm"], split, source), []).append(each)
+                found.setdefault((row["arm"], split, source), []).append(
+                    each | {"threshold": scores["threshold"]}
+                )
     lines = [
         f"# {summary['experiment']}\n",
         "Landslide class, pooled pixels: mean over seeds (range of seeds); 95 % of bootstraps over "
         "tiles, mean over seeds.\n",
-        "| arm | split | dataset | seeds | F1 | F1 interval | IoU | macro F1 | macro PR-AUC |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| arm | split | dataset | seeds | threshold "
+        "| F1 | F1 interval | IoU | macro F1 | macro PR-AUC |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for (arm, split, source), runs in found.items():
         f1, iou = ([r["micro"][k] or 0.0 for r in runs] for k in ("f1", "iou"))
@@ -361,6 +376,7 @@ def as_table(summary: dict[str, Any]) -> str:
         auc = np.mean([r["pr_auc"] or 0.0 for r in runs])
         lines.append(
             f"| {arm} | {split} | {source} | {len(runs)} "
+            f"| {np.mean([r['threshold'] for r in runs]):.2f} "
             f"| {np.mean(f1):.3f} ({min(f1):.3f}-{max(f1):.3f}) | {low:.3f}-{high:.3f} "
             f"| {np.mean(iou):.3f} | {macro:.3f} | {auc:.3f} |"
         )

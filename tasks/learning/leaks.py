@@ -1,4 +1,4 @@
-"""Tiles of one split that show ground of another: refused, since a score on them means nothing."""
+"""Tiles that a score means nothing on: they show ground of another split, or nobody saw them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from shapely import STRtree, area, box, intersection
+from shapely import STRtree, area, intersection, polygons
 
 from models.errors import ModelError
-from models.samples import Entry, Footprint
+from models.samples import Entry, Footprint, some_of
 
-# Neighbours share an edge, and grids of two projections a pixel or so.
+# Of the smaller. Neighbours share an edge, and grids of two projections a pixel or so.
 _SHARED = 0.02
 
 
@@ -21,71 +21,83 @@ class _Seen:
     entry: Entry
     digest: str
     ground: Footprint | None
+    valid: bool
 
 
 def check_apart(
-    learnt: Sequence[Entry],
-    held: Sequence[Entry],
+    entries: Sequence[Entry],
     each: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Refuse held-out tiles with the pixels or the ground of a tile that is learnt from.
+    """Refuse tiles with the pixels or the ground of another split's, and held-out ones unseen.
 
     Every tile is read once.
 
     Args:
-        learnt: to learn from.
-        held: to choose or to test on.
+        entries: the tiles of all splits.
         each: told how many of how many are done.
 
     Raises:
-        ModelError: two tiles hold the same pixels, or lie on each other by more than 2 % of the
-            smaller; both are named. Or a tile cannot be read.
+        ModelError: two tiles of different splits hold the same pixels, or lie on each other by more
+            than 2 % of the smaller; both are named. No pixel is valid of a tile to choose or to
+            test on. Or a tile cannot be read.
     """
-    total = len(learnt) + len(held)
     seen = []
-    for done, entry in enumerate([*learnt, *held], start=1):
+    for done, entry in enumerate(entries, start=1):
         seen.append(_look(entry))
-        each(done, total)
-    ours, theirs = seen[: len(learnt)], seen[len(learnt) :]
-    digests = {tile.digest: tile for tile in ours if tile.digest}
-    for tile in theirs:
-        if tile.digest in digests:
+        each(done, len(entries))
+    _check_seen(seen)
+    _check_pixels(seen)
+    _check_ground(seen)
+
+
+def _check_seen(tiles: Sequence[_Seen]) -> None:
+    unseen = [_name(tile) for tile in tiles if not tile.valid and tile.entry.split != "train"]
+    if unseen:
+        raise ModelError(f"no pixel is valid of {some_of(unseen)}; leave out what nobody saw")
+
+
+def _check_pixels(seen: Sequence[_Seen]) -> None:
+    first: dict[str, _Seen] = {}
+    for tile in seen:
+        if not tile.digest:
+            continue
+        like = first.setdefault(tile.digest, tile)
+        if like.entry.split != tile.entry.split:
             raise ModelError(
-                f"{_name(tile)} ({tile.entry.split}) holds the same pixels as "
-                f"{_name(digests[tile.digest])} (train); leave one of them out"
+                f"{_name(tile)} holds the same pixels as {_name(like)}; leave one of them out"
             )
-    _check_ground([t for t in ours if t.ground], [t for t in theirs if t.ground])
 
 
-def _check_ground(ours: Sequence[_Seen], theirs: Sequence[_Seen]) -> None:
-    grounds = [tile.ground for tile in (*ours, *theirs) if tile.ground]
-    for one, other in overlapping(grounds):
-        if one < len(ours) <= other:
-            tile, learnt = theirs[other - len(ours)], ours[one]
+def _check_ground(seen: Sequence[_Seen]) -> None:
+    placed = [tile for tile in seen if tile.ground]
+    for one, other in overlapping([tile.ground for tile in placed if tile.ground]):
+        if placed[one].entry.split != placed[other].entry.split:
             raise ModelError(
-                f"{_name(tile)} ({tile.entry.split}) lies on the ground of {_name(learnt)} "
-                "(train); split by event or by blocks of ground"
+                f"{_name(placed[other])} lies on the ground of {_name(placed[one])}; "
+                "split by event or by blocks of ground"
             )
 
 
-def overlapping(grounds: Sequence[Footprint], shared: float = _SHARED) -> list[tuple[int, int]]:
-    """Pairs of footprints, by number, the lower first, that share so much of the smaller."""
-    boxes = box(*np.asarray(grounds, float).reshape(-1, 4).T)
-    one, other = STRtree(boxes).query(boxes, predicate="intersects")
-    both = area(intersection(boxes[one], boxes[other]))
-    smaller = np.minimum(area(boxes)[one], area(boxes)[other])
-    kept = (one < other) & (both > shared * smaller)
+def overlapping(grounds: Sequence[Footprint]) -> list[tuple[int, int]]:
+    """Pairs of footprints, by number, the lower first, that share over 2 % of the smaller."""
+    tiles = polygons(np.asarray(grounds, float).reshape(-1, 4, 2))
+    one, other = STRtree(tiles).query(tiles, predicate="intersects")
+    one, other = one[one < other], other[one < other]
+    both = area(intersection(tiles[one], tiles[other]))
+    smaller = np.minimum(area(tiles)[one], area(tiles)[other])
+    kept = both > _SHARED * smaller
     return list(zip(one[kept].tolist(), other[kept].tolist(), strict=True))
 
 
 def _look(entry: Entry) -> _Seen:
     sample = entry.read()
     pixels = np.ascontiguousarray(sample.image)
-    if not np.ptp(pixels):
-        return _Seen(entry, "", sample.footprint)  # empty tiles are alike wherever they are
-    digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-    return _Seen(entry, digest, sample.footprint)
+    digest = ""
+    if np.ptp(pixels):  # empty tiles are alike wherever they are
+        digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+    return _Seen(entry, digest, sample.footprint, bool(sample.valid.any()))
 
 
 def _name(tile: _Seen) -> str:
-    return f"{tile.entry.source}/{tile.entry.name}".lstrip("/")
+    entry = tile.entry
+    return f"{entry.source}/{entry.name}".lstrip("/") + f" ({entry.split})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.cards import Card
 from models.errors import ModelError
-from models.recipes import Recipe
+from models.recipes import LARGEST_PX, Recipe
 
 FOLDER = Path(__file__).parent / "protocols"
 
@@ -68,8 +68,11 @@ class Protocol:
                 f"threshold = {self.threshold:g} makes no sense; give a score above 0 and below 1, "
                 "or 0 for the best on validation"
             )
-        if self.resize < 0:
-            raise ModelError(f"resize = {self.resize} makes no sense; give a side in pixels, or 0")
+        if not 0 <= self.resize <= LARGEST_PX:
+            raise ModelError(
+                f"resize = {self.resize} makes no sense; give a side of up to {LARGEST_PX} pixels, "
+                "or 0 to leave tiles as they are"
+            )
         if len(set(self.bands)) < len(self.bands):
             raise ModelError(f"bands = {', '.join(self.bands)} makes no sense; name each once")
         if "bands" in self.options:
@@ -117,9 +120,33 @@ def read_protocol(name_or_path: str, changes: Sequence[str] = ()) -> Protocol:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ModelError(f"{path}: is not TOML ({error})") from error
+    where = f"protocol {path.stem}" if path.parent == FOLDER else str(path)
+    _check_keys(raw, where)
     for change in changes:
         _change(raw, change)
-    return _protocol(path, raw)
+    return _protocol(where, path.stem, raw)
+
+
+def _check_keys(raw: Mapping[str, Any], where: str) -> None:
+    """See that a file holds nothing that would be passed over."""
+    _check_table(raw, Protocol, f"{where}: a protocol")
+    for name, kind in (("recipe", Recipe), ("serial", Serial)):
+        table = raw.get(name, {})
+        if not isinstance(table, dict):
+            raise ModelError(f"{where}: {name} = {table!r} makes no sense; write a table [{name}]")
+        _check_table(table, kind, f"{where}: [{name}]")
+
+
+def _check_table(table: Mapping[str, Any], kind: type[Any], whose: str) -> None:
+    for key in table:
+        _check_key(key, {f.name for f in fields(kind)}, whose)
+
+
+def _check_key(key: str, known: Set[str], whose: str) -> None:
+    if key not in known:
+        near = get_close_matches(key, sorted(known), n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+        raise ModelError(f"{whose} has no {key!r}; {hint}")
 
 
 def _change(raw: dict[str, Any], change: str) -> None:
@@ -128,11 +155,7 @@ def _change(raw: dict[str, Any], change: str) -> None:
         raise ModelError(f"{change!r}: give a change as KEY=VALUE, such as epochs=10")
     own = {f.name for f in fields(Protocol)} - {"name", "recipe", "serial"}
     recipe = {f.name for f in fields(Recipe)}
-    if key not in own | recipe:
-        known = sorted(own | recipe)
-        near = get_close_matches(key, known, n=1, cutoff=0.6)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        raise ModelError(f"--set {change}: a protocol has no {key!r}; {hint}")
+    _check_key(key, own | recipe, f"--set {change}: a protocol")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -140,12 +163,11 @@ def _change(raw: dict[str, Any], change: str) -> None:
     (raw if key in own else raw.setdefault("recipe", {}))[key] = value
 
 
-def _protocol(path: Path, raw: dict[str, Any]) -> Protocol:
-    where = f"protocol {path.stem}" if path.parent == FOLDER else path
+def _protocol(where: str, name: str, raw: dict[str, Any]) -> Protocol:
     try:
         if bool(raw.get("bands")) != bool(raw.get("network")):
             raise ModelError("network and bands go together; give both, or leave both to weights")
-        return _PROTOCOL.validate_python({"name": path.stem, "recipe": {}, **raw})
+        return _PROTOCOL.validate_python({"name": name, "recipe": {}, **raw})
     except ModelError as error:
         raise ModelError(f"{where}: {error}") from error
     except ValidationError as error:
@@ -158,6 +180,4 @@ def _first(error: ValidationError) -> str:
     if wrong["type"] == "value_error":  # what a dataclass says of itself
         return str(wrong["ctx"]["error"])
     key = ".".join(str(part) for part in wrong["loc"])
-    if wrong["type"] == "unexpected_keyword_argument":
-        return f"{key} is no part of a protocol; remove it"
     return f"{key} = {wrong['input']!r} makes no sense: {wrong['msg'].lower()}"

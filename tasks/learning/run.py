@@ -31,7 +31,7 @@ from tasks.learning.evaluation import evaluate
 from tasks.learning.leaks import check_apart
 from tasks.learning.protocol import Protocol, Serial
 from tasks.learning.scoring import by_scene, normalised, score_sample
-from tasks.learning.thresholds import best_threshold, check_choosable
+from tasks.learning.thresholds import best_threshold, check_choosable, holds_landslide
 from tasks.mapping.memory import reuse_freed_memory
 from tasks.mapping.windows import WindowPlan
 from tasks.publish.products import written_aside
@@ -106,6 +106,21 @@ def split_entries(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry], l
     return learnt, held, [entry for entry in entries if entry.split == "test"]
 
 
+def _check_teachable(learnt: Sequence[Entry]) -> None:
+    """See, before anything is trained, that there is a landslide to learn.
+
+    Weights that are gone on from know landslides, and may learn from ground that shows none.
+
+    Raises:
+        ModelError: no tile to learn from holds a landslide.
+    """
+    if not holds_landslide(learnt):
+        raise ModelError(
+            f"none of the {len(learnt)} tiles to learn from holds a landslide; see that the "
+            "masks are theirs, or add tiles that do"
+        )
+
+
 def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
     """Train by a protocol, score on what was held out, and write weights with their card.
 
@@ -131,9 +146,11 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
     network = build(protocol.network, len(protocol.bands), **protocol.options)
     if before:
         _continue_from(network, before[0], run.start)
+    if not before:
+        _check_teachable(learnt)
     if not protocol.threshold:
         check_choosable(held)
-    check_apart(learnt, [*held, *tests], partial(told, "comparing tiles"))
+    check_apart([*learnt, *held, *tests], partial(told, "comparing tiles"))
     claim(run)
     draft = _card(run, network, learnt)
     if before:
@@ -239,16 +256,30 @@ def claim(run: Run) -> None:
             raise ModelError(f"{path}: is not the config of a run ({error})") from error
         if not isinstance(there, dict):
             raise ModelError(f"{path}: is not the config of a run; give another folder")
-        differing = [key for key, value in run.record.items() if there.get(key) != value]
-        if differing:
+        before = {key: value for key, value in there.items() if key not in ("device", "commit")}
+        if differing := _differing(before, run.record):
+            key, was, wanted = differing
             raise ModelError(
-                f"{run.folder} holds a run with another {' and '.join(differing)}; give another "
-                "folder, or the same command to go on"
+                f"{run.folder} holds another run: {key} = {json.dumps(was)} there and "
+                f"{json.dumps(wanted)} here; give another folder, or the same command to go on"
             )
         return
     with written_aside(path) as aside:
         record = run.record | {"device": run.device, "commit": run.commit}
         aside.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _differing(one: dict[str, Any], other: dict[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first key that two records differ in, dotted, and what each has; None of what is not."""
+    for key in {**other, **one}:
+        was, wanted = one.get(key), other.get(key)
+        if isinstance(was, dict) and isinstance(wanted, dict):
+            if inner := _differing(was, wanted):
+                name, was, wanted = inner
+                return f"{key}.{name}", was, wanted
+        elif was != wanted:
+            return key, was, wanted
+    return None
 
 
 def _log(folder: Path, name: str, history: list[dict[str, float]]) -> None:

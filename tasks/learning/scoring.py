@@ -39,14 +39,14 @@ def score_sample(
         float32 (h, w) in 0-1; 0 where nobody looked.
 
     Raises:
-        ModelError: a band is missing, no pixel is valid, or pixels are too coarse.
+        ModelError: a band is missing, or pixels are too coarse.
     """
     if sample.around is not None:
         whole = score_sample(sample.around, network, card, plan, device)
         return np.asarray(whole[sample.within] * sample.valid)
     pixels = sample.pick(card.bands, f"weights {card.name!r}")
     if not sample.valid.any():
-        raise ModelError(f"{sample.name}: no pixel is valid; leave the tile out")
+        return np.zeros(sample.valid.shape, np.float32)
     seen, gsd = sample.valid, sample.gsd_m
     if gsd and (problem := card.too_coarse(gsd)):
         raise ModelError(f"{sample.name}: {problem}")

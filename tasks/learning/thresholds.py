@@ -21,9 +21,14 @@ def check_choosable(held: Sequence[Entry]) -> None:
     Raises:
         ModelError: no tile held out of training holds a landslide.
     """
-    samples = (entry.read() for entry in held)
-    if not any((sample.mask & sample.valid).any() for sample in samples):
+    if not holds_landslide(held):
         raise _nothing_to_choose_by()
+
+
+def holds_landslide(entries: Sequence[Entry]) -> bool:
+    """Whether any tile shows a landslide; reads them until one does."""
+    samples = (entry.read() for entry in entries)
+    return any((sample.mask & sample.valid).any() for sample in samples)
 
 
 def best_threshold(held: Sequence[Entry], score: Callable[[Sample], NDArray[np.float32]]) -> float:

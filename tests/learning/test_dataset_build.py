@@ -49,9 +49,9 @@ def test_groups_come_near_seventy_twenty_and_ten_percent_and_stay_whole():
 def land(tmp_path, write_picture):
     """A 3 m scene of 512 × 640 pixels, striped with landslides; its west was not interpreted."""
 
-    def make(folder="scenes", stem="after", north=4700000, seed=0):
+    def make(folder="scenes", stem="after", north=4700000, seed=0, east=600000):
         dice = np.random.default_rng(seed)
-        grid = Affine(3, 0, 600000, 0, -3, north)
+        grid = Affine(3, 0, east, 0, -3, north)
         image = dice.integers(40, 90, (3, 512, 640)).astype(np.uint8)
         image[0, :, 600:] += 100  # a riverbed without landslides
         shapes = []
@@ -79,7 +79,7 @@ def build(*words):
 
 
 def test_chips_follow_the_rules_and_read_back(land, tmp_path):
-    card = build(land(), "-o", tmp_path / "chips", "--block-m", 300, "--negatives", 0.1)
+    card = build(land(), "-o", tmp_path / "chips", "--block-m", 400, "--negatives", 0.1)
     assert card["landslide_quartiles_px"] == [256, 256, 256]
     assert card["candidates_px"] == [64] and card["chip_px"] == 64, "√2560 is 51"
     assert card["chips_seen_whole"] == 8 * 8, "two columns of ten were not interpreted"
@@ -97,7 +97,7 @@ def test_chips_follow_the_rules_and_read_back(land, tmp_path):
     assert (tmp_path / "chips" / "map.png").read_bytes().startswith(b"\x89PNG")
     assert "| train |" in (tmp_path / "chips" / "card.md").read_text()
     assert json.loads((tmp_path / "chips" / "card.json").read_text()) == card
-    again = build(land(), "-o", tmp_path / "again", "--block-m", 300, "--negatives", 0.1)
+    again = build(land(), "-o", tmp_path / "again", "--block-m", 400, "--negatives", 0.1)
     assert again == card
 
 
@@ -116,7 +116,28 @@ def test_events_on_the_same_ground_are_refused(land, tmp_path):
     with pytest.raises(ModelError, match="lies on the ground of"):
         build(folder, "-o", tmp_path / "chips")
     assert not (tmp_path / "chips").exists()
-    build(folder, "-o", tmp_path / "chips", "--split", "block", "--block-m", 192)
+    build(folder, "-o", tmp_path / "chips", "--split", "block", "--block-m", 384)
+
+
+def test_blocks_so_small_that_chips_are_split_at_random_are_refused(land, tmp_path):
+    with pytest.raises(ModelError, match="--block-m 200 is less than 2 chips of 64.*give 384 or"):
+        build(land(), "-o", tmp_path / "chips", "--block-m", 200)
+
+
+def test_a_scene_with_pixels_that_are_no_numbers_is_refused_by_its_name(land, tmp_path):
+    folder = land()
+    with rasterio.open(folder / "after.tif") as file:
+        pixels, profile = file.read().astype("float32"), file.profile | {"dtype": "float32"}
+    pixels[1, 70, 200:203] = np.nan
+    with rasterio.open(folder / "after.tif", "w", **profile) as file:
+        file.write(pixels)
+    with pytest.raises(ModelError, match=r"scenes/after\.tif\[64:, 192:\]: 3 pixels are NaN"):
+        build(folder, "-o", tmp_path / "chips", "--block-m", 400)
+
+
+def test_neighbours_on_a_grid_turned_against_north_do_not_lie_on_each_other(land, tmp_path):
+    card = build(land(east=900000), "-o", tmp_path / "chips", "--block-m", 400)
+    assert card["splits"]["test"]["chips"] > 0
 
 
 def test_chips_are_written_whole_or_not_at_all_and_never_over_others(land, tmp_path):
@@ -140,7 +161,7 @@ def test_every_dataset_is_listed():
 
 def test_a_scene_keeps_its_numbers(land, tmp_path):
     folder = land()
-    build(folder, "-o", tmp_path / "chips", "--block-m", 300)
+    build(folder, "-o", tmp_path / "chips", "--block-m", 400)
     path = next((tmp_path / "chips").rglob("images/*.tif"))
     row, column = map(int, path.stem.split("-"))
     with rasterio.open(path) as chip, rasterio.open(folder / "after.tif") as whole:

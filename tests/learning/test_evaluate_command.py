@@ -17,7 +17,7 @@ from models.cards import PRETRAINED
 from models.errors import ModelError
 from models.ldmnet import ldmnet
 from models.metrics import Confusion, confusion, macro
-from models.pictures import opened, read_image, read_mask
+from models.pictures import opened, pair_entries, read_image, read_mask
 from models.weights import load, save
 from tasks.errors import BadInputError, StorageError
 
@@ -74,6 +74,11 @@ def test_a_pixel_size_that_is_given_is_not_guessed(folders):
     assert found["guessed_gsd_m"] == {} and found["objects"]["unit"] == "m2"
 
 
+def test_a_pixel_size_that_is_given_is_not_taken_for_that_of_a_file_that_says(folders):
+    entries, _ = pair_entries(*folders, gsd_m=2)
+    assert [entry.read().gsd_m for entry in entries] == [5, 2, 2]
+
+
 def test_masks_of_0_and_255_score_as_masks_of_0_and_1(folders, write_picture):
     images, masks = folders
     before = judge(images, masks)
@@ -118,6 +123,18 @@ def test_ground_nobody_saw_counts_nowhere(folders, tmp_path, write_picture):
     (images / "a.tif").unlink()
     found = judge(images, masks)
     assert sum(row["pixels"] for row in found["calibration"]["bins"]) == 64 * 50
+
+
+def test_tiles_nobody_saw_are_named_and_count_nowhere(folders, write_picture):
+    images, masks = folders
+    before = judge(images, masks)
+    write_picture(images / "d.tif", np.zeros((3, 64, 64), np.uint8), nodata=0)
+    write_picture(masks / "d.png", np.zeros((64, 64), np.uint8))
+    found = judge(images, masks)
+    assert found == before | {"n_unseen": 1, "unseen": ["d"]}
+    for path in images.glob("[abc].*"):
+        path.unlink()
+    assert "no pixel is valid of d, which are all tiles" in refused(images, masks)
 
 
 def test_tiles_without_any_landslide_have_no_scores_and_the_json_is_valid(folders):

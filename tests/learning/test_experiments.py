@@ -79,8 +79,8 @@ def test_an_experiment_that_was_stopped_goes_on_and_another_is_refused_the_folde
     both = json.loads(run(*command(world, "ffn", "--seeds", "2", "--json")).stdout)
     assert path.stat().st_mtime_ns == before and both["arms"][: len(first["arms"])] == first["arms"]
     assert [row["seed"] for row in both["arms"]] == [0, 0, 1, 1]
-    assert "| G_FFN | test | bijie | 2 |" in (world / "ffn" / "ffn.md").read_text()
-    with pytest.raises(ModelError, match="holds a run with another protocol"):
+    assert "| G_FFN | test | bijie | 2 | 0.50 |" in (world / "ffn" / "ffn.md").read_text()
+    with pytest.raises(ModelError, match="holds another run: protocol.recipe.rate"):
         run(*command(world, "ffn", "--set", "rate=0.1"))
 
 
@@ -114,7 +114,24 @@ def test_blocks_of_a_new_region_are_learnt_from_or_tested_on_never_both(world, w
     tested = [{e.name for e in arm.entries if e.split == "test"} for arm in arms]
     assert all(each == tested[0] for each in tested), "all arms are tested on the same blocks"
     assert not {e.name for e in learnt[-1]} & tested[0]
-    check_apart(learnt[-1], [e for e in arms[-1].entries if e.split != "train"])
+    check_apart(arms[-1].entries)
+
+
+def test_what_blocks_teach_is_told_from_what_a_chosen_threshold_brings(world, write_picture):
+    dice = np.random.default_rng(0)
+    big = dice.integers(0, 255, (3, 640, 640)).astype(np.uint8)
+    write_picture(world / "bijie" / "landslide" / "image" / "hz002.png", big)
+    write_picture(world / "bijie" / "landslide" / "mask" / "hz002.png", big[0] // 200)
+    words = ("--seeds", "1", "--start", "ldm-net-tiny", "--json")
+    changes = ("--set", "threshold=0", "--set", "network=ldm-net-tiny")
+    found = json.loads(run(*command(world, "incremental", *words, *changes)).stdout)
+    plain, chosen = found["arms"][:2]
+    assert chosen["arm"] == "0% of the blocks, threshold chosen"
+    tests = [row["scores"]["test"] for row in (plain, chosen)]
+    assert tests[0]["threshold"] == load("ldm-net-tiny")[1].threshold != tests[1]["threshold"]
+    assert tests[0]["pr_auc"] == tests[1]["pr_auc"], "they are the same weights"
+    row = f"| {chosen['arm']} | test | bijie | 1 | {tests[1]['threshold']:.2f} |"
+    assert row in (world / "incremental" / "incremental.md").read_text()
 
 
 def test_blocks_hold_the_pixels_of_the_tile_they_were_cut_from(world):

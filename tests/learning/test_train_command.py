@@ -111,7 +111,8 @@ def test_a_run_leaves_config_log_curves_and_weights_that_work(world):
     words = ["evaluate", "--data", f"bijie={world / 'bijie'}", "--json"]
     again = json.loads(run(*words, "--weights", str(out / "tiny.safetensors")).stdout)
     assert again["micro"] == pytest.approx(card["scores"]["test"]["micro"])
-    assert "holds a run with another protocol" in refused(*command(world, out, "--seed", "4"))
+    said = refused(*command(world, out, "--seed", "4", "--set", "epochs=2"))
+    assert f"{out} holds another run: protocol.recipe.seed = 3 there and 4 here; give" in said
 
 
 def test_who_is_taught_has_seen_what_its_teacher_saw(world):
@@ -129,6 +130,8 @@ def test_who_is_taught_has_seen_what_its_teacher_saw(world):
     assert card["recipe"]["teachers"] == [{"name": "teacher", "digest": digest}]
     taught, alone = (load_file(world / name / "tiny.safetensors") for name in ("taught", "alone"))
     assert any(not torch.equal(value, alone[name]) for name, value in taught.items())
+    said = refused(*command(world, world / "taught"))
+    assert "holds another run: teachers = [" in said and "there and null here" in said
 
 
 def test_joined_weights_answer_as_both_together_and_have_seen_what_either_saw(world):
@@ -201,6 +204,14 @@ def test_a_threshold_that_cannot_be_chosen_is_refused_before_anything_is_trained
     assert not (world / "run").exists() or not list((world / "run").iterdir())
 
 
+def test_tiles_without_any_landslide_teach_nothing_and_are_refused(world, write_picture):
+    for path in (world / "bijie" / "landslide" / "mask").glob("df*"):
+        write_picture(path, np.zeros((40, 40), np.uint8))
+    said = refused(*command(world, world / "run"))
+    assert "none of the 9 tiles to learn from holds a landslide" in said
+    assert not (world / "run").exists() or not list((world / "run").iterdir())
+
+
 def test_any_network_is_saved_with_a_card_that_builds_it(world):
     changes = ("--set", "epochs=1", "--set", "network=pidnet", "--set", "options={}")
     run(*command(world, world / "run", *changes))
@@ -245,6 +256,10 @@ def test_lmhld_part_trains_on_one_dataset_after_the_other(world, write_picture, 
         assert not torch.equal(first[name], second[name])
 
 
+def square(west, south):
+    return ((west, south + 1), (west + 1, south + 1), (west + 1, south), (west, south))
+
+
 def entry(name, image, split, footprint=None):
     shape = image.shape[1:]
     sample = Sample(
@@ -257,13 +272,27 @@ def entry(name, image, split, footprint=None):
 def test_tiles_of_two_splits_with_the_same_pixels_or_ground_are_refused(tmp_path, scene):
     one, other, third = (scene(seed)[0] for seed in (1, 2, 3))
     with pytest.raises(ModelError, match=r"s/b \(test\) holds the same pixels as s/a \(train\)"):
-        check_apart([entry("a", one, "train")], [entry("b", one.copy(), "test")])
-    left, touching, over = (0, 0, 1, 1), (1, 0, 2, 1), (0.9, 0, 1.9, 1)
-    check_apart([entry("a", one, "train", left)], [entry("b", other, "test", touching)])
-    with pytest.raises(ModelError, match="s/c .* lies on the ground of s/a"):
-        check_apart([entry("a", one, "train", left)], [entry("c", third, "test", over)])
+        check_apart([entry("a", one, "train"), entry("b", one.copy(), "test")])
+    with pytest.raises(ModelError, match=r"s/b \(test\) holds .* as s/a \(validation\)"):
+        check_apart([entry("a", one, "validation"), entry("b", one.copy(), "test")])
+    check_apart([entry("a", one, "test"), entry("b", one.copy(), "test")])
+    left, touching, over = square(0, 0), square(1, 0), square(0.9, 0)
+    check_apart([entry("a", one, "train", left), entry("b", other, "test", touching)])
+    for split in ("train", "validation"):
+        with pytest.raises(ModelError, match=rf"s/c \(test\) lies on .* s/a \({split}\)"):
+            check_apart([entry("a", one, split, left), entry("c", third, "test", over)])
     blank = np.zeros((3, 8, 8), np.uint8)
-    check_apart([entry("a", blank, "train")], [entry("b", blank, "test")])
+    check_apart([entry("a", blank, "train"), entry("b", blank, "test")])
+
+
+def test_tiles_to_test_on_that_nobody_saw_are_refused_before_anything_is_trained(scene):
+    def unseen(name, split):
+        seen = entry(name, scene()[0], split).read()
+        return Entry(name, lambda: replace(seen, valid=~seen.valid), source="s", split=split)
+
+    tiles = [unseen("a", "train"), unseen("b", "validation"), unseen("c", "test")]
+    with pytest.raises(ModelError, match=r"is valid of s/b \(validation\), s/c \(test\); leave"):
+        check_apart(tiles)
 
 
 def test_train_refuses_tiles_that_leak_between_splits(world):
@@ -277,7 +306,15 @@ def test_train_refuses_tiles_that_leak_between_splits(world):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("epochs=0", "epochs = 0 makes no sense"),
+        ("epochs=0", "epochs = 0 makes no sense; give 1 or more"),
+        ("steps=-1", "steps = -1 makes no sense; give 1 or more, or 0 for"),
+        ("batch=0", "batch = 0 makes no sense; give 1 or more"),
+        ("rate=0", "rate = 0.0 makes no sense; give more than 0"),
+        ("scales=[2, 1]", "scales = (2.0, 1.0) makes no sense; give [least, most]"),
+        ("gsd_m=[0, 1]", "gsd_m = (0.0, 1.0) makes no sense; give [finest, coarsest] in metres"),
+        ("seed=-1", "seed = -1 makes no sense; give 0 to"),
+        ("resize=9999999", "resize = 9999999 makes no sense; give a side of up to 4096 pixels"),
+        ("options={foo=3}", "has no option 'foo'; there are bands, width, depths"),
         ("optimiser=rmsprop", "optimiser = 'rmsprop' makes no sense"),
         ("losses={dice=1.0}", "there are bce, dynamic_weighted_ce, focal, lovasz"),
         ("epohcs=3", "--set epohcs=3: a protocol has no 'epohcs'; did you mean epochs?"),
@@ -293,8 +330,8 @@ def test_train_refuses_tiles_that_leak_between_splits(world):
         ("threshold=nan", "threshold = nan makes no sense"),
         ("flips=3", "flips = 3.0 makes no sense"),
         ("rate=nan", "rate = nan makes no sense"),
-        ("crop=100000", "crop = 100000 makes no sense"),
-        ("accumulate=64", "is more than batch"),
+        ("crop=100000", "crop = 100000 makes no sense; give 1 to 4096 pixels"),
+        ("accumulate=64", "accumulate = 64 makes no sense; give 1 to batch = 4"),
         ("rate=1e30", "training diverged; lower the rate"),
         ("network=segfromer", "no network is called"),
         ("patience", "give a change as KEY=VALUE"),
@@ -303,6 +340,23 @@ def test_train_refuses_tiles_that_leak_between_splits(world):
 )
 def test_wrong_protocols_are_refused(world, text, says):
     assert says in refused(*command(world, world / "run", "--set", text))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("threshhold = 0.3", "a protocol has no 'threshhold'; did you mean threshold?"),
+        ("[recipe]\nepoch = 3", "[recipe] has no 'epoch'; did you mean epochs?"),
+        ("[serial]\ndeep = []", "[serial] has no 'deep'; there are input, shallow"),
+        ("recipe = 3", "recipe = 3 makes no sense; write a table [recipe]"),
+    ],
+)
+def test_a_protocol_with_a_key_that_means_nothing_is_refused(tmp_path, text, says):
+    path = tmp_path / "odd.toml"
+    path.write_text(text)
+    with pytest.raises(ModelError) as refusal:
+        read_protocol(str(path), ["epochs=2"])
+    assert str(refusal.value) == f"{path}: {says}"
 
 
 def test_unknown_protocols_and_broken_files_are_named(world):
