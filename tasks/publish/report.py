@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tasks.errors import StorageError
 from tasks.imagery.evidence import Evidence
 from tasks.inventory.quality import AreaMatch
+from tasks.percent import percent
 from tasks.publish.figures import SLIVERS, class_names
 from tasks.publish.products import written_aside
 from tasks.susceptibility.classes import ClassRow
@@ -188,7 +189,7 @@ def write_report(path: Path, report: Report) -> Path:
         moment=_moment,
         area=_area,
         km2=_km2,
-        percent=_percent,
+        percent=percent,
         plain=_plain,
         said=_said,
     )
@@ -223,12 +224,6 @@ def _area(area_m2: float) -> str:
 
 def _km2(area_km2: float) -> str:
     return f"{area_km2:,.0f} km²" if area_km2 >= 100 else f"{area_km2:,.2f} km²"
-
-
-def _percent(share: float) -> str:
-    """Whole per cent; with decimals near either end, so that neither 0 nor 100 is said in vain."""
-    decimals = 2 if 0 < share < 0.01 or 0.99 < share < 1 else 0
-    return f"{100 * min(share, 0.9999 if share < 1 else 1):.{decimals}f} %"
 
 
 def _plain(name: str) -> str:

