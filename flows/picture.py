@@ -18,6 +18,7 @@ from tasks.errors import EventError, InventoryError
 from tasks.events.aoi import as_multipolygon
 from tasks.events.registry import find_registered
 from tasks.inventory.review import Progress, progress
+from tasks.inventory.seen import seen_share
 from tasks.inventory.store import StoredInventory, list_inventories
 from tasks.inventory.tables import review
 from tasks.publish.stac_item import ASSETS
@@ -47,13 +48,15 @@ class SceneLine:
 class Picture:
     """One event, one version of its inventory and the map fitted to it, as far as there are any.
 
-    `products` are the names of the files it left.
+    `seen_share` is the part of the area of interest that this version saw clear, 0-1, None where
+    nobody looked; `products` are the names of the files it left.
     """
 
     line: EventLine
     dossier: Dossier
     inventories: tuple[StoredInventory, ...]
     shown: StoredInventory | None
+    seen_share: float | None
     scenes: tuple[SceneLine, ...]
     reviewed: Progress | None
     susceptibility: StoredSusceptibility | None
@@ -85,6 +88,7 @@ def read_picture(world: World, event_id: str, version: int | None = None) -> Pic
             dossier,
             versions,
             shown,
+            seen_share(dossier.aoi.geometry, shown.observed) if shown else None,
             _scenes(connection, shown.run_id) if shown else (),
             _reviewed(world, connection, shown.id) if shown else None,
             next((one for one in maps if shown and one.inventory_id == shown.id), None)

@@ -12,7 +12,7 @@ import pytest
 import rasterio
 from morecantile import tms
 from rasterio.io import MemoryFile
-from shapely.geometry import Point, shape
+from shapely.geometry import MultiPolygon, Point, box, shape
 from sqlalchemy import text
 
 from tests.conftest import EXAMPLE
@@ -67,6 +67,40 @@ def test_an_event_nobody_mapped_is_never_shown_as_free_of_landslides(clients, se
     ground = clients["viewer"].get("/events/quake-unseen/ground.geojson").json()
     layers = {one["properties"]["layer"]: one["geometry"] for one in ground["features"]}
     assert shape(layers["unseen"]).equals(shape(layers["aoi"])) and "seen" not in layers
+
+
+def test_an_area_that_nobody_looked_at_is_not_seen_because_another_was(clients, settings):
+    from flows.register import register_event
+    from flows.world import open_world
+    from tasks.inventory.runs import start_run
+    from tasks.inventory.store import store_inventory
+    from tasks.types import Event, Provenance
+
+    moment = datetime(2026, 1, 4, tzinfo=UTC)
+    event = Event("quake-moved", "earthquake", "A quake that moved", moment, 142, 43, 5.0)
+    register_event(event, ask=False)
+    nothing = gpd.GeoDataFrame(geometry=[], crs="EPSG:4326")
+    with open_world().engine.begin() as connection:
+        run_id = start_run(connection, Provenance("quake-moved", {}), "by-hand", None, "")
+        store_inventory(
+            connection,
+            event_id="quake-moved",
+            run_id=run_id,
+            digest="0" * 64,
+            method="manual",
+            threshold=None,
+            minimum_mapping_unit_m2=0,
+            observed=MultiPolygon([box(10, 44, 10.1, 44.1)]),
+            scenes=(),
+            landslides=nothing,
+            doubts=(),
+            publish=True,
+        )
+    page = clients["viewer"].get("/events", headers=PAGE).text
+    row = re.search(r'<a href="/events/quake-moved">.*?</tr>', page, re.DOTALL)[0]
+    assert '<td class="number">0 %</td>' in row
+    said = words_of(clients["viewer"].get("/events/quake-moved", headers=PAGE))
+    assert "Seen clear 0 %" in said
 
 
 def test_the_event_page_tells_why_each_scene_was_refused(clients):
