@@ -23,6 +23,7 @@ from tasks.inventory.carry import MADE_BY_PEOPLE
 from tasks.inventory.export import About, export_inventory
 from tasks.inventory.quality import match_areas
 from tasks.inventory.runs import get_run
+from tasks.inventory.seen import seen_share
 from tasks.inventory.sizes import describe_sizes
 from tasks.inventory.store import list_inventories, read_reviewed, read_screened
 from tasks.publish import figures
@@ -117,7 +118,7 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
             event=event,
             aoi=mapped.aoi,
             judgements=mapped.judgements,
-            observed_km2=inventory.observed_km2,
+            seen_share=seen_share(mapped.aoi.geometry, inventory.observed),
             landslide_areas_m2=[float(area) for area in landslides["area_m2"]],
             inventory=f"version {inventory.version}, {inventory.status}",
             method=inventory.method,

@@ -16,6 +16,7 @@ from flows.assess_susceptibility import Assessed
 from flows.world import World, open_world
 from tasks.events.registry import find_aoi, find_registered
 from tasks.inventory.runs import get_run
+from tasks.inventory.seen import seen_share
 from tasks.inventory.store import list_inventories, read_reviewed
 from tasks.publish import figures, model_figures
 from tasks.publish.products import replaced_together, written_aside
@@ -97,7 +98,7 @@ def _write_with_report(
             event=event,
             aoi=aoi,
             judgements=(),
-            observed_km2=inventory.observed_km2,
+            seen_share=seen_share(aoi.geometry, inventory.observed),
             landslide_areas_m2=[float(area) for area in landslides["area_m2"]],
             inventory=f"version {inventory.version}, {inventory.status}",
             method=inventory.method,

@@ -16,7 +16,7 @@ from tasks.errors import StorageError
 from tasks.imagery.evidence import Evidence
 from tasks.inventory.quality import AreaMatch
 from tasks.percent import percent
-from tasks.publish.figures import SLIVERS, class_names
+from tasks.publish.figures import class_names
 from tasks.publish.products import written_aside
 from tasks.susceptibility.classes import ClassRow
 from tasks.types import (
@@ -92,7 +92,7 @@ class Report:
         event: what happened.
         aoi: where was looked.
         judgements: every scene found, used or refused.
-        observed_km2: how much of the AOI was seen.
+        seen_share: part of the AOI that was seen clear, 0-1; 1 only where all of it was.
         landslide_areas_m2: one for each landslide mapped.
         inventory: the version in words, such as "version 2, published".
         method: what mapped it.
@@ -116,7 +116,7 @@ class Report:
     event: Event
     aoi: AreaOfInterest
     judgements: Sequence[SceneJudgement]
-    observed_km2: float
+    seen_share: float
     landslide_areas_m2: Sequence[float]
     inventory: str
     method: str
@@ -139,17 +139,12 @@ class Report:
     @property
     def unseen_km2(self) -> float:
         """The part of the AOI that no scene used shows clear."""
-        return max(0.0, self.aoi.area_km2 - self.observed_km2)
+        return self.aoi.area_km2 * (1 - self.seen_share)
 
     @property
-    def unseen_share(self) -> float:
-        """`unseen_km2` as a share of the AOI, 0-1."""
-        return self.unseen_km2 / self.aoi.area_km2
-
-    @property
-    def seen_whole(self) -> bool:
-        """Whether the AOI was seen but for slivers along pixel edges."""
-        return self.unseen_share <= SLIVERS
+    def seen_km2(self) -> float:
+        """The part of the AOI that was seen clear."""
+        return self.aoi.area_km2 * self.seen_share
 
     @property
     def used(self) -> list[SceneJudgement]:
