@@ -17,6 +17,7 @@ from flows.world import World
 from tasks.errors import EventError, InventoryError
 from tasks.events.aoi import as_multipolygon
 from tasks.events.registry import find_registered
+from tasks.inventory.origin import mapped_version
 from tasks.inventory.review import Progress, progress
 from tasks.inventory.seen import seen_share
 from tasks.inventory.store import StoredInventory, list_inventories
@@ -48,14 +49,16 @@ class SceneLine:
 class Picture:
     """One event, one version of its inventory and the map fitted to it, as far as there are any.
 
-    `seen_share` is the part of the area of interest that this version saw clear, 0-1, None where
-    nobody looked; `products` are the names of the files it left.
+    `mapped` is the version that looked at the ground, from which `shown` was reviewed, if it was;
+    `scenes` are what it looked at. `seen_share` is the part of the area of interest that was seen
+    clear, 0-1, None where nobody looked; `products` are the names of the files it left.
     """
 
     line: EventLine
     dossier: Dossier
     inventories: tuple[StoredInventory, ...]
     shown: StoredInventory | None
+    mapped: StoredInventory | None
     seen_share: float | None
     scenes: tuple[SceneLine, ...]
     reviewed: Progress | None
@@ -82,14 +85,16 @@ def read_picture(world: World, event_id: str, version: int | None = None) -> Pic
         name = dossier.event.id
         versions = tuple(list_inventories(connection, name))
         shown = _shown(name, versions, version)
+        mapped = mapped_version(connection, shown) if shown else None
         maps = list_susceptibility(connection, name)
         return Picture(
             _line(connection, name, dossier.merged_into),
             dossier,
             versions,
             shown,
+            mapped,
             seen_share(dossier.aoi.geometry, shown.observed) if shown else None,
-            _scenes(connection, shown.run_id) if shown else (),
+            _scenes(connection, mapped.run_id) if mapped else (),
             _reviewed(world, connection, shown.id) if shown else None,
             next((one for one in maps if shown and one.inventory_id == shown.id), None)
             or next((one for one in maps if one.kind == "carried"), None),

@@ -64,6 +64,7 @@ def test_an_event_nobody_mapped_is_never_shown_as_free_of_landslides(clients, se
     assert row.count("–") == 3  # landslides, area and AUC: not 0
     said = words_of(clients["viewer"].get("/events/quake-unseen", headers=PAGE))
     assert "Nothing is mapped yet: nobody looked." in said
+    assert "Nothing was looked at yet." in said
     ground = clients["viewer"].get("/events/quake-unseen/ground.geojson").json()
     layers = {one["properties"]["layer"]: one["geometry"] for one in ground["features"]}
     assert shape(layers["unseen"]).equals(shape(layers["aoi"])) and "seen" not in layers
@@ -101,6 +102,7 @@ def test_an_area_that_nobody_looked_at_is_not_seen_because_another_was(clients, 
     assert '<td class="number">0 %</td>' in row
     said = words_of(clients["viewer"].get("/events/quake-moved", headers=PAGE))
     assert "Seen clear 0 %" in said
+    assert "drawn by hand: no scene was looked at" in said
 
 
 def test_the_event_page_tells_why_each_scene_was_refused(clients):
