@@ -21,6 +21,7 @@ from tasks.errors import InventoryError, ScarpError
 from tasks.imagery.before import prepare_before
 from tasks.inventory.carry import MADE_BY_PEOPLE
 from tasks.inventory.export import About, export_inventory
+from tasks.inventory.origin import made_by
 from tasks.inventory.quality import match_areas
 from tasks.inventory.runs import get_run
 from tasks.inventory.seen import seen_share
@@ -60,6 +61,7 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
     with open_world().engine.connect() as connection:
         landslides = read_reviewed(connection, inventory.id)
         screened = read_screened(connection, inventory.id)
+        method = made_by(connection, inventory)
         making = [
             _making(
                 connection,
@@ -121,7 +123,7 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
             seen_share=seen_share(mapped.aoi.geometry, inventory.observed),
             landslide_areas_m2=[float(area) for area in landslides["area_m2"]],
             inventory=f"version {inventory.version}, {inventory.status}",
-            method=inventory.method,
+            method=method,
             threshold=inventory.threshold,
             minimum_mapping_unit_m2=inventory.minimum_mapping_unit_m2,
             screens=inventory.screens,
