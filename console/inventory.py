@@ -33,15 +33,19 @@ def list_inventories(
     from flows.world import open_world
     from tasks.events.registry import find_event
     from tasks.inventory import store
+    from tasks.inventory.origin import made_by
 
     with open_world().engine.connect() as connection:
         if event_id:
             find_event(connection, event_id)
-        inventories = store.list_inventories(connection, event_id)
+        lines = [
+            summary(inventory) | {"made_by": made_by(connection, inventory)}
+            for inventory in store.list_inventories(connection, event_id)
+        ]
     if as_json:
-        print_json([summary(inventory) for inventory in inventories])
-    elif inventories:
-        rows = [_row(summary(inventory), event_id) for inventory in inventories]
+        print_json(lines)
+    elif lines:
+        rows = [_row(line, event_id) for line in lines]
         screen.print(table(f"Inventories of {event_id}" if event_id else "Inventories", rows))
     else:
         screen.print("no inventory is stored yet: see scarp respond --help")
@@ -74,7 +78,7 @@ def _row(line: dict[str, Any], event_id: str | None) -> dict[str, Any]:
         "event": line["event_id"],
         "v": line["version"],
         "status": line["status"],
-        "method": line["method"].partition("@")[0],
+        "method": line["made_by"].partition("@")[0],
         "slides": f"{line['landslides']:,}",
         "km²": line["area_km2"],
         "seen km²": line["observed_km2"],
@@ -89,16 +93,18 @@ def _row(line: dict[str, Any], event_id: str | None) -> dict[str, Any]:
 def show(event_id: str, version: Version = None, as_json: AsJson = False) -> None:
     """Show one inventory and its largest landslides. Example: scarp inventory show us2000h8ty."""
     from flows.world import open_world
+    from tasks.inventory.origin import made_by
     from tasks.inventory.store import get_inventory, read_reviewed
 
     with open_world().engine.connect() as connection:
         inventory = get_inventory(connection, event_id, version)
         landslides = read_reviewed(connection, inventory.id)
+        line = summary(inventory) | {"made_by": made_by(connection, inventory)}
     if as_json:
         found = {"screens": inventory.screens, "landslides": landslides.to_geo_dict()}
-        print_json(summary(inventory) | found)
+        print_json(line | found)
         return
-    fields = [{"field": name, "value": value} for name, value in summary(inventory).items()]
+    fields = [{"field": name, "value": value} for name, value in line.items()]
     screen.print(table(f"Inventory {event_id} version {inventory.version}", fields))
     shown = ["number", "area_m2", "length_m", "width_m", "drop_m", "score_mean", "acquired_at"]
     largest = landslides.nlargest(LARGEST, "area_m2")[shown].round(DECIMALS).to_dict("records")

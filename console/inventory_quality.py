@@ -9,6 +9,7 @@ import typer
 
 from console.inventory_files import Version
 from console.output import AsJson, print_json, screen, table
+from tasks.percent import percent
 
 if TYPE_CHECKING:
     from flows.quality import QualityReport
@@ -60,7 +61,7 @@ def _rows(result: QualityReport) -> list[tuple[str, str]]:
         ("total volume", _interval(described.volume_m3, 1e-6, " million m³")),
         (
             "amalgamated outlines",
-            f"{described.amalgamated_count}, {described.amalgamated_share:.1%} of the area",
+            f"{described.amalgamated_count}, {percent(described.amalgamated_share)} of the area",
         ),
     ]
     if fitted := sizes.distribution:

@@ -9,6 +9,7 @@ import typer
 
 from console.inventory_files import Kind, Version, summary
 from console.output import AsJson, print_json, screen, table
+from tasks.percent import percent
 
 if TYPE_CHECKING:
     from tasks.inventory.review import Progress, Review
@@ -145,6 +146,6 @@ def _row(one: Review) -> dict[str, Any]:
 
 def _said(state: Progress) -> str:
     return (
-        f"{state.share:.0%} reviewed: {state.confirmed} confirmed, {state.edited} drawn, "
+        f"{percent(state.share)} reviewed: {state.confirmed} confirmed, {state.edited} drawn, "
         f"{state.rejected} rejected, {state.unreviewed} to go; newest review {state.newest}"
     )

@@ -9,6 +9,7 @@ import typer
 
 from console.output import AsJson, print_json, progress_bars, screen, table
 from console.susceptibility_points import listed, score_points
+from tasks.percent import percent
 
 if TYPE_CHECKING:
     from flows.assess_susceptibility import Assessed
@@ -260,7 +261,7 @@ def _show_map(made: StoredSusceptibility, folder: Path) -> None:
         "AUC held out at random": _with_ends(made.auc_random),
         "random minus spatial": f"{made.gap:+.3f}",
         "most telling factors": ", ".join(list(made.importance)[:3]),
-        "area of applicability": f"{made.applicable_share or 0:.0%} of the map",
+        "area of applicability": f"{percent(made.applicable_share or 0)} of the map",
         "products": folder,
     }
     screen.print(table(made.event_id, [{"": name, "result": said} for name, said in rows.items()]))
@@ -269,7 +270,7 @@ def _show_map(made: StoredSusceptibility, folder: Path) -> None:
             "class": one.number,
             "susceptibility": f"{one.low:.2f} to {one.high:.2f}",
             "area, km²": f"{one.area_km2:.3g}",
-            "of the map": f"{one.area_share:.0%}",
+            "of the map": percent(one.area_share),
         }
         | ({} if made.kind == "carried" else _failed(one))
         for one in reversed(made.classes)
@@ -287,7 +288,7 @@ def _failed(one: ClassRow) -> dict[str, Any]:
     """What slid in a class; where nothing is mapped yet, none is not what was found."""
     return {
         "landslides": one.landslides,
-        "ground that failed": f"{one.density:.2%}",
+        "ground that failed": percent(one.density),
         "times the mean": f"{one.frequency_ratio:.2f}",
     }
 

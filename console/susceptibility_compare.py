@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.output import AsJson, print_json, progress_bars, screen, table
+from tasks.percent import percent
 
 if TYPE_CHECKING:
     from flows.compare_susceptibility import SusceptibilityComparison
@@ -83,7 +84,7 @@ def _print(found: SusceptibilityComparison) -> None:
                 "outlines": f"{one.errors} of {one.errors + one.others}",
                 "median": f"{one.median:.4g}",
                 "of the others": f"{one.median_other:.4g}",
-                "lies lower": f"{one.lower:.0%}",
+                "lies lower": percent(one.lower),
                 "p (Mann–Whitney)": f"{one.p:.2g}",
             }
             for one in found.contrasts

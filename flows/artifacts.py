@@ -27,6 +27,7 @@ from prefect.exceptions import PrefectException
 
 from flows.progress import listening
 from infra.settings import Settings
+from tasks.percent import percent
 
 if TYPE_CHECKING:
     from flows.assess_susceptibility import Assessed
@@ -67,7 +68,7 @@ def leave_outcome(event_id: str, said: str) -> None:
 
 
 def _share(share: float | None) -> str:
-    return "not looked at" if share is None else f"{share:.0%}"
+    return "not looked at" if share is None else percent(share)
 
 
 def leave_inventory(mapped: Mapped) -> None:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any
+from uuid import UUID
 
+import shapely
+from cachetools import LRUCache
 from sqlalchemy import Connection, Row, text
 
+from tasks.inventory.seen import seen_share
 from tasks.inventory.tables import EventState
 
 _LINES = """
     SELECT event.event_id, event.kind, event.title, event.occurred_at, event.state,
-        event.aoi_km2, ST_X(event.geom) AS longitude, ST_Y(event.geom) AS latitude,
+        event.aoi_km2, md5(ST_AsBinary(event.aoi)) AS aoi_digest,
+        ST_X(event.geom) AS longitude, ST_Y(event.geom) AS latitude,
         held_by IS NOT NULL AS being_responded_to, dead_at IS NOT NULL AS given_up, turn.failure,
         EXISTS (SELECT FROM scarp.response_request AS request
                 WHERE request.event_id = event.event_id AND done_at IS NULL) AS asked_for,
         waiting.reason AS waits_for, waiting.next_look_at,
         newest.version, newest.status, newest.landslide_count, newest.area_m2,
-        newest.observed_km2, auc_spatial
+        newest.inventory_id, auc_spatial
     FROM scarp.v_events AS event
     LEFT JOIN scarp.response_turn AS turn USING (event_id)
     LEFT JOIN scarp.v_waiting AS waiting
@@ -37,6 +43,14 @@ _LINES = """
         AND (CAST(:event_id AS text) IS NULL OR event.event_id = :event_id)
     ORDER BY event.occurred_at DESC, event.event_id
 """
+_GROUND = """
+    SELECT ST_AsBinary(aoi), ST_AsBinary(observed.geom)
+    FROM scarp.v_events AS event JOIN scarp.v_observed_area AS observed USING (event_id)
+    WHERE event_id = :event_id AND inventory_id = :inventory_id
+"""
+# An inventory never changes, an area seldom, and a list asks for hundreds of them.
+_shares: LRUCache[tuple[UUID, str], float] = LRUCache(maxsize=4096)
+_lock = Lock()
 STEPS = ("registered", "responding", "mapped", "assessed")
 
 
@@ -44,8 +58,9 @@ STEPS = ("registered", "responding", "mapped", "assessed")
 class EventLine:
     """One event as a list shows it.
 
-    `version` to `observed_km2` are of the published inventory, else of the newest; None where
-    nothing was mapped yet, which is not "no landslide".
+    `version` to `seen_share`, the part of the area of interest that was seen clear, are of the
+    published inventory, else of the newest; None where nothing was mapped yet, which is not "no
+    landslide".
     """
 
     event_id: str
@@ -66,15 +81,8 @@ class EventLine:
     status: str | None
     landslide_count: int | None
     area_m2: float | None
-    observed_km2: float | None
+    seen_share: float | None
     auc_spatial: float | None
-
-    @property
-    def seen_share(self) -> float | None:
-        """Part of the area of interest that was seen clear, 0-1; None where nobody looked."""
-        if self.observed_km2 is None:
-            return None
-        return min(1.0, self.observed_km2 / self.aoi_km2)
 
     @property
     def steps_done(self) -> int:
@@ -101,13 +109,30 @@ class EventLine:
 
 def list_lines(connection: Connection, event_id: str | None = None) -> list[EventLine]:
     """All events, the latest first, without those that were merged into another; or one."""
-    rows = connection.execute(text(_LINES), {"event_id": event_id})
-    return [_read(row) for row in rows]
+    rows = connection.execute(text(_LINES), {"event_id": event_id}).all()
+    return [_read(connection, row) for row in rows]
 
 
-def _read(row: Row[Any]) -> EventLine:
+def _read(connection: Connection, row: Row[Any]) -> EventLine:
     values: dict[str, Any] = {
         name: value.astimezone(UTC) if isinstance(value, datetime) else value
         for name, value in row._mapping.items()
     }
-    return EventLine(**values)
+    inventory_id, aoi_digest = values.pop("inventory_id"), values.pop("aoi_digest")
+    seen = inventory_id and _seen_share(connection, row.event_id, inventory_id, aoi_digest)
+    return EventLine(**values, seen_share=seen)
+
+
+def _seen_share(
+    connection: Connection, event_id: str, inventory_id: UUID, aoi_digest: str
+) -> float:
+    key = (inventory_id, aoi_digest)
+    with _lock:
+        known: float | None = _shares.get(key)
+    if known is None:
+        asked = {"event_id": event_id, "inventory_id": inventory_id}
+        aoi, observed = connection.execute(text(_GROUND), asked).one()
+        known = seen_share(shapely.from_wkb(bytes(aoi)), shapely.from_wkb(bytes(observed)))
+        with _lock:
+            _shares[key] = known
+    return known

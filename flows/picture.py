@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,7 +18,10 @@ from flows.world import World
 from tasks.errors import EventError, InventoryError
 from tasks.events.aoi import as_multipolygon
 from tasks.events.registry import find_registered
+from tasks.inventory.carry import REVIEWED
+from tasks.inventory.origin import how_made, mapped_version
 from tasks.inventory.review import Progress, progress
+from tasks.inventory.seen import seen_share
 from tasks.inventory.store import StoredInventory, list_inventories
 from tasks.inventory.tables import review
 from tasks.publish.stac_item import ASSETS
@@ -47,6 +51,9 @@ class SceneLine:
 class Picture:
     """One event, one version of its inventory and the map fitted to it, as far as there are any.
 
+    `mapped` is the version that looked at the ground, from which `shown` was reviewed, if it was;
+    `scenes` are what it looked at. `seen_share` is the part of the area of interest that was seen
+    clear, 0-1, None where nobody looked; `made_by` says of each version who made it, and
     `products` are the names of the files it left.
     """
 
@@ -54,6 +61,9 @@ class Picture:
     dossier: Dossier
     inventories: tuple[StoredInventory, ...]
     shown: StoredInventory | None
+    mapped: StoredInventory | None
+    seen_share: float | None
+    made_by: Mapping[int, str]
     scenes: tuple[SceneLine, ...]
     reviewed: Progress | None
     susceptibility: StoredSusceptibility | None
@@ -79,13 +89,17 @@ def read_picture(world: World, event_id: str, version: int | None = None) -> Pic
         name = dossier.event.id
         versions = tuple(list_inventories(connection, name))
         shown = _shown(name, versions, version)
+        mapped = mapped_version(connection, shown) if shown else None
         maps = list_susceptibility(connection, name)
         return Picture(
             _line(connection, name, dossier.merged_into),
             dossier,
             versions,
             shown,
-            _scenes(connection, shown.run_id) if shown else (),
+            mapped,
+            seen_share(dossier.aoi.geometry, shown.observed) if shown else None,
+            {one.version: _made_by(world, connection, one) for one in versions},
+            _scenes(connection, mapped.run_id) if mapped else (),
             _reviewed(world, connection, shown.id) if shown else None,
             next((one for one in maps if shown and one.inventory_id == shown.id), None)
             or next((one for one in maps if one.kind == "carried"), None),
@@ -139,6 +153,12 @@ def _line(connection: Connection, event_id: str, merged_into: str | None) -> Eve
     if not lines:
         raise EventError(f"event {event_id} was merged into {merged_into}; open that one")
     return lines[0]
+
+
+def _made_by(world: World, connection: Connection, stored: StoredInventory) -> str:
+    if stored.method != REVIEWED:
+        return stored.method
+    return how_made(mapped_version(connection, stored), _reviewed(world, connection, stored.id))
 
 
 def _reviewed(world: World, connection: Connection, inventory_id: UUID) -> Progress:

@@ -21,8 +21,10 @@ from tasks.errors import InventoryError, ScarpError
 from tasks.imagery.before import prepare_before
 from tasks.inventory.carry import MADE_BY_PEOPLE
 from tasks.inventory.export import About, export_inventory
+from tasks.inventory.origin import made_by
 from tasks.inventory.quality import match_areas
 from tasks.inventory.runs import get_run
+from tasks.inventory.seen import seen_share
 from tasks.inventory.sizes import describe_sizes
 from tasks.inventory.store import (
     StoredInventory,
@@ -79,6 +81,7 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
     with open_world().engine.connect() as connection:
         landslides = read_reviewed(connection, inventory.id)
         screened = read_screened(connection, inventory.id)
+        method = made_by(connection, inventory)
         making = [
             _making(
                 connection,
@@ -137,10 +140,10 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
             event=event,
             aoi=mapped.aoi,
             judgements=mapped.judgements,
-            observed_km2=inventory.observed_km2,
+            seen_share=seen_share(mapped.aoi.geometry, inventory.observed),
             landslide_areas_m2=[float(area) for area in landslides["area_m2"]],
             inventory=f"version {inventory.version}, {inventory.status}",
-            method=inventory.method,
+            method=method,
             threshold=inventory.threshold,
             minimum_mapping_unit_m2=inventory.minimum_mapping_unit_m2,
             screens=inventory.screens,

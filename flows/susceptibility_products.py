@@ -15,7 +15,9 @@ from shapely.geometry import MultiPolygon
 from flows.assess_susceptibility import Assessed
 from flows.world import World, open_world
 from tasks.events.registry import find_aoi, find_registered
+from tasks.inventory.origin import made_by
 from tasks.inventory.runs import get_run
+from tasks.inventory.seen import seen_share
 from tasks.inventory.store import list_inventories, read_reviewed
 from tasks.publish import figures, model_figures
 from tasks.publish.products import replaced_together, written_aside
@@ -87,6 +89,7 @@ def _write_with_report(
         versions = list_inventories(connection, event.id)
         (inventory,) = (one for one in versions if one.id == stored.inventory_id)
         landslides = read_reviewed(connection, inventory.id)
+        method = made_by(connection, inventory)
         run = get_run(connection, stored.run_id)
     result = write_susceptibility(stored, landslides, aoi.geometry, inventory.observed, folder)
     provenance = assessed.provenance
@@ -97,10 +100,10 @@ def _write_with_report(
             event=event,
             aoi=aoi,
             judgements=(),
-            observed_km2=inventory.observed_km2,
+            seen_share=seen_share(aoi.geometry, inventory.observed),
             landslide_areas_m2=[float(area) for area in landslides["area_m2"]],
             inventory=f"version {inventory.version}, {inventory.status}",
-            method=inventory.method,
+            method=method,
             threshold=inventory.threshold,
             minimum_mapping_unit_m2=inventory.minimum_mapping_unit_m2,
             screens=inventory.screens,

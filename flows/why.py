@@ -68,20 +68,20 @@ class _Fitted:
     stack: FactorStack
 
 
-def explain_place(event_id: str, longitude: float, latitude: float) -> Why:
-    """Explain the newest map fitted to an event's own landslides at a place, EPSG:4326.
+def explain_place(stored: StoredSusceptibility, longitude: float, latitude: float) -> Why:
+    """Explain a map fitted to an event's own landslides at a place, EPSG:4326.
 
     Raises:
-        AssessmentError: there is no such map, or no value of it there, or its factors are gone.
+        AssessmentError: it was carried over, or has no value there, or its factors are gone.
         RasterError: its rasters cannot be read.
     """
-    with open_world().engine.connect() as connection:
-        maps = list_susceptibility(connection, event_id, "fitted")
-    if not maps:
-        raise AssessmentError(f"event {event_id} has no susceptibility map that could be explained")
-    stored = maps[0]
+    if stored.kind != "fitted":
+        raise AssessmentError(
+            f"this map of {stored.event_id} was carried over from other events; only a map "
+            "fitted to the event's own landslides can be explained"
+        )
     with _fitting:
-        fitted = _fit(stored.id, event_id)
+        fitted = _fit(stored.id, stored.event_id)
     row, col = _cell(fitted.stack, longitude, latitude)
     mapped = _value(stored.path, row, col, 1)
     cell = fitted.stack.at(np.array([row]), np.array([col]), fitted.samples.halo)

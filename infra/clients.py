@@ -40,16 +40,19 @@ def dump(url: str, path: Path) -> Path:
     Raises:
         DatabaseError: the file cannot be written or the database cannot be read.
     """
+    if not path.name:
+        raise DatabaseError(f"cannot dump to {str(path)!r}: name a file, such as scarp.dump")
     partial = path.with_name(f".{path.name}.partial")
     options = ["--format=custom", "--schema=scarp", "--no-owner", "--no-privileges"]
     words, environment = command("pg_dump", url)
     try:
-        _run([*words, *options, "--file", str(partial)], environment, f"cannot dump to {path}")
-        partial.replace(path)
+        try:
+            _run([*words, *options, "--file", str(partial)], environment, f"cannot dump to {path}")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise DatabaseError(f"cannot dump to {path}: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, params
 from fastapi import Path as FromPath
 from fastapi.responses import FileResponse
 from titiler.core.dependencies import BidxParams
@@ -55,17 +55,32 @@ def product_tiles(products: Callable[[str], Path]) -> APIRouter:
             raise HTTPException(404, f"event {event_id} has no product {product}")
         return str(path)
 
+    return raster_tiles(PREFIX, product_path)
+
+
+def raster_tiles(
+    prefix: str, path: Callable[..., str], dependencies: Sequence[params.Depends] = ()
+) -> APIRouter:
+    """Information, tiles and tilejson of rasters.
+
+    Args:
+        prefix: what their addresses begin with.
+        path: dependency that finds a raster by what its address names.
+        dependencies: what else has to hold before a raster is read.
+    """
     tiler = _Tiler(
-        path_dependency=product_path,
+        path_dependency=path,
         layer_dependency=BidxParams,
         process_dependency=_as_it_is,
-        router_prefix=PREFIX,
+        router_prefix=prefix,
         add_preview=False,
         add_part=False,
         add_viewer=False,
     )
     router = APIRouter()
-    router.include_router(tiler.router, prefix=PREFIX, dependencies=[Depends(_of_a_fair_size)])
+    router.include_router(
+        tiler.router, prefix=prefix, dependencies=[*dependencies, Depends(_of_a_fair_size)]
+    )
     return router
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ from starlette.background import BackgroundTask
 from console.service.products import EventId
 from console.web.access import Operator, Viewer, address_of
 from console.web.pages import page, words
+from console.web.rasters import rasters_of
 from flows.export_version import export_version
 from flows.overview import STEPS
 from flows.picture import Picture, read_ground, read_picture
@@ -43,9 +44,9 @@ Reason = Annotated[str, Form(max_length=300)]
 RASTERS = {
     "before": "",
     "after": "",
-    "score": "rescale=0,1&colormap_name=ylorbr",
+    "score": "unscale=true&rescale=0,1&colormap_name=ylorbr",
     "hillshade": "",
-    "susceptibility": "rescale=0,1&colormap_name=ylorbr",
+    "susceptibility": "unscale=true&rescale=0,1&colormap_name=ylorbr",
 }
 # What may be done in which state, in the order the page offers it.
 OFFERED: dict[str, tuple[Act, ...]] = {
@@ -66,17 +67,18 @@ def event_page(
     world = open_world()
     shown = read_picture(world, event_id, version)
     name = shown.line.event_id
+    places = _places(world, shown)
     return page(
         request,
         "event.html",
         picture=shown,
         line=shown.line,
         steps=STEPS,
-        rasters=[one for one in RASTERS if (world.products(name) / f"{one}.tif").is_file()],
+        rasters=list(places),
         offered=_offered(shown) if holder.may("operator") else (),
         acts=list_acts(world.engine, name) if holder.may("operator") else (),
         formats=FORMATS,
-        map=_for_the_map(shown),
+        map=_for_the_map(shown, places),
     )
 
 
@@ -201,17 +203,34 @@ def drawn(draw: Callable[[Path], object]) -> Response:
         return Response(path.read_bytes(), media_type="image/png")
 
 
+def _places(world: World, shown: Picture) -> dict[str, str]:
+    """Where the tiles of what the map can show are asked for.
+
+    They are products of the event, but for susceptibility, of which an event may have many maps.
+    """
+    name = shown.line.event_id
+    fitted = rasters_of(shown.susceptibility) if shown.susceptibility else {}
+    products = {
+        one: f"/products/{name}/{one}"
+        for one in RASTERS
+        if (world.products(name) / f"{one}.tif").is_file()
+    }
+    found = products | {"susceptibility": fitted.get("susceptibility", "")}
+    return {one: found[one] for one in RASTERS if found.get(one)}
+
+
 def _offered(shown: Picture) -> tuple[Act, ...]:
     offered = OFFERED[shown.line.state]
     return ("replay", *offered) if shown.line.given_up else offered
 
 
-def _for_the_map(shown: Picture) -> dict[str, Any]:
+def _for_the_map(shown: Picture, places: Mapping[str, str]) -> dict[str, Any]:
     """What the map of the page has to know."""
     stored = shown.shown
     return {
         "event": shown.line.event_id,
         "version": stored.version if stored else None,
         "rasters": RASTERS,
+        "places": places,
         "words": words()["map"],
     }

@@ -16,6 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import Response
 
+from tasks.percent import percent
+
 
 def page(
     request: Request,
@@ -113,13 +115,7 @@ def ago(when: datetime | None) -> str:
 
 def share(part: float | None) -> str:
     """A part of a whole in percent; what nobody knows is a dash."""
-    if part is None:
-        return "–"
-    if 0.995 <= part < 1:
-        return f"{min(part, 0.999):.1%}".replace("%", " %")
-    if 0 < part < 0.005:
-        return f"{max(part, 0.001):.1%}".replace("%", " %")
-    return f"{part:.0%}".replace("%", " %")
+    return "–" if part is None else percent(part)
 
 
 def km2(area: float | None) -> str:

@@ -28,8 +28,22 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
+from titiler.core.errors import DEFAULT_STATUS_CODES as RASTER_ERRORS
+from titiler.core.errors import add_exception_handlers
 
-from console.web import access, ask, event, events, live, registering, review, susceptibility, tiles
+from console.service.app import GRID_ERRORS
+from console.web import (
+    access,
+    ask,
+    event,
+    events,
+    live,
+    rasters,
+    registering,
+    review,
+    susceptibility,
+    tiles,
+)
 from console.web.access import NotAllowedError, NotLoggedInError, Operator, given_token, holder_of
 from console.web.headers import Guarded, asked_from_here
 from console.web.pages import page
@@ -69,11 +83,13 @@ def create_site(service: FastAPI, *, basemap: str | None, open_to_read: bool) ->
     site.state.basemap = basemap
     rest = _Service(service, open_to_read)
     site.router.routes.append(Route("/", _Front(rest)))
-    for part in (access, events, registering, ask, live, review, susceptibility, tiles, event):
+    for part in (access, events, registering, ask, live, review, susceptibility, rasters, tiles):
         site.include_router(part.router)
+    site.include_router(event.router)
     site.get("/log", response_class=HTMLResponse)(_log)
     site.mount("/static", StaticFiles(directory=STATIC))
     site.mount("/", rest)
+    add_exception_handlers(site, RASTER_ERRORS | GRID_ERRORS)
     for kind, answer in (
         (NotLoggedInError, access.turned_away),
         (NotAllowedError, _not_allowed),

@@ -13,21 +13,15 @@ from console.service.products import EventId
 from console.web.access import Viewer
 from console.web.event import Version, drawn
 from console.web.pages import page, words
+from console.web.rasters import rasters_of
 from flows.picture import Picture, read_picture
 from flows.why import explain_place
 from flows.world import open_world
 from tasks.errors import AssessmentError
-from tasks.events.registry import find_registered
 from tasks.publish import figures
 from tasks.susceptibility.store import StoredSusceptibility
 
 router = APIRouter(prefix="/events/{event_id}/susceptibility")
-LAYERS = (
-    "susceptibility_classes",
-    "susceptibility",
-    "susceptibility_uncertainty",
-    "susceptibility_applicability",
-)
 
 
 @router.get("", response_class=HTMLResponse)
@@ -35,11 +29,9 @@ def susceptibility_page(
     request: Request, event_id: EventId, _: Viewer, version: Version = None
 ) -> Response:
     """The newest map of the version, its AUC by spatial and by random folds, its factors."""
-    world = open_world()
-    shown = read_picture(world, event_id, version)
+    shown = read_picture(open_world(), event_id, version)
     stored = _map_of(shown)
-    folder = world.products(shown.line.event_id)
-    layers = [one for one in LAYERS if (folder / f"{one}.tif").is_file()]
+    rasters = rasters_of(stored)
     count = len(stored.classes)
     names = figures.class_names(count)
     colours = [to_hex(figures.CLASS_SHADES(level / max(1, count - 1))) for level in range(count)]
@@ -50,11 +42,12 @@ def susceptibility_page(
         line=shown.line,
         stored=stored,
         classes=list(zip(names, colours, stored.classes, strict=True)),
-        layers=layers,
+        layers=list(rasters),
         most=max([abs(loss.value) for loss in stored.importance.values()] or [1.0]),
         map={
             "event": shown.line.event_id,
             "version": shown.shown.version if shown.shown else None,
+            "rasters": rasters,
             "classes": {str(n): colour for n, colour in enumerate(colours, start=1)},
             "words": words()["map"] | words()["susceptibility"],
         },
@@ -82,14 +75,11 @@ def why(
     _: Viewer,
     lon: Annotated[float, Query(ge=-180, le=180, allow_inf_nan=False)],
     lat: Annotated[float, Query(ge=-90, le=90, allow_inf_nan=False)],
+    version: Version = None,
 ) -> Response:
     """What the map says of a place, the factors there, and what each of them adds."""
-    return JSONResponse(asdict(explain_place(_name(event_id), lon, lat)))
-
-
-def _name(event_id: str) -> str:
-    with open_world().engine.connect() as connection:
-        return find_registered(connection, event_id).event.id
+    stored = _map_of(read_picture(open_world(), event_id, version))
+    return JSONResponse(asdict(explain_place(stored, lon, lat)))
 
 
 def _map_of(shown: Picture) -> StoredSusceptibility:

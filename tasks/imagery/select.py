@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tasks.errors import NoImageryError
 from tasks.imagery.clouds import SceneView
 from tasks.imagery.masks import mask_of
+from tasks.percent import percent
 from tasks.types import AreaOfInterest, Doubt, Mosaic, Scene, SceneJudgement, geodesic_area_m2
 
 MIN_CLEAR = 0.6
@@ -188,7 +189,7 @@ def imagery_doubts(
     doubts = []
     share = geodesic_area_m2(mosaic.observed) / geodesic_area_m2(aoi.geometry)
     if share < FULL_COVERAGE:
-        text = f"{_percent(share)} of the area was seen clear; the rest is unknown, not stable"
+        text = f"{percent(share)} of the area was seen clear; the rest is unknown, not stable"
         doubts.append(Doubt("partial-coverage", text))
     for scene in (judgement.scene for judgement in judgements if judgement.used):
         if scene.acquired_at is None:
@@ -266,8 +267,8 @@ def _faults(view: SceneView, occurred_at: datetime, min_clear: float) -> list[st
     faults = []
     if view.clear_of_covered < min_clear:
         faults.append(
-            f"only {_percent(view.clear_of_covered)} of what it covers of the area is clear, "
-            f"{_percent(min_clear)} is needed{_causes(view)}"
+            f"only {percent(view.clear_of_covered)} of what it covers of the area is clear, "
+            f"{percent(min_clear)} is needed{_causes(view)}"
         )
     if is_before(view.scene, occurred_at):
         faults.append(_before(view.scene, occurred_at))
@@ -295,7 +296,7 @@ def _use(view: SceneView, new: NDArray[np.bool_], occurred_at: datetime, first: 
         if taken is None
         else f"{_days(taken - occurred_at)} after the event"
     )
-    share = _percent(float(new.sum() / view.clear.sum() * view.clear_fraction))
+    share = percent(float(new.sum() / view.clear.sum() * view.clear_fraction))
     role = f"shows {share} of the area clear" if first else f"adds {share} of the area"
     judged = "" if view.by_mask else "; it has no cloud mask, so cloud was not looked for"
     return _as_sentence(f"taken {when}, it {role}{judged}")
@@ -322,23 +323,16 @@ def _nothing_usable(
     taken = best.scene.acquired_at
     date = f"{taken:%Y-%m-%d}" if taken else "undated"
     return (
-        f"{what}, best clear coverage {_percent(share)} ({date}) < "
-        f"{_percent(min_clear)} required; look again later, widen the dates or accept less"
+        f"{what}, best clear coverage {percent(share)} ({date}) < "
+        f"{percent(min_clear)} required; look again later, widen the dates or accept less"
     )
 
 
 def _causes(view: SceneView) -> str:
     """What hides the ground, in brackets, the commonest first."""
     shown = sorted(view.hidden.items(), key=lambda item: -item[1])
-    text = ", ".join(f"{cause} {_percent(share)}" for cause, share in shown if share >= 0.005)
+    text = ", ".join(f"{cause} {percent(share)}" for cause, share in shown if share >= 0.005)
     return f" ({text})" if text else ""
-
-
-def _percent(share: float) -> str:
-    """A share in percent, never rounded up to 100 or down to 0."""
-    if 0 < share < 0.01 or 0.99 < share < 1:
-        return f"{share * 100:.2f} %"
-    return f"{share * 100:.0f} %"
 
 
 def _days(span: timedelta) -> str:

@@ -31,6 +31,7 @@ from shapely.geometry import GeometryCollection, MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from tasks.errors import RasterError
+from tasks.inventory.seen import unseen_of
 from tasks.inventory.sizes import Sizes
 from tasks.mapping.metric import metric_crs
 from tasks.publish.products import written_aside
@@ -39,7 +40,6 @@ from tasks.types import Interval
 
 DPI = 150
 GAMMA = 0.7
-SLIVERS = 0.0005
 CREDIT_LETTERS = 150
 MAP_PX = 1400
 INK, QUIET, GRID = "#1f2933", "#52606d", "#d9dee3"
@@ -401,11 +401,6 @@ def frequency_density(
     return centre[held], density[held], count[held]
 
 
-def seen_whole(aoi: BaseGeometry, observed: BaseGeometry) -> bool:
-    """Whether the AOI was seen but for slivers along pixel edges."""
-    return bool(aoi.difference(observed).area <= SLIVERS * aoi.area)
-
-
 def _opened(path: Path) -> DatasetReader:
     try:
         return rasterio.open(path)
@@ -472,11 +467,11 @@ def _degrees(axes: Axes, extent: Extent, crs: CRS) -> None:
 
 
 def _hatch(axes: Axes, aoi: MultiPolygon, observed: MultiPolygon, crs: CRS) -> None:
-    if not seen_whole(aoi, observed):
-        unseen = _projected(aoi.difference(observed), crs)
-        axes.add_artist(
-            _patch(unseen, facecolor="#ffffffb0", edgecolor=QUIET, hatch="////", linewidth=0.0)
-        )
+    unseen = unseen_of(aoi, observed)
+    if not unseen.is_empty:
+        # The rim shows a pixel that is too small for a line of the hatch to cross it.
+        style: Any = {"facecolor": "#ffffffb0", "edgecolor": QUIET, "hatch": "////"}
+        axes.add_artist(_patch(_projected(unseen, crs), linewidth=0.6, **style))
 
 
 def _landslides(
@@ -543,7 +538,7 @@ def _furnish(
     credit: str,
 ) -> None:
     """Add legend, scale bar, north arrow and credit."""
-    if not seen_whole(aoi, observed):
+    if not unseen_of(aoi, observed).is_empty:
         keys.append(Patch(facecolor="white", edgecolor=QUIET, hatch="////", label="not observed"))
     figure.legend(handles=keys, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     _scale_bar(axes, extent)

@@ -15,7 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tasks.errors import StorageError
 from tasks.imagery.evidence import Evidence
 from tasks.inventory.quality import AreaMatch
-from tasks.publish.figures import SLIVERS, class_names
+from tasks.percent import percent
+from tasks.publish.figures import class_names
 from tasks.publish.products import written_aside
 from tasks.susceptibility.classes import ClassRow
 from tasks.types import (
@@ -91,7 +92,7 @@ class Report:
         event: what happened.
         aoi: where was looked.
         judgements: every scene found, used or refused.
-        observed_km2: how much of the AOI was seen.
+        seen_share: part of the AOI that was seen clear, 0-1; 1 only where all of it was.
         landslide_areas_m2: one for each landslide mapped.
         inventory: the version in words, such as "version 2, published".
         method: what mapped it.
@@ -115,7 +116,7 @@ class Report:
     event: Event
     aoi: AreaOfInterest
     judgements: Sequence[SceneJudgement]
-    observed_km2: float
+    seen_share: float
     landslide_areas_m2: Sequence[float]
     inventory: str
     method: str
@@ -138,17 +139,12 @@ class Report:
     @property
     def unseen_km2(self) -> float:
         """The part of the AOI that no scene used shows clear."""
-        return max(0.0, self.aoi.area_km2 - self.observed_km2)
+        return self.aoi.area_km2 * (1 - self.seen_share)
 
     @property
-    def unseen_share(self) -> float:
-        """`unseen_km2` as a share of the AOI, 0-1."""
-        return self.unseen_km2 / self.aoi.area_km2
-
-    @property
-    def seen_whole(self) -> bool:
-        """Whether the AOI was seen but for slivers along pixel edges."""
-        return self.unseen_share <= SLIVERS
+    def seen_km2(self) -> float:
+        """The part of the AOI that was seen clear."""
+        return self.aoi.area_km2 * self.seen_share
 
     @property
     def used(self) -> list[SceneJudgement]:
@@ -188,7 +184,7 @@ def write_report(path: Path, report: Report) -> Path:
         moment=_moment,
         area=_area,
         km2=_km2,
-        percent=_percent,
+        percent=percent,
         plain=_plain,
         said=_said,
     )
@@ -223,12 +219,6 @@ def _area(area_m2: float) -> str:
 
 def _km2(area_km2: float) -> str:
     return f"{area_km2:,.0f} km²" if area_km2 >= 100 else f"{area_km2:,.2f} km²"
-
-
-def _percent(share: float) -> str:
-    """Whole per cent; with decimals near either end, so that neither 0 nor 100 is said in vain."""
-    decimals = 2 if 0 < share < 0.01 or 0.99 < share < 1 else 0
-    return f"{100 * min(share, 0.9999 if share < 1 else 1):.{decimals}f} %"
 
 
 def _plain(name: str) -> str:

@@ -89,7 +89,7 @@ def test_a_review_from_confirming_to_undoing(scarp_inventory, engine, tmp_path):
         numbers = connection.scalars(text("SELECT number FROM scarp.v_landslides"))
         assert sorted(numbers) == [1, 2, 5, 6]
     assert "undo 6" in scarp_inventory("review", "storm", "--log")
-    assert "100% reviewed: 1 confirmed" in scarp_inventory("review", "storm", "--progress")
+    assert "100 % reviewed: 1 confirmed" in scarp_inventory("review", "storm", "--progress")
 
 
 def test_a_review_is_stored_whole_or_not_at_all(scarp_inventory):
@@ -133,6 +133,15 @@ def test_a_lineage_names_the_landslide_in_every_version(scarp_inventory):
     steps = json.loads(scarp_inventory("lineage", "storm", 2, "--json"))
     assert [(step["version"], step["numbers"]) for step in steps] == [(1, [2]), (2, [2])]
     assert "unchanged" in scarp_inventory("lineage", "storm", 2)
+
+
+def test_a_reviewed_version_says_who_mapped_it_and_how_much_nobody_looked_at(scarp_inventory):
+    scarp_inventory("review", "storm", "--confirm", "1", "--by", "ann")
+    scarp_inventory("review", "storm", "--publish")
+    told = {one["version"]: one["made_by"] for one in json.loads(scarp_inventory("list", "--json"))}
+    assert told[2] == "manual"
+    assert told[3] == "manual; reviewed: 1 confirmed, 0 drawn or edited, 2 not reviewed"
+    assert "2 not reviewed" in " ".join(scarp_inventory("show", "storm").split())
 
 
 def test_what_reviewers_made_of_a_version_can_be_published_as_the_next(scarp_inventory, engine):

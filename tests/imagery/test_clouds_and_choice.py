@@ -82,7 +82,7 @@ def test_the_first_clear_scene_after_the_event_is_used_and_every_other_has_its_r
     assert reasons["05-18"] == (
         "Only 0 % of what it covers of the area is clear, 60 % is needed (cloud 100 %)."
     )
-    assert reasons["05-23"] == "Taken 7 days after the event, it shows 99.98 % of the area clear."
+    assert reasons["05-23"] == "Taken 7 days after the event, it shows 99.9 % of the area clear."
     assert reasons["06-17"] == "The scenes used already show what it shows of the area."
 
 

@@ -1,6 +1,7 @@
 """A store dumped and restored is the same store; a dump that is not whole changes nothing."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import geopandas as gpd
 import psycopg
@@ -59,6 +60,20 @@ def test_what_was_dumped_comes_back(settings, engine, url, tmp_path):
     open_engine(settings).dispose()
     assert rows(engine) == before
     assert all(before)
+
+
+def test_a_dump_that_cannot_be_written_says_why(url, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "x.dump", Path("/proc/x.dump"), Path()):
+        with pytest.raises(DatabaseError, match=f"cannot dump to '?{path}"):
+            clients.dump(url, path)
+
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(DatabaseError, match=r"x\.dump: .*Read-only file system"):
+        clients.dump(url, tmp_path / "nowhere" / "x.dump")
 
 
 def test_a_restore_replaces_what_came_after_the_dump(engine, url, tmp_path):

@@ -47,7 +47,7 @@ def report(tmp_path, event, aoi, scene) -> Report:
             SceneJudgement(scene, 0.93, True, "first clear scene after the event"),
             SceneJudgement(clouded, 0.0, False, "0 % clear, less than the 60 % asked for"),
         ),
-        observed_km2=aoi.area_km2 * 0.75,
+        seen_share=0.75,
         landslide_areas_m2=(1200.0, 800.0, 4000.0),
         inventory="version 2, published",
         method="ldm-net-tiny@sha256:feed",
@@ -114,7 +114,7 @@ def test_what_was_not_seen_is_never_called_stable(report, tmp_path):
     text = written(report, tmp_path).text
     assert "0.41 km² of the area of interest, 25 %, was not seen clear" in text
     assert "Whether the ground failed there is unknown. It is not stable ground" in text
-    whole = written(replace(report, observed_km2=report.aoi.area_km2), tmp_path).text
+    whole = written(replace(report, seen_share=1), tmp_path).text
     assert "The whole area of interest was seen clear" in whole
     assert "not seen clear" not in whole
 
@@ -235,10 +235,17 @@ def test_a_figure_that_is_missing_is_named_and_the_old_report_stays(report, tmp_
 
 @pytest.mark.parametrize(
     ("seen", "said"),
-    [(0.004, "0.40 %"), (0.75, "75 %"), (0.9962, "99.62 %"), (0.999991, "100 %"), (0.0, "0 %")],
+    [
+        (0.004, "0.4 %"),
+        (0.75, "75 %"),
+        (0.9962, "99.6 %"),
+        (0.99975, "99.9 %"),
+        (1, "100 %"),
+        (0.0, "0 %"),
+    ],
 )
 def test_shares_near_the_ends_keep_their_decimals(report, tmp_path, seen, said):
-    text = written(replace(report, observed_km2=seen * report.aoi.area_km2), tmp_path).text
+    text = written(replace(report, seen_share=seen), tmp_path).text
     assert f"Seen clear {said}" in text
 
 

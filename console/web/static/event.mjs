@@ -30,7 +30,7 @@ async function create(id, select) {
   await whenReady(map);
   const bounds = await addGround(map, look.event, look.version);
   addLandslides(map, look.event, look.version, look.words);
-  const draw = () => showRaster(map, look.event, select.value, bounds, look.rasters[select.value]);
+  const draw = () => showRaster(map, look.event, select.value, bounds, look.rasters[select.value], look.places[select.value]);
   select.addEventListener("change", draw);
   draw();
   return map;

@@ -94,15 +94,16 @@ export async function addGround(map, event, version, fit = true) {
   return ground.bbox;
 }
 
-// A product's tiles under everything else; an empty name takes them away.
-export function showRaster(map, event, product, bounds, query = "") {
+// A raster's tiles under everything else; an empty name takes them away. They are a product's of the
+// event, unless it is said where else they are.
+export function showRaster(map, event, product, bounds, query = "", at = `/products/${event}/${product}`) {
   const id = "raster";
   if (map.getLayer(id)) map.removeLayer(id);
   if (map.getSource(id)) map.removeSource(id);
   if (!product) return;
   // Pictures are for eyes: as WebP they are a fraction of the size. Numbers keep their colours as PNG.
   const form = ["before", "after", "hillshade"].includes(product) ? "webp" : "png";
-  const tiles = `${location.origin}/products/${event}/${product}/tiles/WebMercatorQuad/{z}/{x}/{y}.${form}`;
+  const tiles = `${location.origin}${at}/tiles/WebMercatorQuad/{z}/{x}/{y}.${form}`;
   map.addSource(id, { type: "raster", tiles: [query ? `${tiles}?${query}` : tiles], tileSize: 256, bounds });
   const above = ["unseen", "aoi-halo"].find((name) => map.getLayer(name));
   map.addLayer({ id, type: "raster", source: id, paint: { "raster-fade-duration": 0 } }, above);

@@ -6,8 +6,8 @@ const choice = document.getElementById("layer");
 const place = document.getElementById("place");
 const answer = document.getElementById("why");
 const QUERIES = {
-  susceptibility: "rescale=0,1&colormap_name=ylorbr",
-  susceptibility_uncertainty: "rescale=0,0.5&colormap_name=cividis",
+  susceptibility: "unscale=true&rescale=0,1&colormap_name=ylorbr",
+  susceptibility_uncertainty: "unscale=true&rescale=0,0.5&colormap_name=cividis",
   susceptibility_applicability: `bidx=2&colormap=${encodeURIComponent(JSON.stringify({ 0: "#d55e00", 1: "#e6f0f7" }))}`,
   susceptibility_classes: `colormap=${encodeURIComponent(JSON.stringify(look.classes))}`,
 };
@@ -16,7 +16,8 @@ async function explain(lon, lat) {
   place.elements.lon.value = lon.toFixed(6);
   place.elements.lat.value = lat.toFixed(6);
   answer.textContent = words.asking;
-  const found = await fetch(`/events/${look.event}/susceptibility/why?lon=${lon}&lat=${lat}`);
+  const version = look.version ? `&version=${look.version}` : "";
+  const found = await fetch(`/events/${look.event}/susceptibility/why?lon=${lon}&lat=${lat}${version}`);
   const why = await found.json();
   answer.replaceChildren();
   if (!found.ok) {
@@ -55,7 +56,7 @@ if (map) {
   const bounds = await addGround(map, look.event, look.version);
   addLandslides(map, look.event, look.version, words, { filled: false });
   const draw = () => {
-    showRaster(map, look.event, choice.value, bounds, QUERIES[choice.value]);
+    showRaster(map, look.event, choice.value, bounds, QUERIES[choice.value], look.rasters[choice.value]);
     for (const legend of document.querySelectorAll(".legend[data-layer]")) legend.hidden = legend.dataset.layer !== choice.value;
   };
   choice.addEventListener("change", draw);

@@ -1,5 +1,6 @@
 """What the pages show and say, and what they do when something is missing or down."""
 
+import json
 import re
 from datetime import UTC, datetime
 
@@ -10,9 +11,11 @@ import pyogrio
 import pytest
 import rasterio
 from morecantile import tms
-from shapely.geometry import Point, shape
+from rasterio.io import MemoryFile
+from shapely.geometry import MultiPolygon, Point, box, shape
 from sqlalchemy import text
 
+from tests.conftest import EXAMPLE
 from tests.console.web.conftest import EVENT, make_token
 
 PAGE = {"Accept": "text/html"}
@@ -61,9 +64,45 @@ def test_an_event_nobody_mapped_is_never_shown_as_free_of_landslides(clients, se
     assert row.count("–") == 3  # landslides, area and AUC: not 0
     said = words_of(clients["viewer"].get("/events/quake-unseen", headers=PAGE))
     assert "Nothing is mapped yet: nobody looked." in said
+    assert "Nothing was looked at yet." in said
     ground = clients["viewer"].get("/events/quake-unseen/ground.geojson").json()
     layers = {one["properties"]["layer"]: one["geometry"] for one in ground["features"]}
     assert shape(layers["unseen"]).equals(shape(layers["aoi"])) and "seen" not in layers
+
+
+def test_an_area_that_nobody_looked_at_is_not_seen_because_another_was(clients, settings):
+    from flows.register import register_event
+    from flows.world import open_world
+    from tasks.inventory.runs import start_run
+    from tasks.inventory.store import store_inventory
+    from tasks.types import Event, Provenance
+
+    moment = datetime(2026, 1, 4, tzinfo=UTC)
+    event = Event("quake-moved", "earthquake", "A quake that moved", moment, 142, 43, 5.0)
+    register_event(event, ask=False)
+    nothing = gpd.GeoDataFrame(geometry=[], crs="EPSG:4326")
+    with open_world().engine.begin() as connection:
+        run_id = start_run(connection, Provenance("quake-moved", {}), "by-hand", None, "")
+        store_inventory(
+            connection,
+            event_id="quake-moved",
+            run_id=run_id,
+            digest="0" * 64,
+            method="manual",
+            threshold=None,
+            minimum_mapping_unit_m2=0,
+            observed=MultiPolygon([box(10, 44, 10.1, 44.1)]),
+            scenes=(),
+            landslides=nothing,
+            doubts=(),
+            publish=True,
+        )
+    page = clients["viewer"].get("/events", headers=PAGE).text
+    row = re.search(r'<a href="/events/quake-moved">.*?</tr>', page, re.DOTALL)[0]
+    assert '<td class="number">0 %</td>' in row
+    said = words_of(clients["viewer"].get("/events/quake-moved", headers=PAGE))
+    assert "Seen clear 0 %" in said
+    assert "drawn by hand: no scene was looked at" in said
 
 
 def test_the_event_page_tells_why_each_scene_was_refused(clients):
@@ -122,6 +161,18 @@ def test_the_pictures_cover_the_area_and_are_no_black_squares(settings, product)
         grey = picture.read(1)[alpha]
     assert alpha.mean() > 0.5
     assert np.ptp(np.percentile(grey, [5, 95])) > 40
+
+
+@pytest.mark.parametrize("product", ["score", "susceptibility"])
+def test_a_tile_of_values_from_0_to_1_has_many_colours(clients, product):
+    from console.web.event import RASTERS
+
+    tile = tms.get("WebMercatorQuad").tile(11.583, 44.332, 14)
+    path = f"/products/{EVENT}/{product}/tiles/WebMercatorQuad/{tile.z}/{tile.x}/{tile.y}.png"
+    answer = clients["viewer"].get(f"{path}?{RASTERS[product]}")
+    with MemoryFile(answer.content) as file, file.open() as picture:
+        seen = picture.read()[:3, picture.read(4) > 0]
+    assert len(np.unique(seen, axis=1).T) > 20
 
 
 def test_a_tile_of_a_raster_that_is_not_there_is_not_found(clients, settings):
@@ -240,3 +291,29 @@ def test_the_land_is_that_of_the_earth(clients):
     land = shape(clients["viewer"].get("/land.geojson").json())
     assert land.contains(Point(11.58, 44.33)) and land.contains(Point(142.5, 43))
     assert not land.contains(Point(-30, 30))
+
+
+def test_the_map_is_that_of_the_numbers_beside_it(clients, settings):
+    from console.web.event import RASTERS
+    from flows.assess_susceptibility import assess_susceptibility
+    from flows.options import SusceptibilityOptions
+    from flows.susceptibility_products import publish_assessment
+
+    options = SusceptibilityOptions(dem=str(EXAMPLE / "dem.tif"), model="logistic")
+    newest = assess_susceptibility(EVENT, options)
+    publish_assessment(EVENT, newest)
+    page = clients["viewer"].get(f"/events/{EVENT}/susceptibility", headers=PAGE).text
+    assert "logistic" in page
+    told = json.loads(re.search(r'id="for-the-map">(.*?)</script>', page)[1])
+    tile = tms.get("WebMercatorQuad").tile(11.583, 44.332, 14)
+    path = f"/tiles/WebMercatorQuad/{tile.z}/{tile.x}/{tile.y}.png?{RASTERS['susceptibility']}"
+    shown = clients["viewer"].get(told["rasters"]["susceptibility"] + path)
+    assert shown.headers["content-type"] == "image/png"
+    first = clients["viewer"].get(f"/products/{EVENT}/susceptibility{path}")
+    assert first.status_code == 200 and shown.content != first.content
+    elsewhere = told["rasters"]["susceptibility"].replace(told["event"], "nowhere")
+    assert clients["viewer"].get(elsewhere + path).status_code == 404
+    assert httpx.get(str(shown.url)).status_code == 401
+    place = {"lon": 11.585, "lat": 44.33}
+    why = clients["viewer"].get(f"/events/{EVENT}/susceptibility/why", params=place).json()
+    assert why["fitted"] == pytest.approx(why["mapped"], abs=1 / 127)

@@ -1,5 +1,7 @@
 """Reviewing over HTTP: acts, conflicts between two people, undo, and what comes of it."""
 
+import re
+
 import pytest
 from shapely.geometry import Point, box, mapping, shape
 
@@ -138,6 +140,9 @@ def test_what_stands_becomes_the_next_version_and_the_old_one_stays(two, mapped)
     assert answer.status_code == 303
     page = two[0].get(f"/events/{EVENT}", headers={"Accept": "text/html"}).text
     assert "Compare 1 → 2" in page.replace("\n", "")
+    assert "S2_L2A_4120_20230523" in page, "it was reviewed from what was mapped from this scene"
+    assert "Only 0 % of what it covers of the area is clear" in page
+    assert re.search(r"ldm-net-tiny; reviewed: \d+ confirmed, \d+ drawn or edited, \d+ not", page)
     first, second = (
         two[0].get(f"/events/{EVENT}/versions/{n}/geojson").json()["features"] for n in (1, 2)
     )
