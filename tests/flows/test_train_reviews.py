@@ -105,7 +105,9 @@ def test_too_few_reviews_are_refused(registered, options, tmp_path):
         found = read_landslides(connection, mapped.inventory.id)
         smallest = found.loc[found["area_m2"].idxmin(), "number"]
         reject(connection, mapped.inventory.id, [int(smallest)], ANN)
-    with pytest.raises(ModelError, match="touch 1 blocks of 32 pixels, in 1 groups .* 4 are needed"):
+    with pytest.raises(
+        ModelError, match="touch 1 blocks of 32 pixels, in 1 groups .* 4 are needed"
+    ):
         run(*command(tmp_path / "run"))
 
 
@@ -122,7 +124,9 @@ def test_blocks_that_share_a_landslide_are_not_parted(tmp_path):
 
     crossing = at(20, 10, width=30)
     drawn = [crossing, *(at(10 + 32 * n, 74) for n in range(4))]
-    outlines = gpd.GeoDataFrame({"review_state": ["confirmed"] * 5}, geometry=drawn, crs="EPSG:32654")
+    outlines = gpd.GeoDataFrame(
+        {"review_state": ["confirmed"] * 5}, geometry=drawn, crs="EPSG:32654"
+    )
     entries = review_blocks(scene, outlines, "storm", block_px=32)
     splits = {entry.name: entry.split for entry in entries}
     assert splits["storm/0-0"] == splits["storm/0-32"] == "train"
