@@ -342,7 +342,7 @@ def difference_figure(path: Path, changes: gpd.GeoDataFrame, ground: MultiPolygo
 
     Args:
         path: PNG to make or replace.
-        changes: polygons in EPSG:4326 with the column `change`.
+        changes: as `tasks.inventory.compare.difference` gives them; the legend counts landslides.
         ground: what both versions observed, EPSG:4326.
 
     Returns:
@@ -363,7 +363,9 @@ def difference_figure(path: Path, changes: gpd.GeoDataFrame, ground: MultiPolygo
         if len(found):
             area = found.geometry.to_crs(crs).union_all()
             axes.add_artist(_patch(area, facecolor=colour, edgecolor=INK, linewidth=0.3))
-            keys.append(Patch(facecolor=colour, edgecolor=INK, label=f"{change} ({len(found)})"))
+            before, after = (int(found[side].map(len).sum()) for side in ("before", "after"))
+            label = f"{change} ({before} → {after})"
+            keys.append(Patch(facecolor=colour, edgecolor=INK, label=label))
     _furnish(figure, axes, extent, keys, ground, ground, "")
     return save_figure(figure, path)
 
