@@ -98,9 +98,8 @@ def _read(
 ) -> Sample:  # fmt: skip
     picture = read_image(image, place=place)
     valid = picture.valid & ~unknown
-    # Without a footprint: neighbours on a grid of metres overlap as boxes of degrees.
     return Sample(
         f"{image}[{place[0].start}:, {place[1].start}:]", picture.pixels, truth & valid, valid,
-        picture.bands, picture.gsd_m, event, "reviews", split,
-        scene=partial(scene_statistics, image),
+        picture.bands, picture.gsd_m, event, "reviews", split, picture.footprint,
+        partial(scene_statistics, image),
     )  # fmt: skip
