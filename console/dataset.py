@@ -43,7 +43,12 @@ def build(
         float, typer.Option(min=0, help="Chips without landslides for each chip with.")
     ] = 0.25,
     split: Annotated[str, typer.Option(help="auto, event or block.")] = "auto",
-    block_m: Annotated[float, typer.Option(min=1, help="Side of a block of ground.")] = 2000.0,
+    block_m: Annotated[
+        float | None,
+        typer.Option(
+            min=1, help="Side of a block of ground; default: 2000, or two chips if that is more."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -60,7 +65,7 @@ def build(
     for option, value in (
         ("--least-share", least_share), ("--negatives", negatives), ("--block-m", block_m),
     ):  # fmt: skip
-        if not isfinite(value):
+        if value is not None and not isfinite(value):
             raise BadInputError(f"{option} {value:g}: give a number that is finite")
     wishes = Wishes(chip_px, least_share, negatives, split, block_m, seed)  # type: ignore[arg-type]
     with progress_bars():

@@ -31,6 +31,7 @@ from tasks.publish.chip_figures import Place, chips_figure
 Kind = Literal["auto", "event", "block"]
 _LEAST_EVENTS = 3
 # A side: smaller blocks would be chips, and those of two splits neighbours everywhere.
+_BLOCK_M = 2000.0
 _LEAST_CHIPS = 2
 
 
@@ -43,7 +44,7 @@ class Wishes:
         least_share: share of landslide pixels below which a chip is no sample of them (LMHLD).
         negatives: chips without any landslide for each chip with; 0 for none.
         split: by event, by blocks of ground, or by event where there are three.
-        block_m: side of a block, at least two chips.
+        block_m: side of a block, at least two chips; None for 2 km, or more where chips need it.
         seed: of the draws.
     """
 
@@ -51,7 +52,7 @@ class Wishes:
     least_share: float = 0.1
     negatives: float = 0.25
     split: Kind = "auto"
-    block_m: float = 2000.0
+    block_m: float | None = None
     seed: int = 0
 
 
@@ -103,6 +104,8 @@ def build_dataset(
     kind = wishes.split
     if kind == "auto":
         kind = "event" if len(images) >= _LEAST_EVENTS else "block"
+    if kind == "block":
+        wishes = replace(wishes, block_m=_block_m(images, size, wishes.block_m))
     found: list[Chip] = []
     looked_at = 0
     for done, image in enumerate(images, start=1):
@@ -142,6 +145,23 @@ def _areas_px(image: Path) -> list[float]:
     ]
 
 
+def _block_m(images: Sequence[Path], size: int, wished_m: float | None) -> float:
+    """Side of the blocks of all scenes, large enough that chips are not split one by one."""
+    least_m, coarsest = 0.0, images[0]
+    for image in images:
+        with opened(image) as dataset:
+            least_m, coarsest = max(
+                (least_m, coarsest), (_LEAST_CHIPS * size * (gsd_of(dataset) or 1.0), image)
+            )
+    if wished_m is not None and wished_m < least_m:
+        raise ModelError(
+            f"{coarsest}: --block-m {wished_m:g} is less than {_LEAST_CHIPS} chips of {size} "
+            f"pixels, so that neighbours would be split at random; give {ceil(least_m)} or more, "
+            "or smaller chips with --chip-px"
+        )
+    return wished_m or max(_BLOCK_M, ceil(least_m))
+
+
 def _look(image: Path, size: int, wishes: Wishes, kind: Kind) -> list[Chip]:
     """All whole chips of a scene that somebody looked at, with what decides if they are kept."""
     polygons = polygons_of(image)
@@ -149,16 +169,8 @@ def _look(image: Path, size: int, wishes: Wishes, kind: Kind) -> list[Chip]:
     if landslides is None:
         raise ModelError(f"{polygons}: holds no layer of landslides")
     with opened(image) as dataset:
-        gsd_m = gsd_of(dataset) or 1.0
-        side = wishes.block_m * abs(dataset.transform.a) / gsd_m
+        side = (wishes.block_m or _BLOCK_M) * abs(dataset.transform.a) / (gsd_of(dataset) or 1.0)
         transform, crs = dataset.transform, dataset.crs
-    least_m = _LEAST_CHIPS * size * gsd_m
-    if kind == "block" and wishes.block_m < least_m:
-        raise ModelError(
-            f"{image}: --block-m {wishes.block_m:g} is less than {_LEAST_CHIPS} chips of {size} "
-            f"pixels, so that neighbours would be split at random; give {ceil(least_m)} or more, "
-            "or smaller chips with --chip-px"
-        )
     rows, columns = landslides.shape
     chips = []
     for row in range(0, rows - size + 1, size):

@@ -14,6 +14,7 @@ from console.cli import app
 from models.datasets import chips
 from models.errors import ModelError
 from tasks.errors import BadInputError, StorageError
+from tasks.learning.building import _block_m
 from tasks.learning.patches import assign, chip_sizes, hardest
 
 
@@ -122,6 +123,13 @@ def test_events_on_the_same_ground_are_refused(land, tmp_path):
 def test_blocks_so_small_that_chips_are_split_at_random_are_refused(land, tmp_path):
     with pytest.raises(ModelError, match="--block-m 200 is less than 2 chips of 64.*give 384 or"):
         build(land(), "-o", tmp_path / "chips", "--block-m", 200)
+
+
+def test_blocks_are_of_two_kilometres_or_of_two_chips_unless_somebody_says(land):
+    image = land() / "after.tif"
+    assert _block_m([image], 64, None) == 2000
+    assert _block_m([image], 512, None) == 2 * 512 * 3
+    assert _block_m([image], 64, 384.0) == 384
 
 
 def test_a_scene_with_pixels_that_are_no_numbers_is_refused_by_its_name(land, tmp_path):
