@@ -49,8 +49,8 @@ def scenes(
 
     The polygons are those of the same stem, else the only polygon file of the folder. Of several
     layers `landslides`, or else `scars` and `deposits`, are meant, and `observed_area` or
-    `interpreted_area` is where somebody looked; without, that is the whole image. A tile is
-    normalised by its scene.
+    `interpreted_area` is where somebody looked; without, that is the whole image. Cuts that nobody
+    saw are left out. A tile is normalised by its scene.
 
     Args:
         folder: of GeoTIFFs and polygon files.
@@ -60,14 +60,17 @@ def scenes(
         event: what triggered the landslides; empty for the file's stem.
 
     Raises:
-        ModelError: there is no GeoTIFF, or one has no polygons or no CRS.
+        ModelError: there is no GeoTIFF, one has no polygons or no CRS, or it cannot be read.
     """
     images = images_of(folder)
     entries = []
     for image in images:
         polygons = polygons_of(image)
-        shape = size_in_file(image)
-        for place in tiles_of(shape, size):
+        looked = drawn(polygons, image, LOOKED_AT)
+        for place in tiles_of(size_in_file(image), size):
+            seen = read_image(image, place=place).valid
+            if not (seen if looked is None else seen & looked[place]).any():
+                continue
             name = f"{image.stem}/{place[0].start}-{place[1].start}"
             of = event or image.stem
             read = partial(_read, image, polygons, place, source, split, of)
@@ -88,17 +91,8 @@ def images_of(folder: Path) -> list[Path]:
 
 
 def hokkaido2018(folder: Path) -> list[Entry]:
-    """The scene and inventory of the Hokkaido earthquake of 2018: a test event, never to train on.
-
-    Cuts in which nobody interpreted anything are left out.
-    """
-    found = scenes(folder, source="hokkaido2018", split="test", event="us2000h8ty")
-    image = images_of(folder)[0]
-    looked = drawn(polygons_of(image), image, LOOKED_AT)
-    if looked is None:
-        return found
-    places = tiles_of(size_in_file(image), 512)
-    return [entry for entry, place in zip(found, places, strict=True) if looked[place].any()]
+    """The scene and inventory of Hokkaido, September 2018: a test event, never to train on."""
+    return scenes(folder, source="hokkaido2018", split="test", event="us2000h8ty")
 
 
 def _read(

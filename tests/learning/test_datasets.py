@@ -18,7 +18,14 @@ from models.errors import ModelError
 from models.samples import RGB, group_of, tiles_of
 from tasks.errors import RasterError
 from tasks.learning.catalog import of_split, read_data
-from tasks.learning.scenes import drawn, hokkaido2018, scene_statistics, scenes
+from tasks.learning.scenes import (
+    drawn,
+    hokkaido2018,
+    images_of,
+    polygons_of,
+    scene_statistics,
+    scenes,
+)
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real data may not be shipped")
@@ -434,7 +441,8 @@ def test_what_a_mac_puts_into_an_archive_is_no_tile(
                 twin.mkdir(parents=True, exist_ok=True)
                 (twin / f"._{path.name}").write_bytes(b"Mac OS X")
     assert [entry.event for entry in READERS["cas"](tmp_path / "cas")] == ["Palu"]
-    assert [entry.event for entry in scenes(tmp_path / "scenes")] == ["after"]
+    (image,) = images_of(tmp_path / "scenes")
+    assert (image.name, polygons_of(image).name) == ("after.tif", "after.gpkg")
     assert len(READERS["landslide4sense"](landslide4sense)) == 2
 
 
