@@ -48,6 +48,16 @@ def test_a_registration_asks_for_one_response_and_another_source_for_one_more(sc
     assert asked("--source", "earth-search") != first
 
 
+def test_an_event_that_was_given_up_says_so(scarp):
+    words = ["register", "us2000h8ty", *EARTHQUAKE, "--time", "2018-09-05T18:07:59Z"]
+    scarp(*words, "--magnitude", "6.6", "--title", "Hokkaido")
+    assert "given up" not in scarp("events", "list")[1]
+    assert scarp("runs", "cancel", "us2000h8ty")[0] == 0
+    assert "given up" in scarp("events", "list")[1]
+    assert "given up" in scarp("events", "show", "us2000h8ty")[1]
+    assert json.loads(scarp("events", "show", "us2000h8ty", "--json")[1])["given_up"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
