@@ -44,8 +44,8 @@ def queue(client):
 
 def test_the_queue_begins_with_what_is_least_certain(two, mapped):
     found = queue(two[0])
-    doubt = [abs(one["confidence"] - 0.5) for one in found["queue"]]
-    assert doubt == sorted(doubt) and len(doubt) == mapped
+    certain = [one["confidence"] for one in found["queue"]]
+    assert certain == sorted(certain) and len(certain) == mapped
     assert found["progress"]["share"] == 0
 
 
