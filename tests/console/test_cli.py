@@ -48,6 +48,20 @@ def test_a_registration_asks_for_one_response_and_another_source_for_one_more(sc
     assert asked("--source", "earth-search") != first
 
 
+@pytest.mark.parametrize(
+    ("words", "after"),
+    [
+        (["map", ""], "map"),
+        (["map", "scene.tif", "-o", ""], "-o"),
+        (["respond", "storm", "--source="], "--source"),
+        (["db", "dump", ""], "dump"),
+    ],
+)
+def test_an_empty_path_is_refused_and_never_the_current_folder(scarp, words, after):
+    code, _, error = scarp(*words)
+    assert code == 2 and f"what follows '{after}' is empty" in error
+
+
 def test_an_event_that_was_given_up_says_so(scarp):
     words = ["register", "us2000h8ty", *EARTHQUAKE, "--time", "2018-09-05T18:07:59Z"]
     scarp(*words, "--magnitude", "6.6", "--title", "Hokkaido")
