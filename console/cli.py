@@ -32,7 +32,7 @@ from console.garbage import start_fast
 from console.output import say
 from infra.errors import InfraError
 from models.errors import ModelError
-from tasks.errors import ScarpError
+from tasks.errors import BadInputError, ScarpError
 
 app = typer.Typer(
     name="scarp",
@@ -74,6 +74,7 @@ def main() -> None:
     """Run a command; an error made on purpose ends in its sentence and its exit code."""
     start_fast()
     try:
+        _refuse_empty(sys.argv[1:])
         app()
     except (ScarpError, ModelError, InfraError) as error:
         say(str(error))
@@ -81,3 +82,15 @@ def main() -> None:
     except KeyboardInterrupt:
         say("interrupted; run the same command again to go on")
         sys.exit(130)
+
+
+def _refuse_empty(words: list[str]) -> None:
+    """An empty path would be the current folder; what is empty was most often a shell variable."""
+    ours = words[: words.index("--")] if "--" in words else words
+    for number, word in enumerate(ours):
+        name, given, value = word.partition("=")
+        if not word or (name.startswith("--") and given and not value):
+            after = ours[number - 1] if number and not word else name
+            raise BadInputError(
+                f"what follows {after or 'scarp'!r} is empty; give it a value, or leave it out"
+            )

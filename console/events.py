@@ -106,13 +106,15 @@ def list_events(as_json: AsJson = False) -> None:
     """List the registered events, newest first. Example: scarp events list."""
     from flows.world import open_world
     from tasks.events import registry
+    from tasks.events.turns import dead_letters
 
     with open_world().engine.connect() as connection:
         events = registry.list_events(connection)
+        dead = {turn.event_id: turn.failure for turn in dead_letters(connection)}
     if as_json:
-        print_json(events)
+        print_json([vars(one) | {"given_up": dead.get(one.event.id)} for one in events])
     elif events:
-        screen.print(table("Events", [_row(event) for event in events]))
+        screen.print(table("Events", [_row(one, one.event.id in dead) for one in events]))
     else:
         screen.print("no event is registered yet: see scarp register --help")
 
@@ -125,17 +127,23 @@ def show_event(event_id: str, as_json: AsJson = False) -> None:
     """
     from flows.dossier import read_dossier
     from flows.world import open_world
+    from tasks.events.turns import dead_letters
 
     world = open_world()
     with world.engine.connect() as connection:
         dossier = read_dossier(connection, event_id)
+        name = dossier.event and dossier.event.id
+        dead = [turn.failure for turn in dead_letters(connection) if turn.event_id == name]
+    given_up = dead[0] if dead else None
     if as_json:
-        print_json(vars(dossier))
+        print_json(vars(dossier) | {"given_up": given_up})
         return
     if dossier.event and dossier.aoi:
         versions = [f"{version} {status}" for version, status in dossier.inventories.items()]
         fields = dataclasses.asdict(dossier.event) | {
+            "alternate_ids": ", ".join(dossier.event.alternate_ids),
             "state": dossier.state,
+            "given up": given_up and f"{given_up} (`scarp runs replay {name}` tries again)",
             "area of interest": f"{dossier.aoi.area_km2:,.1f} km² ({dossier.aoi.how})",
             "priority": dossier.priority and f"{dossier.priority:.3g} ({dossier.priority_how})",
             "merged into": dossier.merged_into,
@@ -354,13 +362,15 @@ def _say_line(moment: datetime, what: str, why: str) -> None:
     screen.print(line, highlight=False, markup=False)
 
 
-def _row(registered: RegisteredEvent) -> dict[str, object]:
+def _row(registered: RegisteredEvent, given_up: bool) -> dict[str, object]:
     event = registered.event
+    # Held, cancelled or closed says more, since it is what a person decided.
+    dead = given_up and registered.state in ("registered", "published")
     return {
         "id": event.id,
         "occurred (UTC)": f"{event.occurred_at:%Y-%m-%d %H:%M}",
         "title": event.title,
         "km²": f"{registered.aoi.area_km2:,.0f}",
-        "state": registered.state,
+        "state": "given up" if dead else registered.state,
         "inv.": registered.published_version,
     }

@@ -24,7 +24,7 @@ from tasks.inventory.review import Progress, progress
 from tasks.inventory.seen import seen_share
 from tasks.inventory.store import StoredInventory, list_inventories
 from tasks.inventory.tables import review
-from tasks.publish.stac_item import ASSETS
+from tasks.publish.stac_item import ASSETS, version_of
 from tasks.susceptibility.store import StoredSusceptibility, list_susceptibility
 
 _SCENES = """
@@ -53,8 +53,8 @@ class Picture:
 
     `mapped` is the version that looked at the ground, from which `shown` was reviewed, if it was;
     `scenes` are what it looked at. `seen_share` is the part of the area of interest that was seen
-    clear, 0-1, None where nobody looked; `made_by` says of each version who made it, and
-    `products` are the names of the files it left.
+    clear, 0-1, None where nobody looked; `made_by` says of each version who made it. `products` are
+    the names of the files it left, `products_version` the version they show, None if nobody knows.
     """
 
     line: EventLine
@@ -68,6 +68,7 @@ class Picture:
     reviewed: Progress | None
     susceptibility: StoredSusceptibility | None
     products: tuple[str, ...]
+    products_version: int | None
 
 
 def read_picture(world: World, event_id: str, version: int | None = None) -> Picture:
@@ -104,6 +105,7 @@ def read_picture(world: World, event_id: str, version: int | None = None) -> Pic
             next((one for one in maps if shown and one.inventory_id == shown.id), None)
             or next((one for one in maps if one.kind == "carried"), None),
             tuple(asset for asset in ASSETS if (world.products(name) / asset).is_file()),
+            version_of(world.products(name) / "item.json"),
         )
 
 

@@ -168,6 +168,7 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
         mapped.rasters.mosaic.scenes,
         created_at=stored.created_at if stored else inventory.created_at,
         digest=making[-1].provenance.digest,
+        version=inventory.version,
     )
     report("writing products", 3, 3)
 

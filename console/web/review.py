@@ -34,12 +34,13 @@ QUEUE = 200
 MOST_CORNERS = 20_000
 Number = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
-# The least certain first: what a network is half sure of, the larger before the smaller.
+# The least certain first: confidence is how far a score lies above its threshold, 0 just at it.
+# What has none was never scored. The larger come before the smaller.
 _QUEUE = """
     SELECT number, confidence, area_m2
     FROM scarp.v_landslides_all
     WHERE inventory_id = :inventory_id AND review_state = 'unreviewed'
-    ORDER BY abs(coalesce(confidence, 0.5) - 0.5), area_m2 DESC, number LIMIT :most
+    ORDER BY coalesce(confidence, 0), area_m2 DESC, number LIMIT :most
 """
 _ONE = """
     SELECT number, kind, confidence, score_mean, score_max, area_m2, length_m, width_m,

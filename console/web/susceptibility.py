@@ -43,7 +43,8 @@ def susceptibility_page(
         stored=stored,
         classes=list(zip(names, colours, stored.classes, strict=True)),
         layers=list(rasters),
-        most=max([abs(loss.value) for loss in stored.importance.values()] or [1.0]),
+        least=min([loss.low for loss in stored.importance.values()] + [0.0]),
+        most=max([loss.high for loss in stored.importance.values()] + [0.0]),
         map={
             "event": shown.line.event_id,
             "version": shown.shown.version if shown.shown else None,

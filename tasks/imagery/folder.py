@@ -121,8 +121,8 @@ def read_folder(path: Path) -> list[Scene]:
 
     Raises:
         CatalogError: the path does not exist or the folder holds no GeoTIFF.
-        RasterError: a file is no raster, has no CRS, or does not say which bands are red, green
-            and blue.
+        RasterError: a file is no raster, has no CRS, holds complex numbers, or does not say
+            which of three bands or more are red, green and blue.
     """
     return [_scene(file) for file in _images(path)]
 
@@ -215,6 +215,16 @@ def _alpha(dataset: DatasetReader) -> tuple[int, ...]:
 
 def _bands(dataset: DatasetReader, path: Path) -> dict[str, int]:
     """Number of each wanted band, 1-based."""
+    if any(kind.startswith("complex") for kind in dataset.dtypes):
+        raise RasterError(
+            f"scene {path.stem}: {path} holds complex numbers ({dataset.dtypes[0]}), as radar does; "
+            "give an image of red, green and blue"
+        )
+    if dataset.count < len(NEEDED):
+        raise RasterError(
+            f"scene {path.stem}: {path} has {dataset.count} band{'s' * (dataset.count > 1)}; mapping "
+            "needs three, red, green and blue"
+        )
     names = next(filter(_complete, _guesses(dataset, path)), None)
     if names is None:
         raise RasterError(

@@ -14,6 +14,7 @@ from tasks.publish.products import written_aside
 from tasks.types import AreaOfInterest, Event, Scene
 
 _COG, _PNG = pystac.MediaType.COG, pystac.MediaType.PNG
+VERSION_FIELD = "scarp:inventory_version"
 ASSETS = {
     "score.tif": (_COG, "Landslide score, 0-1", "data"),
     "mask.tif": (_COG, "Landslide mask: 1 landslide, 0 none", "data"),
@@ -52,11 +53,13 @@ def write_stac_item(
     *,
     created_at: datetime,
     digest: str,
+    version: int,
 ) -> Path:
     """Describe the products that lie beside `path` in a STAC Item.
 
     The item spans the AOI and the time of the scenes used, or that of the event where no scene is
-    dated. It uses no extension; `scarp:event_id` and `scarp:digest` say what it was made from.
+    dated. It uses no extension; `scarp:event_id`, `scarp:inventory_version` and `scarp:digest` say
+    what it was made from.
 
     Args:
         path: JSON to make or replace, in the folder of the products.
@@ -65,6 +68,7 @@ def write_stac_item(
         scenes: the scenes used.
         created_at: when the products were made, aware.
         digest: of the provenance.
+        version: of the inventory that the products show.
 
     Returns:
         `path`.
@@ -86,6 +90,7 @@ def write_stac_item(
             "created": pystac.utils.datetime_to_str(created_at),
             "scarp:event_id": event.id,
             "scarp:digest": digest,
+            VERSION_FIELD: version,
         },
     )
     for name, (media_type, title, role) in ASSETS.items():
@@ -96,6 +101,15 @@ def write_stac_item(
         text = json.dumps(item.to_dict(include_self_link=False), indent=2, ensure_ascii=False)
         aside.write_text(text + "\n", encoding="utf-8")
     return path
+
+
+def version_of(path: Path) -> int | None:
+    """The version of the inventory that an item's products show; None where nobody said it."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["properties"].get(VERSION_FIELD)
+    except (OSError, ValueError, KeyError):
+        return None
+    return int(found) if found else None
 
 
 def _bbox(aoi: AreaOfInterest) -> list[float]:

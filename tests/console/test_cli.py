@@ -49,6 +49,30 @@ def test_a_registration_asks_for_one_response_and_another_source_for_one_more(sc
 
 
 @pytest.mark.parametrize(
+    ("words", "after"),
+    [
+        (["map", ""], "map"),
+        (["map", "scene.tif", "-o", ""], "-o"),
+        (["respond", "storm", "--source="], "--source"),
+        (["db", "dump", ""], "dump"),
+    ],
+)
+def test_an_empty_path_is_refused_and_never_the_current_folder(scarp, words, after):
+    code, _, error = scarp(*words)
+    assert code == 2 and f"what follows '{after}' is empty" in error
+
+
+def test_an_event_that_was_given_up_says_so(scarp):
+    words = ["register", "us2000h8ty", *EARTHQUAKE, "--time", "2018-09-05T18:07:59Z"]
+    scarp(*words, "--magnitude", "6.6", "--title", "Hokkaido")
+    assert "given up" not in scarp("events", "list")[1]
+    assert scarp("runs", "cancel", "us2000h8ty")[0] == 0
+    assert "given up" in scarp("events", "list")[1]
+    assert "given up" in scarp("events", "show", "us2000h8ty")[1]
+    assert json.loads(scarp("events", "show", "us2000h8ty", "--json")[1])["given_up"]
+
+
+@pytest.mark.parametrize(
     ("wrong", "said"),
     [
         (["--time", "2018-09-05T18:07:59", "--magnitude", "6.6"], "zone"),

@@ -7,10 +7,10 @@ import pystac
 import pytest
 from shapely.geometry import MultiPolygon, box
 
-from tasks.publish.stac_item import ASSETS, write_stac_item
+from tasks.publish.stac_item import ASSETS, version_of, write_stac_item
 from tasks.types import AreaOfInterest
 
-MADE = {"created_at": datetime(2026, 1, 2, tzinfo=UTC), "digest": "abc"}
+MADE = {"created_at": datetime(2026, 1, 2, tzinfo=UTC), "digest": "abc", "version": 3}
 
 
 def test_the_item_is_valid_and_names_the_products_that_exist(tmp_path, event, aoi, scene):
@@ -28,6 +28,7 @@ def test_the_item_is_valid_and_names_the_products_that_exist(tmp_path, event, ao
     }
     assert item.assets["score_tif"].media_type == pystac.MediaType.COG
     assert item.properties["scarp:event_id"] == event.id
+    assert version_of(path) == 3
     assert item.bbox == list(aoi.geometry.bounds)
 
 

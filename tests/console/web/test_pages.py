@@ -88,7 +88,7 @@ def test_an_area_that_nobody_looked_at_is_not_seen_because_another_was(clients, 
             event_id="quake-moved",
             run_id=run_id,
             digest="0" * 64,
-            method="manual",
+            method="ldm-net-tiny@sha256:0",
             threshold=None,
             minimum_mapping_unit_m2=0,
             observed=MultiPolygon([box(10, 44, 10.1, 44.1)]),
@@ -102,7 +102,8 @@ def test_an_area_that_nobody_looked_at_is_not_seen_because_another_was(clients, 
     assert '<td class="number">0 %</td>' in row
     said = words_of(clients["viewer"].get("/events/quake-moved", headers=PAGE))
     assert "Seen clear 0 %" in said
-    assert "drawn by hand: no scene was looked at" in said
+    assert "No scene was judged for this version." in said
+    assert "first image date not recorded" in said
 
 
 def test_the_event_page_tells_why_each_scene_was_refused(clients):
@@ -225,9 +226,21 @@ def test_the_susceptibility_page_sets_both_validations_side_by_side(clients, map
     in_space, random = (re.escape(f"{row[name]:.2f}") for name in row)
     assert re.search(rf"Held out in space {in_space}.*Random folds {random}", said)
     assert f"only {mapped} landslides were there to learn from" in said
+    assert "the table describes the map and proves nothing" in said
     assert (
         clients["viewer"].get(f"/events/{EVENT}/susceptibility/roc.png").content[:4] == b"\x89PNG"
     )
+
+
+def test_the_intervals_of_the_factors_are_drawn_whole(clients):
+    page = clients["viewer"].get(f"/events/{EVENT}/susceptibility", headers=PAGE).text
+    told = re.findall(r"([-\d.]+) to ([-\d.]+)</small>", page)
+    drawn = re.findall(r'<line x1="([-\d.]+)" x2="([-\d.]+)" y1="7"', page)
+    assert len(drawn) == len(told) > 5
+    widths = [float(high) - float(low) for low, high in drawn]
+    spans = [float(high) - float(low) for low, high in told]
+    scale = max(widths) / max(spans)
+    assert widths == pytest.approx([scale * span for span in spans], abs=scale * 0.002)
 
 
 def test_news_come_as_they_happen(address, tokens, clients):

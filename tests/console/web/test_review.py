@@ -44,8 +44,8 @@ def queue(client):
 
 def test_the_queue_begins_with_what_is_least_certain(two, mapped):
     found = queue(two[0])
-    doubt = [abs(one["confidence"] - 0.5) for one in found["queue"]]
-    assert doubt == sorted(doubt) and len(doubt) == mapped
+    certain = [one["confidence"] for one in found["queue"]]
+    assert certain == sorted(certain) and len(certain) == mapped
     assert found["progress"]["share"] == 0
 
 
@@ -140,6 +140,7 @@ def test_what_stands_becomes_the_next_version_and_the_old_one_stays(two, mapped)
     assert answer.status_code == 303
     page = two[0].get(f"/events/{EVENT}", headers={"Accept": "text/html"}).text
     assert "Compare 1 → 2" in page.replace("\n", "")
+    assert "These files show version 1, not version 2." in page
     assert "S2_L2A_4120_20230523" in page, "it was reviewed from what was mapped from this scene"
     assert "Only 0 % of what it covers of the area is clear" in page
     assert re.search(r"ldm-net-tiny; reviewed: \d+ confirmed, \d+ drawn or edited, \d+ not", page)
