@@ -99,7 +99,11 @@ def show(event_id: str, version: Version = None, as_json: AsJson = False) -> Non
     with open_world().engine.connect() as connection:
         inventory = get_inventory(connection, event_id, version)
         landslides = read_reviewed(connection, inventory.id)
-        line = summary(inventory) | {"made_by": made_by(connection, inventory)}
+        line = summary(inventory) | {
+            "made_by": made_by(connection, inventory),
+            "landslides_as_reviewed": len(landslides),
+            "area_km2_as_reviewed": round(float(landslides["area_m2"].sum()) / 1e6, 4),
+        }
     if as_json:
         found = {"screens": inventory.screens, "landslides": landslides.to_geo_dict()}
         print_json(line | found)

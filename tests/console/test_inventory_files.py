@@ -45,7 +45,9 @@ def test_scars_and_deposits_are_told_apart_by_a_column_in_any_words(registered, 
     words = ["--column", "kind=part", "--kind-word", "crown=scar", "--column", "scene_id=note"]
     code, _, error = registered("inventory", "import", EVENT, file, *words, "--publish")
     assert code == 0, error
-    shown = json.loads(registered("inventory", "show", EVENT, "--json")[1])["landslides"]
+    told = json.loads(registered("inventory", "show", EVENT, "--json")[1])
+    shown = told["landslides"]
+    assert told["landslides_as_reviewed"] == len(shown["features"])
     assert {one["properties"]["kind"] for one in shown["features"]} == {"scar"}
     assert {one["properties"]["scene_id"] for one in shown["features"]} == {SQL}
 
