@@ -48,7 +48,7 @@ def on_land(area: MultiPolygon, what: str, land: Path | None = None) -> MultiPol
     Raises:
         AreaError: there is no land in the area, or the file cannot be used.
     """
-    ground = _shore_near(area) if land is None else _from_file(land, area)
+    ground = _shore_near(*area.bounds) if land is None else _from_file(land, area)
     dry = as_multipolygon(shapely.intersection(area, ground))
     if dry.is_empty:
         raise AreaError(
@@ -73,10 +73,28 @@ def outline_of_land(tolerance_deg: float) -> dict[str, Any]:
     return whole
 
 
-def _shore_near(area: MultiPolygon) -> BaseGeometry:
-    """Land within the bounds of an area."""
+def land_within(west: float, south: float, east: float, north: float) -> dict[str, Any]:
+    """The land of a part of the earth as a GeoJSON geometry, as true as the shoreline is.
+
+    Args:
+        west: degrees, -540 to 540; what lies beyond 180 is taken round the earth.
+        south: degrees.
+        east: degrees, above `west` by less than 360.
+        north: degrees, above `south`.
+    """
+    turns = [
+        _shore_near(max(west + turn, -180), south, min(east + turn, 180), north)
+        for turn in (-360, 0, 360)
+        if max(west + turn, -180) < min(east + turn, 180)
+    ]
+    rounded = shapely.set_precision(shapely.union_all(turns), 0.001)
+    found: dict[str, Any] = mapping(as_multipolygon(rounded))
+    return found
+
+
+def _shore_near(west: float, south: float, east: float, north: float) -> BaseGeometry:
+    """Land within bounds in degrees."""
     shore = _shoreline()
-    west, south, east, north = area.bounds
     left, bottom, right, top = shore.bounds.T
     near = np.flatnonzero((left <= east) & (right >= west) & (bottom <= north) & (top >= south))
     rings = [shore.points[shore.starts[n] : shore.starts[n + 1]] for n in near]

@@ -1,10 +1,11 @@
 import geopandas
 import pytest
-from shapely.geometry import MultiPolygon, Point, box
+import shapely
+from shapely.geometry import MultiPolygon, Point, box, shape
 
 from tasks.errors import AreaError
 from tasks.events.aoi import geodesic_disc
-from tasks.events.land import on_land
+from tasks.events.land import land_within, on_land, outline_of_land
 from tasks.types import geodesic_area_m2
 
 
@@ -69,3 +70,13 @@ def test_a_land_file_that_cannot_be_read_is_named(tmp_path):
     for name in ("land.gpkg", "missing.gpkg"):
         with pytest.raises(AreaError, match=f"{name} cannot be read as polygons of land"):
             on_land(square(10, 45, 11, 46), "the Po plain", tmp_path / name)
+
+
+def test_land_of_a_part_of_the_earth_is_as_true_as_the_shoreline_and_goes_round_it():
+    whole = shape(land_within(178, -18, 182, -16))
+    west, east = shape(land_within(178, -18, 180, -16)), shape(land_within(-180, -18, -178, -16))
+    assert whole.is_valid and whole.area == pytest.approx(west.area + east.area, rel=1e-3)
+    here = box(141, 42, 143, 43)
+    fine, coarse = shape(land_within(*here.bounds)), shape(outline_of_land(0.2)) & here
+    assert shapely.get_num_coordinates(fine) > 2 * shapely.get_num_coordinates(coarse)
+    assert fine.area == pytest.approx(coarse.area, rel=0.1)

@@ -46,11 +46,27 @@ export function createMap(id, { basemap, words }, options = {}) {
     map.touchZoomRotate.disableRotation();
     map.addControl(new maplibre.NavigationControl({ showCompass: false }), "top-right");
     map.addControl(new maplibre.ScaleControl(), "bottom-left");
+    keepShoreTrue(map);
     return map;
   } catch (error) {
     container.textContent = words.no_webgl;
     return null;
   }
+}
+
+// The world's shoreline is coarse: near the ground that of what is in sight takes its place.
+function keepShoreTrue(map) {
+  let shown = "";
+  const renew = () => {
+    const seen = map.getBounds(), near = map.getZoom() > 6;
+    const corners = [Math.floor(seen.getWest()), Math.floor(seen.getSouth()), Math.ceil(seen.getEast()), Math.ceil(seen.getNorth())];
+    const wanted = near ? `?bounds=${corners}` : "";
+    if (wanted === shown || !map.getSource("land")) return;
+    shown = wanted;
+    map.getSource("land").setData(`/land.geojson${wanted}`);
+  };
+  map.on("moveend", renew);
+  map.once("load", renew);
 }
 
 export function whenReady(map) {

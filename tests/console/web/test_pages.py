@@ -243,6 +243,14 @@ def test_the_intervals_of_the_factors_are_drawn_whole(clients):
     assert widths == pytest.approx([scale * span for span in spans], abs=scale * 0.002)
 
 
+def test_the_shore_is_truer_near_the_ground_and_only_there_is_any(clients):
+    world = clients["viewer"].get("/land.geojson").json()
+    near = clients["viewer"].get("/land.geojson?bounds=141,42,143,43").json()
+    assert world["type"] == near["type"] == "MultiPolygon"
+    for wrong, status in (("143,42,141,43", 400), ("1,2,3", 422), ("0,-99,1,99", 400)):
+        assert clients["viewer"].get(f"/land.geojson?bounds={wrong}").status_code == status
+
+
 def test_news_come_as_they_happen(address, tokens, clients):
     headers = {"Authorization": f"Bearer {tokens['viewer']}"}
     url = f"{address}/events/{EVENT}/live"
