@@ -217,13 +217,13 @@ def _bands(dataset: DatasetReader, path: Path) -> dict[str, int]:
     """Number of each wanted band, 1-based."""
     if any(kind.startswith("complex") for kind in dataset.dtypes):
         raise RasterError(
-            f"scene {path.stem}: {path} holds complex numbers ({dataset.dtypes[0]}), as radar does; "
-            "give an image of red, green and blue"
+            f"scene {path.stem}: {path} holds complex numbers ({dataset.dtypes[0]}), as radar "
+            "does; give an image of red, green and blue"
         )
     if dataset.count < len(NEEDED):
         raise RasterError(
-            f"scene {path.stem}: {path} has {dataset.count} band{'s' * (dataset.count > 1)}; mapping "
-            "needs three, red, green and blue"
+            f"scene {path.stem}: {path} has {dataset.count} band{'s' * (dataset.count > 1)}; "
+            "mapping needs three, red, green and blue"
         )
     names = next(filter(_complete, _guesses(dataset, path)), None)
     if names is None:
