@@ -300,6 +300,12 @@ def test_an_unknown_event_is_not_found_everywhere(clients):
         assert "nowhere" in answer.json()["detail"]
 
 
+def test_what_is_no_event_id_gets_a_page_with_a_sentence(clients):
+    answer = clients["viewer"].get("/events/a%20b", headers=PAGE)
+    assert answer.status_code == 422 and answer.headers["content-type"].startswith("text/html")
+    assert "letters, digits" in words_of(answer) and "pattern" not in words_of(answer)
+
+
 def test_the_land_is_that_of_the_earth(clients):
     land = shape(clients["viewer"].get("/land.geojson").json())
     assert land.contains(Point(11.58, 44.33)) and land.contains(Point(142.5, 43))
