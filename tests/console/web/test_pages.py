@@ -104,6 +104,7 @@ def test_an_area_that_nobody_looked_at_is_not_seen_because_another_was(clients, 
     assert "Seen clear 0 %" in said
     assert "No scene was judged for this version." in said
     assert "first image date not recorded" in said
+    assert "first image date not recorded" in said
 
 
 def test_the_event_page_tells_why_each_scene_was_refused(clients):
