@@ -45,6 +45,9 @@ def quality(
         return
     title = f"Inventory {event_id} version {result.version}"
     screen.print(table(title, [{"": name, "value": said} for name, said in _rows(result)]))
+    if result.seen_share < 1:
+        said = f"this tells of the {percent(result.seen_share)} of the area that was seen, no more"
+        screen.print(f"[yellow]note:[/] {said}", highlight=False)
     for note in result.quality.sizes.notes:
         screen.print(f"[yellow]note:[/] {note}", highlight=False)
     for figure in result.figures:
@@ -56,6 +59,7 @@ def _rows(result: QualityReport) -> list[tuple[str, str]]:
     sizes = described.sizes
     error = described.area_error_m2
     rows = [
+        ("seen of the area of interest", percent(result.seen_share)),
         ("landslides", f"{described.count}"),
         ("total area", f"{described.area_m2 / 1e6:.4g} km²" + _plus_minus(error)),
         ("total volume", _interval(described.volume_m3, 1e-6, " million m³")),

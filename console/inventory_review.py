@@ -112,6 +112,8 @@ def _numbers(text: str) -> list[int]:
         last = last if dash else first
         if not (first.isdecimal() and last.isdecimal()):
             raise InventoryError(f"{text!r} names no landslides; write numbers such as 3,7-9")
+        if int(last) < int(first):
+            raise InventoryError(f"{part.strip()} runs backwards; write {last}-{first}")
         if int(last) - int(first) > MOST:
             raise InventoryError(f"{text!r} names more than {MOST} landslides; name fewer")
         numbers.extend(range(int(first), int(last) + 1))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from console.output import AsJson, print_json, progress_bars, say_screens, screen
+from tasks.percent import percent
 
 
 def map_image(
@@ -72,7 +73,9 @@ def map_image(
         print_json(result)
     else:
         screen.print(
-            f"{result.landslides} landslides, {result.area_m2 / 1e6:.2f} km², in {result.folder}",
+            f"{result.landslides} landslides, {result.area_m2 / 1e6:.2f} km², on "
+            f"{result.observed_km2:.3g} km² seen, {percent(result.observed_share)} of the images, "
+            f"in {result.folder}",
             highlight=False,
         )
         say_screens(result.screens)

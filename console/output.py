@@ -47,15 +47,20 @@ def print_json(record: Any) -> None:
 
 
 def table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """A table with one column a key of the first row; None is shown as a dash."""
+    """A table with one column a key of the first row; what is not known is shown as a dash."""
     drawn = Table(title=Text(title), title_justify="left", title_style="bold")
     for heading in rows[0] if rows else ():
         widest = max(len(str(row[heading])) for row in rows)
         # Only long columns give way on a narrow terminal: a date in three pieces reads badly.
         drawn.add_column(heading.replace("_", " "), overflow="fold", no_wrap=widest <= WHOLE)
     for row in rows:
-        drawn.add_row(*(Text("–" if value is None else str(value)) for value in row.values()))
+        drawn.add_row(*(Text(_cell(value)) for value in row.values()))
     return drawn
+
+
+def _cell(value: Any) -> str:
+    said = str(value)
+    return "–" if value is None or said in ("nan", "NaT", "<NA>") else said
 
 
 def say_screens(screens: Sequence[Screening]) -> None:

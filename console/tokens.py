@@ -22,7 +22,7 @@ def add(
     """Make a token and show it, once. Example: scarp token add ann --role operator."""
     from flows.world import open_world
     from infra.settings import Settings
-    from tasks.access.tokens import add_token
+    from tasks.access.tokens import add_token, one
 
     now = datetime.now(UTC)
     with open_world().engine.begin() as connection:
@@ -30,7 +30,7 @@ def add(
     if as_json:
         print_json({"token": made, "name": holder.name, "role": holder.role})
         return
-    say(f"{holder.name} is a {holder.role} until {holder.expires_at:%Y-%m-%d}; log in at")
+    say(f"{holder.name} is {one(holder.role)} until {holder.expires_at:%Y-%m-%d}; log in at")
     say(f"{Settings().console_url}/login with this token, which is shown only now:")
     typer.echo(made)
 

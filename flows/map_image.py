@@ -13,22 +13,27 @@ from flows.cluster import scorer
 from flows.progress import report
 from flows.weights import locate_weights
 from models.folding import load_folded
+from tasks.errors import ScarpError
 from tasks.events.aoi import as_multipolygon
 from tasks.imagery.folder import read_folder
 from tasks.imagery.mosaic import prepare_mosaic
 from tasks.inventory.export import export_inventory
+from tasks.inventory.seen import seen_share
 from tasks.mapping.attributes import measure, with_scenes
 from tasks.mapping.screens import check_screens, parse_screens, screen
 from tasks.mapping.segment import segment_scene
 from tasks.mapping.vectorise import landslide_polygons, write_mask
 from tasks.mapping.windows import WindowPlan
 from tasks.susceptibility.factors import check_dem
-from tasks.types import AreaOfInterest, Screening
+from tasks.types import AreaOfInterest, Mosaic, Scene, Screening, geodesic_area_m2
 
 
 @dataclass(frozen=True)
 class MappedImage:
-    """Where the results lie and what they hold."""
+    """Where the results lie and what they hold.
+
+    `observed_km2` is the ground that was seen, `observed_share` its part of the images, 0-1.
+    """
 
     folder: Path
     score: Path
@@ -37,6 +42,8 @@ class MappedImage:
     polygons: Path
     landslides: int
     area_m2: float
+    observed_km2: float
+    observed_share: float
     screens: tuple[Screening, ...]
 
 
@@ -81,7 +88,7 @@ def map_image(
     check_screens(asked, ground)
     if dem:
         check_dem(dem, ground)
-    mosaic = prepare_mosaic(scenes, AreaOfInterest(ground, "given"), out)
+    mosaic = _mosaic(scenes, AreaOfInterest(ground, "given"), out)
     tags = {
         "SCARP_WEIGHTS": card.digest,
         "SCARP_IMAGE": " ".join(scene.checksum for scene in scenes),
@@ -109,4 +116,26 @@ def map_image(
         landslides, mosaic.observed, out / "landslides.gpkg", screened=judged[~standing]
     )
     area_m2 = float(landslides["area_m2"].sum())
-    return MappedImage(out, score, mask, unsure, polygons, len(landslides), area_m2, record)
+    return MappedImage(
+        out,
+        score,
+        mask,
+        unsure,
+        polygons,
+        len(landslides),
+        area_m2,
+        geodesic_area_m2(mosaic.observed) / 1e6,
+        seen_share(ground, mosaic.observed),
+        record,
+    )
+
+
+def _mosaic(scenes: Sequence[Scene], aoi: AreaOfInterest, out: Path) -> Mosaic:
+    """The mosaic of images; a folder made for those that are refused is not left behind."""
+    made_here = not out.exists()
+    try:
+        return prepare_mosaic(scenes, aoi, out)
+    except ScarpError:
+        if made_here and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+        raise

@@ -6,17 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.world import open_world
+from tasks.events.registry import find_aoi
 from tasks.inventory.quality import AreaMatch, Quality, describe, match_areas
+from tasks.inventory.seen import seen_share
 from tasks.inventory.store import finest_gsd_m, get_inventory, read_reviewed
 from tasks.publish.figures import match_figure, size_figure
 
 
 @dataclass(frozen=True)
 class QualityReport:
-    """One version described, compared with another if one was named, and the figures drawn."""
+    """One version described, compared with another if one was named, and the figures drawn.
+
+    `seen_share` is the part of the event's area of interest that it saw, 0-1.
+    """
 
     event_id: str
     version: int
+    seen_share: float
     quality: Quality
     against: int | None
     match: AreaMatch | None
@@ -42,6 +48,7 @@ def describe_inventory(
         landslides = read_reviewed(connection, inventory.id)
         other = get_inventory(connection, event_id, against) if against is not None else None
         others = read_reviewed(connection, other.id) if other else None
+        aoi = find_aoi(connection, inventory.event_id)
         gsd_m = finest_gsd_m(connection, inventory)
     error_m = gsd_m / 2 if outline_error_m is None and gsd_m else outline_error_m
     minimum_m2 = inventory.minimum_mapping_unit_m2
@@ -57,4 +64,5 @@ def describe_inventory(
         areas = landslides["area_m2"].to_list()
         name = folder / "size_distribution.png"
         drawn.append(size_figure(name, areas, minimum_m2, quality.sizes))
-    return QualityReport(event_id, inventory.version, quality, against, match, tuple(drawn))
+    seen = seen_share(aoi.geometry, inventory.observed)
+    return QualityReport(event_id, inventory.version, seen, quality, against, match, tuple(drawn))

@@ -27,7 +27,7 @@ from console.web.headers import same_origin
 from console.web.pages import page, words
 from flows.world import open_world
 from tasks.access.tables import Role
-from tasks.access.tokens import Holder, find_holder
+from tasks.access.tokens import Holder, find_holder, one
 from tasks.errors import TokenError
 
 COOKIE = "scarp_token"
@@ -93,7 +93,7 @@ def needs(role: Role) -> Callable[[Request], Awaitable[Holder]]:
         holder = await run_in_threadpool(holder_of, token)
         request.state.holder, request.state.csrf = holder, csrf_word(token or "")
         if not holder.may(role):
-            raise NotAllowedError(f"{holder.name} is a {holder.role}; this needs a {role}")
+            raise NotAllowedError(f"{holder.name} is {one(holder.role)}; this needs {one(role)}")
         if request.method not in SAFE and not _by_bearer(request):
             await _require_our_page(request)
         return holder

@@ -46,7 +46,7 @@ from console.web import (
 )
 from console.web.access import NotAllowedError, NotLoggedInError, Operator, given_token, holder_of
 from console.web.headers import Guarded, asked_from_here
-from console.web.pages import page
+from console.web.pages import page, words
 from flows.world import open_world
 from infra.errors import InfraError
 from tasks.access.audit import list_acts
@@ -161,7 +161,10 @@ def _no_database(request: Request, error: Exception) -> Response:
 def _unreadable(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     said = "; ".join(
-        f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors()
+        words()["problem"]["event_id"]
+        if one["loc"] == ("path", "event_id")
+        else f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}"
+        for one in error.errors()
     )
     return page(request, "problem.html", 422, title="422", reason=said[:2000])
 

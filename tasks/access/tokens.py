@@ -101,6 +101,11 @@ def find_holder(connection: Connection, given: str, now: datetime) -> Holder:
     return holder
 
 
+def one(role: Role) -> str:
+    """A role as somebody is one: a viewer, a reviewer, an operator."""
+    return f"an {role}" if role == "operator" else f"a {role}"
+
+
 def list_tokens(connection: Connection) -> list[Holder]:
     """Everybody who has or had a token, by name."""
     return [_read(row) for row in connection.execute(select(token).order_by(token.c.name))]

@@ -237,6 +237,22 @@ def test_an_image_is_mapped_without_event_or_database(scarp, tmp_path, monkeypat
         assert 0 < np.mean(raster.read(1) > 0) < 1
 
 
+def test_a_map_says_how_much_of_the_image_was_seen(scarp, tmp_path, picture):
+    pixels, profile = picture
+    half = pixels * (np.arange(profile["width"]) < profile["width"] // 2).astype(pixels.dtype)
+    write_picture(tmp_path / "half.tif", half, profile)
+    code, out, error = scarp("map", str(tmp_path / "half.tif"), "-o", str(tmp_path / "out"))
+    assert code == 0, error
+    assert "km² seen, 50 % of the images" in " ".join(out.split())
+
+
+def test_an_image_that_is_refused_leaves_no_folder(scarp, tmp_path, picture):
+    pixels, profile = picture
+    write_picture(tmp_path / "blank.tif", pixels * 0, profile)
+    assert scarp("map", str(tmp_path / "blank.tif"), "-o", str(tmp_path / "out"))[0] != 0
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_image_is_mapped_with_relief_and_screened(scarp, tmp_path, picture):
     import geopandas as gpd
 

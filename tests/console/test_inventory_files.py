@@ -130,6 +130,7 @@ def test_the_quality_of_an_inventory_is_told_and_drawn(registered, tmp_path):
     assert code == 0, error
     assert "30 landslides above 0 m² are too few" in out.replace("\n", " ")
     assert "mapping error E against 2" in out
+    assert "% of the area that was seen, no more" in " ".join(out.split())
     assert {path.name for path in (tmp_path / "drawn").iterdir()} == {
         "match.png",
         "size_distribution.png",
@@ -137,6 +138,7 @@ def test_the_quality_of_an_inventory_is_told_and_drawn(registered, tmp_path):
     told = json.loads(registered(*words, "--json")[1])
     assert told["mapping"]["error"] == pytest.approx(1, abs=0.1)
     assert told["result"]["quality"]["count"] == 30
+    assert 0.7 < told["result"]["seen_share"] < 0.8
 
 
 def test_the_choices_offered_are_those_the_store_and_the_exports_know():

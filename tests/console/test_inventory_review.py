@@ -111,6 +111,16 @@ def test_numbers_that_cannot_be_read_say_how_to_write_them(scarp_inventory, numb
         scarp_inventory("review", "storm", f"--confirm={numbers}", "--by", "ann")
 
 
+def test_a_range_that_runs_backwards_is_turned_round(scarp_inventory):
+    with pytest.raises(InventoryError, match="5-2 runs backwards; write 2-5"):
+        scarp_inventory("review", "storm", "--confirm", "5-2", "--by", "ann")
+
+
+def test_a_measure_that_is_not_known_is_a_dash(scarp_inventory):
+    shown = scarp_inventory("show", "storm")
+    assert "–" in shown and "nan" not in shown and "NaT" not in shown
+
+
 def test_an_edit_needs_one_outline(scarp_inventory, tmp_path):
     two = drawn(tmp_path / "two.gpkg", slide(0), slide(1))
     with pytest.raises(InventoryError, match=r"two\.gpkg holds 2 outlines"):

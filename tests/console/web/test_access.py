@@ -64,7 +64,7 @@ def test_what_is_an_operators_is_nobody_elses(clients, path):
     for role in ("viewer", "reviewer"):
         answer = clients[role].get(path)
         assert answer.status_code == 403
-        assert "needs a operator" in answer.json()["detail"]
+        assert "needs an operator" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("path", WRITES)

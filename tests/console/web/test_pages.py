@@ -104,6 +104,7 @@ def test_an_area_that_nobody_looked_at_is_not_seen_because_another_was(clients, 
     assert "Seen clear 0 %" in said
     assert "No scene was judged for this version." in said
     assert "first image date not recorded" in said
+    assert "first image date not recorded" in said
 
 
 def test_the_event_page_tells_why_each_scene_was_refused(clients):
@@ -306,6 +307,12 @@ def test_an_unknown_event_is_not_found_everywhere(clients):
         answer = clients["operator"].get(f"/events/nowhere{path}")
         assert answer.status_code == 404, path
         assert "nowhere" in answer.json()["detail"]
+
+
+def test_what_is_no_event_id_gets_a_page_with_a_sentence(clients):
+    answer = clients["viewer"].get("/events/a%20b", headers=PAGE)
+    assert answer.status_code == 422 and answer.headers["content-type"].startswith("text/html")
+    assert "letters, digits" in words_of(answer) and "pattern" not in words_of(answer)
 
 
 def test_the_land_is_that_of_the_earth(clients):
