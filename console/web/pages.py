@@ -19,6 +19,9 @@ from starlette.responses import Response
 from tasks.percent import percent
 
 
+SMALL_KM2 = 0.001
+
+
 def page(
     request: Request,
     template: str,
@@ -119,7 +122,9 @@ def share(part: float | None) -> str:
 
 
 def km2(area: float | None) -> str:
-    """An area in km² to three digits."""
+    """An area in km² to three digits, a very small one in m²."""
     if area is None:
         return "–"
+    if 0 < area < SMALL_KM2:
+        return f"{area * 1e6:,.0f} m²"
     return f"{area:,.0f} km²" if area >= 100 else f"{area:.3g} km²"

@@ -125,7 +125,7 @@ def get_inventory(
     known = connection.scalar(select(func.count()).where(event.c.id == event_id))
     if not known:
         raise EventError(
-            f"event {event_id!r} is not registered; `scarp events` lists the known ones"
+            f"event {event_id!r} is not registered; `scarp events list` shows the known ones"
         )
     wanted = "published inventory" if version is None else f"inventory version {version}"
     listed = ", ".join(f"{stored.version} ({stored.status})" for stored in versions)
