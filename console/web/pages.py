@@ -18,7 +18,6 @@ from starlette.responses import Response
 
 from tasks.percent import percent
 
-
 SMALL_KM2 = 0.001
 
 
