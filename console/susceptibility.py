@@ -276,6 +276,9 @@ def _show_map(made: StoredSusceptibility, folder: Path) -> None:
         for one in reversed(made.classes)
     ]
     screen.print(table("Classes", classes))
+    if made.kind != "carried":
+        said = "the model learnt from these landslides: the classes prove nothing, the AUC does"
+        screen.print(said, highlight=False)
     for one in made.compared:
         if one["auc"]:
             said = f"AUC {one['auc']['value']:.3f} of {one['what']}, which knew none of this"
