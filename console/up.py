@@ -160,9 +160,16 @@ def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, watch: bool, fold
 def _say_standing(settings: Settings) -> None:
     """Say that nothing will be mapped by itself where nobody has said from which imagery."""
     from flows.standing import FILE, standing
+    from tasks.errors import BadInputError
 
     file = settings.home / FILE
-    if "source" not in standing(file):
+    try:
+        known = standing(file)
+    except BadInputError as error:
+        # Whoever names a source with the event, or watches, needs none of it.
+        say(str(error))
+        return
+    if "source" not in known:
         say(
             f"events without a source of their own are not mapped: write source = "
             f"'earth-search', or another, to {file}"

@@ -36,7 +36,8 @@ _LINES = """
     ) AS newest ON true
     LEFT JOIN LATERAL (
         SELECT auc_spatial FROM scarp.v_susceptibility AS map
-        WHERE map.event_id = event.event_id AND map.kind = 'fitted'
+        WHERE map.event_id = event.event_id AND map.version = newest.version
+            AND map.kind = 'fitted'
         ORDER BY map.created_at DESC LIMIT 1
     ) AS fitted ON true
     WHERE event.merged_into IS NULL

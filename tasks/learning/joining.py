@@ -19,7 +19,7 @@ from models.weights import load, save
 from tasks.learning.catalog import of_split
 from tasks.learning.composing import composed_scenes
 from tasks.learning.run import Told, scorer, scores_of
-from tasks.learning.thresholds import best_threshold
+from tasks.learning.thresholds import best_threshold, holds_landslide
 
 
 def join_weights(
@@ -82,8 +82,7 @@ def join_weights(
 
 def _check_choosable(held: Sequence[Entry]) -> None:
     """See, before anything is scored, that there is something to choose a threshold by."""
-    samples = (entry.read() for entry in held)
-    if not any((sample.mask & sample.valid).any() for sample in samples):
+    if not holds_landslide(held):
         raise ModelError(
             f"none of the {len(held)} validation tiles of --data holds a landslide to choose a "
             "threshold by; add a dataset whose validation does"

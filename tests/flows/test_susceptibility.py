@@ -13,6 +13,7 @@ from flows.assess_susceptibility import assess_susceptibility
 from flows.carry_susceptibility import carry_susceptibility
 from flows.import_inventory import PolygonSource, import_inventory
 from flows.options import ResponseOptions, SusceptibilityOptions
+from flows.overview import list_lines
 from flows.publish_reviews import publish_reviews
 from flows.susceptibility_products import PRODUCTS, RASTERS, publish_assessment
 from tasks.errors import AssessmentError, EventError, RasterError
@@ -79,6 +80,21 @@ def test_after_a_review_the_map_is_made_anew_of_what_stands(mapped, asked):
     assert latest.sampling["landslides"] < first.sampling["landslides"]
     publish_reviews(EVENT, 1)
     assert rows(mapped, MAPS) == [(2, 2)]
+
+
+def test_a_list_tells_the_auc_of_the_version_it_shows_not_of_a_later_drafts_map(
+    mapped, asked, tmp_path
+):
+    published = assess_susceptibility(EVENT, asked).susceptibility
+    gpd.read_file(EXAMPLE / "landslides.gpkg").iloc[1:].to_file(tmp_path / "fewer.gpkg")
+    import_inventory(EVENT, PolygonSource(tmp_path / "fewer.gpkg"))
+    draft = assess_susceptibility(EVENT, asked, 2).susceptibility
+    assert draft.inventory_id != published.inventory_id
+    with mapped.engine.connect() as connection:
+        (line,) = list_lines(connection, EVENT)
+    assert (line.version, line.status) == (1, "published")
+    assert line.auc_spatial == pytest.approx(published.auc_spatial.value)
+    assert line.auc_spatial != pytest.approx(draft.auc_spatial.value)
 
 
 def test_a_review_whose_map_cannot_be_made_is_published_and_says_so(mapped, asked, tmp_path):
