@@ -11,8 +11,10 @@ import httpx
 import psutil
 import pytest
 
+from console.up import _say_standing
 from infra.orchestration import is_watching
 from infra.ports import free_port
+from infra.settings import Settings
 from tests.conftest import EXAMPLE
 from tests.console.machine import Machine, running, wait_for
 
@@ -46,6 +48,17 @@ def test_looks_at_feeds_are_scheduled_where_they_are_wanted(machine):
         wait_for(lambda: is_watching(machine.api), seconds=120)
     finally:
         httpx.post(f"{deployment}/pause_deployment").raise_for_status()
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [("source = ", "is no TOML file"), ("dem = 'x'", "write source ="), ("source = 'x'", "")],
+)
+def test_what_response_toml_lacks_is_said_and_ends_nothing(tmp_path, capsys, written, said):
+    (tmp_path / "response.toml").write_text(written)
+    _say_standing(Settings(home=tmp_path))
+    told = "".join(capsys.readouterr()).replace("\n", " ")
+    assert (said in told) if said else not told
 
 
 def test_a_second_one_on_the_same_folder_says_that_it_is_up(machine):
