@@ -17,6 +17,7 @@ from tasks.imagery.sources import is_one_image
 from tasks.imagery.tables import WaitOutcome
 from tasks.imagery.waits import Terms, Wait, end_wait, keep_waiting
 from tasks.inventory.store import StoredInventory
+from tasks.percent import percent
 from tasks.types import AreaOfInterest, Doubt, Event, SceneJudgement, geodesic_area_m2
 
 NAMED_PARTS = 3
@@ -57,8 +58,8 @@ def wait_for_more(
     Returns:
         What it waits for; None if it does not wait.
     """
-    share = f"{seen_share:.0%} of the area was seen clear, {terms.wanted_share:.0%} is wanted"
-    reason = reason or share
+    wanted = percent(terms.wanted_share)
+    reason = reason or f"{percent(seen_share)} of the area was seen clear, {wanted} is wanted"
     with world.engine.begin() as connection:
         if terms.ask_for_more(seen_share, now):
             return keep_waiting(connection, event.id, terms, seen_share, reason, judgements, now)
@@ -101,8 +102,9 @@ def draft_doubt(aoi: AreaOfInterest, observed: shapely.MultiPolygon, terms: Term
     ]
     rest = f" and {len(parts) - NAMED_PARTS} smaller parts" if len(parts) > NAMED_PARTS else ""
     text = (
-        f"this is a draft: {terms.wanted_share:.0%} of the area is wanted, and clear imagery is "
-        f"looked for until {terms.deadline:%Y-%m-%d %H:%M} UTC; unseen are {', '.join(named)}{rest}"
+        f"this is a draft: {percent(terms.wanted_share)} of the area is wanted, and clear imagery "
+        f"is looked for until {terms.deadline:%Y-%m-%d %H:%M} UTC; unseen are "
+        f"{', '.join(named)}{rest}"
     )
     return Doubt("draft-waits", text)
 
@@ -122,8 +124,8 @@ def loss_doubt(
     if share <= MOST_LOST:
         return None
     text = (
-        f"{lost / 1e6:.2g} km², {share:.0%} of what version {published.version} saw, were not seen "
-        f"for this one, so that it is a draft until somebody says `scarp inventory publish "
+        f"{lost / 1e6:.2g} km², {percent(share)} of what version {published.version} saw, were not "
+        f"seen for this one, so that it is a draft until somebody says `scarp inventory publish "
         f"{published.event_id} --version N`"
     )
     return Doubt("draft-sees-less", text)

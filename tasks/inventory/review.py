@@ -31,6 +31,7 @@ from tasks.inventory.tables import (
     review_outcome,
 )
 from tasks.mapping.attributes import measure
+from tasks.percent import percent
 
 # Parts of a split may share an edge that two programs rounded differently.
 SLIVER = 0.01
@@ -388,7 +389,7 @@ def _check_apart(
             shared = outline.intersection(theirs).area / min(outline.area, theirs.area)
             if shared > _MOST_SHARED:
                 raise InventoryError(
-                    f"outline {index} of {len(drawn)} and {other} share {shared:.0%} of the "
+                    f"outline {index} of {len(drawn)} and {other} share {percent(shared)} of the "
                     "smaller one, which would count twice; leave it out, or reject or merge the "
                     "other first"
                 )
@@ -407,7 +408,7 @@ def _measured(
     for index, outline in enumerate(drawn.geometry, start=1):
         outside = 1 - outline.intersection(ground).area / outline.area
         if outside > _MOST_OUTSIDE:
-            share = f"{outside:.0%} of outline {index}" if outside < 1 else f"outline {index}"
+            share = f"{percent(outside)} of outline {index}" if outside < 1 else f"outline {index}"
             raise InventoryError(
                 f"{share} of {len(drawn)} lies outside the ground this inventory observed, "
                 "where nothing is known; draw it within"

@@ -21,6 +21,7 @@ from shapely.geometry import MultiPolygon
 from tasks.errors import ScreenError
 from tasks.mapping.layers import open_layer
 from tasks.mapping.zonal import open_north_up, windows_under, zones_on
+from tasks.percent import percent
 from tasks.types import Doubt, Screening
 
 KINDS = "slope=DEGREES, water=FILE, built=FILE, bare-before=NDVI"
@@ -98,7 +99,7 @@ class LayerScreen:
         """Why each landslide is set aside, None where it stands."""
         shares = open_layer(self.layer, self.part).shares(landslides.geometry)
         return [
-            f"{share:.0%} of it on {GROUNDS[self.name]}" if share >= LEAST_SHARE else None
+            f"{percent(share)} of it on {GROUNDS[self.name]}" if share >= LEAST_SHARE else None
             for share in shares
         ]
 

@@ -18,6 +18,7 @@ from shapely.geometry import MultiPolygon, Point, box
 from shapely.geometry.base import BaseGeometry
 
 from tasks.errors import FactorError, RasterError
+from tasks.percent import percent
 from tasks.publish.products import room_for, scratch_beside
 from tasks.susceptibility.dem import Dem, DemSource, find_dem, open_dem
 from tasks.susceptibility.factor_file import FactorTable, read_factor_file
@@ -95,7 +96,7 @@ def derive_factors(
         coverage = _coverage(site)
         if coverage < LEAST_COVERAGE:
             raise RasterError(
-                f"DEM {source} knows {coverage:.1%} of the area of interest; give one that "
+                f"DEM {source} knows {percent(coverage)} of the area of interest; give one that "
                 "covers it"
             )
         recipe = [_of_terrain(name, source) for name in table.terrain]
@@ -146,8 +147,8 @@ def _elevation(dem: Dem, grid: GeoBox, folder: Path) -> tuple[Plane, tuple[Doubt
         doubts.append(Doubt("dem-voids-filled", text))
     if zeros:
         text = (
-            f"{zeros / cells:.1%} of the ground has an elevation of exactly 0 m in large pieces, "
-            "which is taken for sea or for unmeasured ground and has no value"
+            f"{percent(zeros / cells)} of the ground has an elevation of exactly 0 m in large "
+            "pieces, which is taken for sea or for unmeasured ground and has no value"
         )
         doubts.append(Doubt("dem-zeros", text))
     if grid.resolution.x > 1.5 * dem.cell_m:
@@ -222,7 +223,7 @@ def _usable(
     for factor, range_ in zip(factors, ranges, strict=True):
         name = f"factor {factor.name} ({factor.source})"
         if range_.known < LEAST_KNOWN:
-            text = f"{name} is known on {range_.known:.0%} of the ground and was left out"
+            text = f"{name} is known on {percent(range_.known)} of the ground and was left out"
             doubts.append(Doubt("factor-partial", text))
         elif range_.least == range_.greatest:
             text = f"{name} is {range_.least:g} everywhere and was left out"
@@ -231,7 +232,7 @@ def _usable(
             kept.append(factor)
             if range_.known < _FULL:
                 text = (
-                    f"{name} is known on {range_.known:.0%} of the ground; the rest has no "
+                    f"{name} is known on {percent(range_.known)} of the ground; the rest has no "
                     "value in the map"
                 )
                 doubts.append(Doubt("factor-partial", text))

@@ -17,6 +17,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from tasks.errors import PointsError, RasterError
+from tasks.percent import percent
 from tasks.susceptibility.point_table import PointTable, read_point_table
 from tasks.susceptibility.sampling import ABSENCE, FEW_LANDSLIDES, Samples
 from tasks.types import Doubt
@@ -222,7 +223,7 @@ def _telling(values: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Doubt
     for name, column in values.items():
         missing = column.isna().mean()
         if missing > _MOST_MISSING:
-            why = f"{missing:.0%} of the points have no value"
+            why = f"{percent(missing)} of the points have no value"
         elif column.nunique() < 2:
             why = "it is the same everywhere"
         else:

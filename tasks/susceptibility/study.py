@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon
 
+from tasks.percent import percent
 from tasks.susceptibility.applicability import Applicability, fit_applicability
 from tasks.susceptibility.classes import (
     Breaks,
@@ -184,7 +185,8 @@ def study_doubts(
     samples = study.samples
     doubts = [*stack.doubts, *study.validation.doubts, *low_ground_doubt(scheme)]
     if stack.coverage < FULL_COVERAGE:
-        text = f"the elevation model knows {stack.coverage:.0%} of the area; the rest has no value"
+        known = percent(stack.coverage)
+        text = f"the elevation model knows {known} of the area; the rest has no value"
         doubts.append(Doubt("dem-partial", text))
     if samples.landslides < FEW_LANDSLIDES:
         text = f"only {samples.landslides} landslides were there to learn from; do not lean on it"
@@ -195,8 +197,8 @@ def study_doubts(
         doubts.append(Doubt("few-absences", text))
     if applicable_share is not None and applicable_share < MOSTLY_APPLICABLE:
         text = (
-            f"only {applicable_share:.0%} of the map is ground like that the model was trained on; "
-            "elsewhere it guesses"
+            f"only {percent(applicable_share)} of the map is ground like that the model was "
+            "trained on; elsewhere it guesses"
         )
         doubts.append(Doubt("outside-applicability", text))
     return doubts

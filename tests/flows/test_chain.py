@@ -74,7 +74,7 @@ def test_a_version_that_saw_less_is_a_draft_until_somebody_publishes_it(world, s
     cut(less / "b_20180911.tif", 64)
     answer = respond(IBURI.id, ResponseOptions(source=str(less)))
     assert answer.mapped.inventory.status == "draft"
-    assert "50% of what version 1 saw" in answer.mapped.inventory.doubts[-1].text
+    assert "50 % of what version 1 saw" in answer.mapped.inventory.doubts[-1].text
     assert answer.folder == whole.folder / "version-2"
     assert "version 1, published" in whole.report.read_text()
     assert respond(IBURI.id, ResponseOptions(source=str(less))).mapped.inventory.status == "draft"

@@ -126,7 +126,7 @@ def test_what_is_seen_now_is_drafted_and_only_what_is_seen_later_is_mapped_anew(
     draft = first.mapped.inventory
     assert draft.status == "draft"
     (told,) = [doubt.text for doubt in draft.doubts if doubt.code == "draft-waits"]
-    assert "80% of the area is wanted" in told and "unseen are 0.7" in told
+    assert "80 % of the area is wanted" in told and "unseen are 0.7" in told
     assert first.report.exists()
     again = map_landslides(EVENT, halves, may(25))
     assert again.inventory == draft

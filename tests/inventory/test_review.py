@@ -284,9 +284,9 @@ BOWTIE = Polygon([(11.9, 44.2), (11.91, 44.21), (11.91, 44.2), (11.9, 44.21)])
         (lambda c, i: edit(c, i, 1, box(11, 43, 12.5, 45), ANN), "% of outline 1 of 1 lies out"),
         (lambda c, i: add(c, i, [], ANN), "no outline"),
         (lambda c, i: add(c, i, [slide(6)], ANN, kind="mud"), "landslide, scar or deposit"),
-        (lambda c, i: add(c, i, [slide(6), slide(1.1)], ANN), "2 of 2 and landslide 2 share 88%"),
-        (lambda c, i: edit(c, i, 1, slide(0, width=0.003), ANN), "landslide 2 share 100%"),
-        (lambda c, i: add(c, i, [slide(6), slide(6.2)], ANN), "1 of 2 and outline 2 share 75%"),
+        (lambda c, i: add(c, i, [slide(6), slide(1.1)], ANN), "2 of 2 and landslide 2 share 88 %"),
+        (lambda c, i: edit(c, i, 1, slide(0, width=0.003), ANN), "landslide 2 share 100 %"),
+        (lambda c, i: add(c, i, [slide(6), slide(6.2)], ANN), "1 of 2 and outline 2 share 75 %"),
         (
             lambda c, i: split(c, i, 1, [slide(0, 0.0004), slide(0.5, 0.0015)], ANN),
             "2 of 2 and landslide 2",

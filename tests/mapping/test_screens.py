@@ -111,7 +111,7 @@ def test_half_of_an_outline_on_water_sets_it_aside_and_less_does_not(tmp_path):
     )
     judged, _ = screen(outlines(*THREE), [LayerScreen("water", lakes)])
     assert screened(judged) == ["water", "", ""]
-    assert judged["screen_reason"][0] == "51% of it on water"
+    assert judged["screen_reason"][0] == "51 % of it on water"
 
 
 def test_a_layer_that_meets_no_outline_sets_nothing_aside(tmp_path):
@@ -148,7 +148,7 @@ def test_the_class_of_a_raster_counts_and_its_nodata_does_not(tmp_path):
     far = (5000, 0, 5100, 100)
     judged, (record,) = screen(outlines(*THREE, far), [parse_screen(f"water={path}:80")])
     assert screened(judged) == ["water", "", "", ""]
-    assert judged["screen_reason"][0] == "60% of it on water"
+    assert judged["screen_reason"][0] == "60 % of it on water"
     assert record.asked == "at least 50% on water in cover.tif (80)"
 
 

@@ -221,7 +221,7 @@ def test_factors_that_tell_nothing_are_left_out_with_a_doubt(saved, table):
     said = [doubt.text for doubt in read.doubts]
     assert said == [
         "factor level is left out: it is the same everywhere",
-        "factor rare is left out: 86% of the points have no value",
+        "factor rare is left out: 86 % of the points have no value",
     ]
     assert read.ignored == {"remark": "text with 350 different values"}
 
