@@ -55,7 +55,9 @@ def table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     # Between two cells stand a line and two spaces.
     room = screen.width - 3 * len(widest) - 1
     if sum(max(len(headings[name]), letters) for name, letters in widest.items()) > room:
-        words = {name: max(map(len, heading.split())) for name, heading in headings.items()}
+        words = {
+            name: max(map(len, heading.split()), default=0) for name, heading in headings.items()
+        }
         widest = {name: max(letters, words[name]) for name, letters in widest.items()}
         headings = {name: fill(heading, widest[name]) for name, heading in headings.items()}
     # Only long columns give way on a narrow terminal: a date in three pieces reads badly. What has
