@@ -40,3 +40,7 @@ def test_numbers_stay_whole_on_a_terminal_of_80_letters(monkeypatch):
     shown = printed(CLASSES, 80, monkeypatch)
     assert all(row["susceptibility"] in shown for row in CLASSES)
     assert "2023-05-16 00:00" in printed(EVENTS, 80, monkeypatch)
+
+
+def test_a_column_may_have_no_heading(monkeypatch):
+    assert "AUC" in printed([{"": "AUC", "result": "0.7 " * 40}], 80, monkeypatch)
