@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -32,8 +33,8 @@ screen = Console()
 messages = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-# Cells up to so many letters are not folded.
-WHOLE = 17
+# Cells up to so many letters are not folded, and longer ones not to less than so many.
+WHOLE, FOLDED = 17, 8
 
 
 def say(sentence: str) -> None:
@@ -49,10 +50,21 @@ def print_json(record: Any) -> None:
 def table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     """A table with one column a key of the first row; what is not known is shown as a dash."""
     drawn = Table(title=Text(title), title_justify="left", title_style="bold")
-    for heading in rows[0] if rows else ():
-        widest = max(len(str(row[heading])) for row in rows)
-        # Only long columns give way on a narrow terminal: a date in three pieces reads badly.
-        drawn.add_column(heading.replace("_", " "), overflow="fold", no_wrap=widest <= WHOLE)
+    widest = {name: max(len(str(row[name])) for row in rows) for name in (rows[0] if rows else ())}
+    headings = {name: name.replace("_", " ") for name in widest}
+    # Between two cells stand a line and two spaces.
+    room = screen.width - 3 * len(widest) - 1
+    if sum(max(len(headings[name]), letters) for name, letters in widest.items()) > room:
+        words = {
+            name: max(map(len, heading.split()), default=0) for name, heading in headings.items()
+        }
+        widest = {name: max(letters, words[name]) for name, letters in widest.items()}
+        headings = {name: fill(heading, widest[name]) for name, heading in headings.items()}
+    # Only long columns give way on a narrow terminal: a date in three pieces reads badly. What has
+    # to stay whole and does not fit would be cut off, which reads worse.
+    fits = sum(n if n <= WHOLE else FOLDED for n in widest.values()) <= room
+    for name, letters in widest.items():
+        drawn.add_column(headings[name], overflow="fold", no_wrap=fits and letters <= WHOLE)
     for row in rows:
         drawn.add_row(*(Text(_cell(value)) for value in row.values()))
     return drawn

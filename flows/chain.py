@@ -15,7 +15,7 @@ from flows.standing import options_of, susceptibility_options_of
 from flows.steps import step
 from flows.world import open_world
 from tasks.errors import InventoryError
-from tasks.inventory.carry import MADE_BY_PEOPLE, REVIEWED
+from tasks.inventory.origin import MADE_BY_PEOPLE, REVIEWED
 from tasks.inventory.store import get_inventory
 
 log = logging.getLogger(__name__)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from tasks.errors import EventError
 from tasks.events.decisions import list_decisions
@@ -16,6 +17,7 @@ from tasks.events.shakemaps import known_shakemaps
 from tasks.events.states import Change, history
 from tasks.imagery.waits import Wait, find_wait
 from tasks.inventory.store import list_inventories
+from tasks.inventory.tables import inventory
 from tasks.types import AreaOfInterest, Event
 
 
@@ -31,7 +33,10 @@ class OfferedShakeMap:
 
 @dataclass(frozen=True)
 class Dossier:
-    """An event, its life, and what was decided; `event` is None if it was only ever ignored."""
+    """An event, its life, and what was decided; `event` is None if it was only ever ignored.
+
+    `history` tells of every inventory version that was published, too.
+    """
 
     event: Event | None
     aoi: AreaOfInterest | None
@@ -87,9 +92,25 @@ def read_dossier(connection: Connection, event_id: str) -> Dossier:
         known.priority,
         known.priority_how,
         known.merged_into,
-        history(connection, name),
+        _life(connection, name),
         list_decisions(connection, (name, *known.event.alternate_ids)),
         shakemaps,
         find_wait(connection, name),
         milestones(connection, name)[0],
     )
+
+
+def _life(connection: Connection, event_id: str) -> list[Change]:
+    """Every change of an event and every version published, the first one first."""
+    changes = history(connection, event_id)
+    published = connection.execute(
+        select(inventory.c.version, inventory.c.method, inventory.c.published_at).where(
+            inventory.c.event_id == event_id, inventory.c.published_at.is_not(None)
+        )
+    )
+    versions = []
+    for version, method, at in published:
+        states = [one.state for one in changes if one.changed_at <= at] or ["registered"]
+        reason = f"inventory version {version}, {method.partition('@')[0]}"
+        versions.append(Change("published", states[-1], reason, at.astimezone(UTC)))
+    return sorted([*changes, *versions], key=lambda one: one.changed_at)

@@ -39,7 +39,8 @@ from tasks.imagery.protocol import Span
 from tasks.imagery.select import imagery_doubts
 from tasks.imagery.sources import obtain
 from tasks.imagery.waits import Wait
-from tasks.inventory.carry import REVIEWED, carry_over, plan_carry_over
+from tasks.inventory.carry import carry_over, plan_carry_over
+from tasks.inventory.origin import REVIEWED
 from tasks.inventory.runs import MadeBefore, finish_run, get_run, made_before, record_judgements
 from tasks.inventory.store import (
     StoredInventory,

@@ -18,8 +18,7 @@ from flows.world import World
 from tasks.errors import EventError, InventoryError
 from tasks.events.aoi import as_multipolygon
 from tasks.events.registry import find_registered
-from tasks.inventory.carry import REVIEWED
-from tasks.inventory.origin import how_made, mapped_version
+from tasks.inventory.origin import REVIEWED, how_made, mapped_version
 from tasks.inventory.review import Progress, progress
 from tasks.inventory.seen import seen_share
 from tasks.inventory.store import StoredInventory, list_inventories

@@ -19,9 +19,8 @@ from flows.susceptibility_products import write_susceptibility
 from flows.world import open_world
 from tasks.errors import InventoryError, ScarpError
 from tasks.imagery.before import prepare_before
-from tasks.inventory.carry import MADE_BY_PEOPLE
 from tasks.inventory.export import About, export_inventory
-from tasks.inventory.origin import made_by
+from tasks.inventory.origin import MADE_BY_PEOPLE, made_by
 from tasks.inventory.quality import match_areas
 from tasks.inventory.runs import get_run
 from tasks.inventory.seen import seen_share

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from flows.runs import recorded_run
 from flows.world import open_world
 from tasks.errors import AssessmentError, InventoryError, ReviewConflictError, ScarpError
-from tasks.inventory.carry import REVIEWED
+from tasks.inventory.origin import REVIEWED
 from tasks.inventory.review import hold, progress, require_current
 from tasks.inventory.runs import finish_run
 from tasks.inventory.store import (

@@ -7,9 +7,12 @@ landslides in them; below, a box for each inventory with its number of landslide
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from asyncpg import Connection
+from cql2 import Expr
 from fastapi import FastAPI
 from morecantile import Tile, TileMatrixSet
 from pydantic import ConfigDict, Field
@@ -73,7 +76,44 @@ SELECT ST_AsMVT(boxes.*, 'default') FROM boxes
 """
 
 
-class PublishedLandslides(PgCollection):
+class View(PgCollection):
+    """A view as the standard asks it, where tipg does otherwise."""
+
+    def cql_where(
+        self,
+        *args: Any,
+        bbox: list[float] | None = None,
+        datetime: list[str] | None = None,
+        **asked: Any,
+    ) -> Expr | None:
+        """The rows asked for: a box may cross the antimeridian, an interval holds both its ends."""
+        where = partial(super().cql_where, geom=asked.get("geom"), dt=asked.get("dt"))
+        parts = [super().cql_where(*args, **asked)]
+        west_of, east_of = _cut_at_antimeridian(bbox) if bbox else (None, None)
+        parts.append(_joined("or", [where(bbox=west_of), where(bbox=east_of)]))
+        parts.append(where(datetime=datetime))
+        if datetime and len(datetime) == 2 and ".." not in datetime and "" not in datetime:
+            start, end = datetime
+            parts[-1:] = [where(datetime=[start, ".."]), where(datetime=["..", end])]
+        return _joined("and", parts)
+
+
+def _cut_at_antimeridian(bbox: list[float]) -> tuple[list[float], list[float] | None]:
+    """A box as one, or as the two that it is where its west lies east of its east."""
+    west, south, east, north = bbox if len(bbox) == 4 else (*bbox[:2], *bbox[3:5])
+    if west <= east:
+        return [west, south, east, north], None
+    return [west, south, 180.0, north], [-180.0, south, east, north]
+
+
+def _joined(operator: str, parts: Sequence[Expr | None]) -> Expr | None:
+    told = [part for part in parts if part is not None]
+    if len(told) < 2:
+        return told[0] if told else None
+    return Expr({"op": operator, "args": [part.to_json() for part in told]})
+
+
+class PublishedLandslides(View):
     """The view `v_landslides`, whose tiles are generalised where outlines could not be seen.
 
     A tile that is asked for with a filter holds outlines at every zoom: what was asked for is few.
@@ -128,7 +168,7 @@ async def register_views(app: FastAPI) -> None:
 
 def _described(found: Collection, bounds: list[float] | None) -> Collection:
     """A collection with its key, its geometry and where it lies."""
-    kind = PublishedLandslides if found.table == "v_landslides" else PgCollection
+    kind = PublishedLandslides if found.table == "v_landslides" else View
     view = kind.model_validate(found.model_dump(by_alias=True))
     view.id_column = view.get_column(KEYS[view.table])
     view.geometry_column = next((c for c in view.geometry_columns if c.name == SHOWN), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
@@ -132,9 +133,10 @@ def _who_breaks(cursor: psycopg.Cursor, constraint: str, count: int) -> str:
     first = "SELECT number, ST_XMin(geom), ST_YMin(geom) FROM pg_temp.staged WHERE NOT {} LIMIT 1"
     cursor.execute(sql.SQL(first.replace("LIMIT", "ORDER BY number LIMIT")).format(sql.SQL(rule)))
     number, longitude, latitude = cursor.fetchone() or ("?", float("nan"), float("nan"))
+    said = re.sub(r"::[a-z ]+|[()]", "", rule)
     return (
         f"landslide {number} of {count} near {longitude:.5f}, {latitude:.5f} cannot be stored: "
-        f"{rule} does not hold ({constraint})"
+        f"{said} does not hold ({constraint})"
     )
 
 

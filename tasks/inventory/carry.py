@@ -23,13 +23,12 @@ from sqlalchemy import Connection, select
 from tasks.errors import InventoryError
 from tasks.inventory import outcomes, review, tables
 from tasks.inventory.compare import difference
+from tasks.inventory.origin import MADE_BY_PEOPLE, REVIEWED
 from tasks.inventory.outcomes import Outcome
 from tasks.inventory.review import Reviewer
 from tasks.inventory.store import StoredInventory, list_inventories, read_drawn
 from tasks.types import Doubt
 
-REVIEWED = "reviewed"
-MADE_BY_PEOPLE = ("imported", "manual")
 _LAST = 2**63 - 1
 
 _Action = Literal["confirm", "reject", "edit", "add", "split", "merge"]

@@ -16,7 +16,6 @@ there is not comparable: elsewhere one of them did not look.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -33,10 +32,12 @@ from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Connection
 
 from tasks.errors import InventoryError, StorageError
+from tasks.inventory.origin import mapped_version
 from tasks.inventory.store import (
     StoredInventory,
     get_inventory,
     list_inventories,
+    read_landslides,
     read_reviewed,
 )
 from tasks.publish.products import written_aside
@@ -97,11 +98,19 @@ def difference_of_versions(
 ) -> Difference:
     """What changed from one version of an event's inventory to another, both as reviewed.
 
+    Where one is what reviews made of the other, the older is taken as it was stored: as reviewed
+    the two are alike.
+
     Raises:
         EventError, InventoryError: there is no such version.
     """
     old, new = (get_inventory(connection, event_id, version) for version in (before, after))
-    then, now = (read_reviewed(connection, inventory.id) for inventory in (old, new))
+    mapped = [mapped_version(connection, inventory).id for inventory in (old, new)]
+    unreviewed = min(before, after) if before != after and mapped[0] == mapped[1] else None
+    then, now = (
+        (read_landslides if stored.version == unreviewed else read_reviewed)(connection, stored.id)
+        for stored in (old, new)
+    )
     return difference(then, now, old.observed & new.observed)
 
 
@@ -141,7 +150,7 @@ def lineage(connection: Connection, event_id: str, version: int, number: int) ->
     """Follow one landslide through the versions of its event, oldest first.
 
     Versions are compared two by two, as `difference` does; where it split, all parts are followed.
-    The trail ends where the landslide is not there, or where one version did not look.
+    A version that did not look is passed over. The trail ends where the landslide is not there.
 
     Raises:
         InventoryError: there is no such landslide.
@@ -149,22 +158,25 @@ def lineage(connection: Connection, event_id: str, version: int, number: int) ->
     versions = list_inventories(connection, event_id)
     at = next((i for i, stored in enumerate(versions) if stored.version == version), None)
     start = None if at is None else read_reviewed(connection, versions[at].id)
-    if start is None or number not in start["number"].to_numpy():
-        raise InventoryError(f"event {event_id} has no landslide {number} in version {version}")
+    if at is None or start is None or number not in start["number"].to_numpy():
+        raise InventoryError(
+            f"event {event_id} has no landslide {number} in version {version}, as reviewed"
+        )
     known = {version: start[start["number"] == number]}
     changes: dict[int, Change | Literal["not comparable"]] = {}
-    for older, newer in pairwise(versions[at:]):
-        changes[newer.version], known[newer.version] = _across(
-            connection, older, newer, known[older.version], forth=True
-        )
-        if not len(known[newer.version]):
-            break
-    for newer, older in pairwise(versions[at::-1]):
-        changes[newer.version], known[older.version] = _across(
-            connection, older, newer, known[newer.version], forth=False
-        )
-        if not len(known[older.version]):
-            break
+    for others, forth in ((versions[at + 1 :], True), (versions[:at][::-1], False)):
+        last = versions[at]
+        for other in others:
+            older, newer = (last, other) if forth else (other, last)
+            change, found = _across(connection, older, newer, known[last.version], forth=forth)
+            known[other.version] = found
+            if change == "not comparable":
+                changes[other.version] = change
+                continue
+            changes[newer.version] = change
+            if not len(found):
+                break
+            last = other
     return [
         Step(
             stored,

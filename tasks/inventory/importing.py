@@ -42,6 +42,7 @@ COLUMNS = ("kind", "acquired_at", "scene_id", *NUMBERS)
 KINDS: Mapping[str, LandslideKind] = MappingProxyType(
     {"landslide": "landslide", "scar": "scar", "source": "scar", "deposit": "deposit"}
 )
+A_DAY, A_TIME = "2018-09-06", "2018-09-06T03:07Z"
 GIVEN_VOLUME = "as given by the author"
 Done = Literal["repaired", "dropped"]
 _NONE: Mapping[str, Any] = MappingProxyType({})
@@ -336,11 +337,12 @@ def _attributes(
         if name == "kind":
             known[name] = _kinds(values, kinds, place)
         elif name == "acquired_at":
-            known[name] = _converted(values, partial(pd.to_datetime, utc=True), place, "a time")
+            known[name] = _converted(values, _times, place, f"a time such as {A_DAY} or {A_TIME}")
         elif name == "scene_id":
             known[name] = [None if pd.isna(v) else _text(str(v), place) for v in values]
         else:
-            known[name] = _converted(values, pd.to_numeric, place, "a number").astype(float)
+            numbers = partial(pd.to_numeric, errors="coerce")
+            known[name] = _converted(values, numbers, place, "a number").astype(float)
     return known
 
 
@@ -356,12 +358,22 @@ def _kinds(values: pd.Series, kinds: Mapping[str, LandslideKind], place: str) ->
     return words.map(meanings)
 
 
+def _times(values: pd.Series) -> pd.Series:
+    """Times in UTC, NaT for what is none: 5/6 is a day in June to some and in May to others."""
+    if not pd.api.types.is_datetime64_any_dtype(values):
+        # A day may be a number, which is a text with a fraction where others are missing.
+        texts = values.astype("string").str.strip().str.removesuffix(".0").str.replace("/", "-")
+        values = texts.where(texts.str.match(r"\d{4}(-\d\d-\d\d|\d{4})"))
+    return pd.to_datetime(values, utc=True, format="ISO8601", errors="coerce")
+
+
 def _converted(values: pd.Series, convert: Any, place: str, kind: str) -> pd.Series:
-    made = convert(values, errors="coerce")
+    made = convert(values)
     wrong = made.isna() & values.notna()
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        raise InventoryError(f"{place} holds {values.iloc[row]!r} (feature {row + 1}), not {kind}")
+        held = str(values.iloc[row])
+        raise InventoryError(f"{place} holds {held!r} (feature {row + 1}), not {kind}")
     return made
 
 

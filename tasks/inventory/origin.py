@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select
 
-from tasks.inventory.carry import REVIEWED
 from tasks.inventory.review import Progress, progress
 from tasks.inventory.store import StoredInventory, find_inventory
 from tasks.inventory.tables import run
+
+REVIEWED = "reviewed"
+MADE_BY_PEOPLE = ("imported", "manual")
 
 
 def mapped_version(connection: Connection, stored: StoredInventory) -> StoredInventory:

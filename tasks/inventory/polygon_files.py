@@ -78,7 +78,8 @@ def _read(path: Path, layer: str | None, columns: Sequence[str]) -> Features:
         return Features(_read_parquet(path, columns), str(path))
     layers = _layers(path)
     if not layers:
-        raise InventoryError(f"{path} has no layer with geometries")
+        hint = "; outlines of a CSV are WKT in a column called WKT" if path.suffix == ".csv" else ""
+        raise InventoryError(f"{path} has no layer with geometries{hint}")
     chosen = _choose(path, layer, list(layers))
     source, inner = layers[chosen]
     name = f"{path}, layer {chosen},"

@@ -27,7 +27,7 @@ from pyproj import CRS, Transformer
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
-from shapely.geometry import GeometryCollection, MultiPolygon, Polygon
+from shapely.geometry import GeometryCollection, MultiPolygon, Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from tasks.errors import RasterError
@@ -60,6 +60,8 @@ CLASS_SHADES = LinearSegmentedColormap.from_list(
     "susceptibility", ("#fff7d6", "#fec44f", "#ec7014", "#a63603", "#4d1a00")
 )
 _NODATA_COLOUR = "#eceff1"
+_SEEN_COLOUR = "#b8c4ce"
+OVERVIEW_INCHES = 2.4
 LABEL_STYLE: Any = {"color": INK, "fontsize": 9}
 
 Extent = tuple[float, float, float, float]
@@ -102,7 +104,7 @@ def map_figure(
         Patch(facecolor=QUIET, edgecolor=YELLOW, linewidth=1.6, label="landslide"),
         Patch(facecolor="none", edgecolor=INK, label="area of interest"),
     ]
-    _furnish(figure, axes, extent, keys, aoi, observed, credit)
+    _furnish(figure, axes, extent, crs, keys, aoi, observed, credit)
     return save_figure(figure, path)
 
 
@@ -156,7 +158,7 @@ def susceptibility_figure(
                 facecolor="white", edgecolor=QUIET, hatch="....", label="unlike the training ground"
             )
         )
-    _furnish(figure, axes, extent, keys, aoi, observed, credit)
+    _furnish(figure, axes, extent, crs, keys, aoi, observed, credit)
     return save_figure(figure, path)
 
 
@@ -248,7 +250,7 @@ def change_figure(
         Patch(facecolor="none", edgecolor=ORANGE, label="changed: evidence, not landslides"),
         Patch(facecolor="none", edgecolor=INK, label="area of interest"),
     ]
-    _furnish(figure, axes, extent, keys, aoi, looked, credit)
+    _furnish(figure, axes, extent, crs, keys, aoi, looked, credit)
     return save_figure(figure, path)
 
 
@@ -333,7 +335,7 @@ def match_figure(
         if not area.is_empty:
             axes.add_artist(_patch(area, facecolor=colour, edgecolor=colour, linewidth=0.3))
         keys.append(Patch(facecolor=colour, label=label))
-    _furnish(figure, axes, extent, keys, ground, ground, "")
+    _furnish(figure, axes, extent, crs, keys, ground, ground, "")
     return save_figure(figure, path)
 
 
@@ -366,7 +368,7 @@ def difference_figure(path: Path, changes: gpd.GeoDataFrame, ground: MultiPolygo
             before, after = (int(found[side].map(len).sum()) for side in ("before", "after"))
             label = f"{change} ({before} → {after})"
             keys.append(Patch(facecolor=colour, edgecolor=INK, label=label))
-    _furnish(figure, axes, extent, keys, ground, ground, "")
+    _furnish(figure, axes, extent, crs, keys, ground, ground, "")
     return save_figure(figure, path)
 
 
@@ -534,12 +536,15 @@ def _furnish(
     figure: Figure,
     axes: Axes,
     extent: Extent,
+    crs: CRS,
     keys: list[Patch],
     aoi: BaseGeometry,
     observed: BaseGeometry,
     credit: str,
 ) -> None:
-    """Add legend, scale bar, north arrow and credit."""
+    """Add legend, scale bar, north arrow, credit, and what of the area lies beyond the map."""
+    if _goes_beyond(aoi, extent, crs):
+        _overview(figure, axes, extent, crs, aoi, observed)
     if not unseen_of(aoi, observed).is_empty:
         keys.append(Patch(facecolor="white", edgecolor=QUIET, hatch="////", label="not observed"))
     figure.legend(handles=keys, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
@@ -558,6 +563,54 @@ def _furnish(
         bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0},
     )
     axes.set_xlabel(_drawable(credit), fontsize=7, color=QUIET, loc="left")
+
+
+def _goes_beyond(aoi: BaseGeometry, extent: Extent, crs: CRS) -> bool:
+    left, right, bottom, top = extent
+    # Straight sides of the map bend in degrees.
+    sides = box(left, bottom, right, top).segmentize(max(right - left, top - bottom) / 100)
+    shown = gpd.GeoSeries([sides], crs=crs).to_crs("EPSG:4326").iloc[0]
+    return not unseen_of(aoi, shown).is_empty
+
+
+def _overview(
+    figure: Figure,
+    axes: Axes,
+    extent: Extent,
+    crs: CRS,
+    aoi: BaseGeometry,
+    observed: BaseGeometry,
+) -> None:
+    """Draw the whole area beside the map: unseen ground shows there too, and where the map lies."""
+    width = figure.get_figwidth()
+    figure.set_figwidth(width + OVERVIEW_INCHES)
+    places = figure.add_gridspec(1, 2, width_ratios=(width, OVERVIEW_INCHES))
+    axes.set_subplotspec(places[0])
+    beside = figure.add_subplot(places[1])
+    left, right, bottom, top = extent
+    beside.add_artist(
+        _patch(_projected(aoi, crs), facecolor=_SEEN_COLOUR, edgecolor=INK, linewidth=0.8)
+    )
+    _hatch(beside, aoi, observed, crs)
+    beside.add_artist(
+        Rectangle(
+            (left, bottom), right - left, top - bottom, facecolor="none", edgecolor=INK, linewidth=2
+        )
+    )
+    west, south, east, north = _projected(aoi, crs).union(box(left, bottom, right, top)).bounds
+    margin = 0.03 * max(east - west, north - south)
+    beside.set(
+        xlim=(west - margin, east + margin),
+        ylim=(south - margin, north + margin),
+        aspect="equal",
+        anchor="N",
+        xticks=[],
+        yticks=[],
+    )
+    for spine in beside.spines.values():
+        spine.set_visible(False)
+    beside.set_title("whole area of interest", fontsize=8, color=INK)
+    beside.set_xlabel("thick frame: this map", fontsize=7, color=QUIET)
 
 
 def _scale_bar(axes: Axes, extent: Extent) -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from console.inventory import app
 from flows import world
+from flows.dossier import read_dossier
 from tasks.errors import InventoryError, ReviewConflictError
 from tasks.events.registry import register
 from tasks.inventory.runs import start_run
@@ -159,9 +160,16 @@ def test_what_reviewers_made_of_a_version_can_be_published_as_the_next(scarp_inv
     scarp_inventory("review", "storm", "--reject", "1", "--merge", "2,3", "--by", "ann")
     made = json.loads(scarp_inventory("review", "storm", "--publish", "--json"))["published"]
     assert (made["version"], made["method"], made["landslides"]) == (3, "reviewed", 1)
+    told = json.loads(scarp_inventory("diff", "storm", 2, 3, "--json"))["tallies"]
+    assert (told["vanished"]["before"], told["merged"]["before"], told["merged"]["after"]) == (
+        1,
+        2,
+        1,
+    )
     again = json.loads(scarp_inventory("review", "storm", "--version", 2, "--publish", "--json"))
     assert again["published"]["version"] == 3
     with engine.connect() as connection:
+        life = [(one.change, one.reason) for one in read_dossier(connection, "storm").history]
         seen = connection.execute(text("SELECT * FROM scarp.v_landslides")).one()
         run = connection.execute(text("SELECT * FROM scarp.v_runs WHERE flow <> 'test'")).one()
     assert (seen.version, seen.number, seen.review_state, seen.reviewed_by) == (
@@ -170,4 +178,5 @@ def test_what_reviewers_made_of_a_version_can_be_published_as_the_next(scarp_inv
         "edited",
         "ann",
     )
+    assert life[-1] == ("published", "inventory version 3, reviewed")
     assert (run.inputs, run.parameters) == ({"inventory": "two"}, {"newest_review": 2})

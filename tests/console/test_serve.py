@@ -121,6 +121,38 @@ def test_landslides_are_found_by_place_and_by_their_measures(service):
 
 
 @pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ({"bbox": "170,-90,-170,90"}, 0),
+        ({"bbox": "170,-90,12,90"}, 30),
+        ({"bbox": "11,-90,-170,90"}, 30),
+        ({"bbox": "170,-90,0,12,90,100", "filter": "area_m2 < 0"}, 0),
+    ],
+)
+def test_a_box_across_the_antimeridian_is_the_ground_it_says(service, question, found):
+    asked = service.get(f"{LANDSLIDES}/items", params=question | {"filter-lang": "cql2-text"})
+    assert asked.json()["numberMatched"] == found
+
+
+def test_an_interval_of_time_holds_both_its_ends(service):
+    events = "/collections/scarp.v_events/items"
+    at = service.get(events).json()["features"][0]["properties"]["occurred_at"]
+    day = {"datetime-column": "occurred_at"}
+    for interval, found in (
+        (f"2023-01-01T00:00:00Z/{at}", 1),
+        (f"{at}/2024-01-01T00:00:00Z", 1),
+        ("2023-01-01T00:00:00Z/2023-05-15T23:59:59Z", 0),
+        (f"../{at}", 1),
+    ):
+        answer = service.get(events, params=day | {"datetime": interval})
+        assert answer.json()["numberMatched"] == found, interval
+    assert (
+        service.get(events, params=day | {"datetime": f"{at}/2023-01-01T00:00:00Z"}).status_code
+        == 400
+    )
+
+
+@pytest.mark.parametrize(
     "question",
     [
         {"filter": "area_m2 > 0; DROP VIEW scarp.v_landslides", "filter-lang": "cql2-text"},

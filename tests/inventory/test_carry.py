@@ -8,7 +8,8 @@ from shapely.geometry import MultiPolygon, box
 from sqlalchemy import text
 
 from tasks.events.registry import register
-from tasks.inventory.carry import REVIEWED, carry_over, plan_carry_over
+from tasks.inventory.carry import carry_over, plan_carry_over
+from tasks.inventory.origin import REVIEWED
 from tasks.inventory.review import (
     Reviewer,
     add,

@@ -191,6 +191,32 @@ def test_a_landslide_of_no_version_cannot_be_followed(stored):
         lineage(stored, STORM.id, 9, 1)
 
 
+@pytest.mark.parametrize("start", [1, 5])
+def test_a_version_that_did_not_look_does_not_end_the_trail(stored, start):
+    store_inventory(
+        stored,
+        event_id=STORM.id,
+        run_id=get_inventory(stored, STORM.id, 1).run_id,
+        digest="once more",
+        method="manual",
+        threshold=None,
+        minimum_mapping_unit_m2=0,
+        observed=GROUND,
+        scenes=[],
+        landslides=gpd.GeoDataFrame(geometry=[cell(60), cell(9)], crs=4326),
+        doubts=[],
+        publish=False,
+    )
+    steps = lineage(stored, STORM.id, start, 2)
+    assert [(step.version, step.numbers, step.change) for step in steps] == [
+        (1, (2,), None),
+        (2, (1,), "unchanged"),
+        (3, (3,), "unchanged"),
+        (4, (), "not comparable"),
+        (5, (2,), "unchanged"),
+    ]
+
+
 def test_the_lineage_is_that_of_the_reviewed_landslides(stored):
     third = get_inventory(stored, STORM.id, 3)
     (*_, whole) = merge(stored, third.id, [1, 2], Reviewer("ann")).numbers

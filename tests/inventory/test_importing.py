@@ -212,6 +212,27 @@ def test_columns_are_read_under_the_names_they_have(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("days", "read"),
+    [
+        (["2018-09-06", "2018-09-06T12:07:59+09:00"], ["2018-09-06 00:00", "2018-09-06 03:07"]),
+        ([20180906, None], ["2018-09-06 00:00", "NaT"]),
+        (["2018/09/06 03:07:59", None], ["2018-09-06 03:07", "NaT"]),
+    ],
+)
+def test_days_and_times_are_read_as_people_write_them(tmp_path, days, read):
+    path = written(tmp_path, [SQUARE, box(142, 42, 143, 43)], tag=days)
+    landslides = read_inventory_file(path, columns={"acquired_at": "tag"}).landslides
+    assert [str(at)[:16] for at in landslides["acquired_at"]] == read
+
+
+@pytest.mark.parametrize("day", ["05/06/2018", "2018", 2018, 1536203279])
+def test_a_day_that_can_be_read_in_two_ways_is_refused(tmp_path, day):
+    path = written(tmp_path, [SQUARE], tag=[day])
+    with pytest.raises(InventoryError, match=rf"column tag holds '{day}' .*such as 2018-09-06"):
+        read_inventory_file(path, columns={"acquired_at": "tag"})
+
+
+@pytest.mark.parametrize(
     ("columns", "complaint"),
     [
         ({"kind": "Art"}, "column Art says 'Abbruch'; tell what that means with --kind-word"),

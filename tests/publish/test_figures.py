@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import rasterio
 from matplotlib.image import imread
+from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import RasterError, StorageError
 from tasks.publish.figures import (
+    _SEEN_COLOUR,
     BLUE,
     ORANGE,
     YELLOW,
@@ -74,6 +76,23 @@ def test_one_pixel_that_was_not_seen_is_marked_on_the_map(
     whole = map_figure(tmp_path / "whole.png", image, landslides, area, area)
     almost = map_figure(tmp_path / "almost.png", image, landslides, area, area - pixel)
     assert whole.read_bytes() != almost.read_bytes()
+
+
+def test_unseen_ground_of_the_area_beyond_the_image_is_shown_beside_the_map(
+    tmp_path, image, landslides, aoi
+):
+    west, south, east, north = aoi.geometry.bounds
+    wider = MultiPolygon([box(2 * west - east, south, east, north)])
+    one, two = (
+        map_figure(tmp_path / f"{area.area}.png", image, landslides, area, aoi.geometry)
+        for area in (aoi.geometry, wider)
+    )
+    alone, beside = imread(one), imread(two)
+    assert beside.shape[1] > alone.shape[1]
+    # The grey of ground that was seen stands beside the map alone.
+    assert share_of(_SEEN_COLOUR, two) > share_of(_SEEN_COLOUR, one) + 0.005
+    all_seen = map_figure(tmp_path / "all.png", image, landslides, wider, wider)
+    assert share_of(_SEEN_COLOUR, all_seen) > share_of(_SEEN_COLOUR, two) + 0.005
 
 
 def test_a_score_band_can_be_the_backdrop(tmp_path, classes, landslides, aoi):
