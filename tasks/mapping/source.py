@@ -19,9 +19,10 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from models.cards import Card
+from models.ground import ground_sample_m
 from models.normalisation import Statistics
 from tasks.errors import RasterError
-from tasks.imagery.rasters import ground_sample_m, open_raster, read_errors
+from tasks.imagery.rasters import open_raster, read_errors
 
 _STATISTICS_PX = 1024
 _THINNEST = 4
