@@ -113,6 +113,12 @@ def test_a_run_leaves_config_log_curves_and_weights_that_work(world):
     assert again["micro"] == pytest.approx(card["scores"]["test"]["micro"])
     said = refused(*command(world, out, "--seed", "4", "--set", "epochs=2"))
     assert f"{out} holds another run: protocol.recipe.seed = 3 there and 4 here; give" in said
+    # As if it had been killed between the last epoch and what it says of it.
+    for name in ("training.jsonl", "curves.png"):
+        (out / name).unlink()
+    run(*command(world, out, "--seed", "3", "--set", "epochs=2"))
+    assert len((out / "training.jsonl").read_text().splitlines()) == 2
+    assert (out / "curves.png").exists()
 
 
 def test_who_is_taught_has_seen_what_its_teacher_saw(world):
