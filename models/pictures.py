@@ -111,7 +111,7 @@ def read_image(
         ModelError: the file cannot be read, or has other bands than named.
     """
     with opened(path) as dataset:
-        names = tuple(bands) or _names(dataset)
+        names = tuple(bands) or tuple(band_numbers(dataset).values())
         every = list(range(1, dataset.count + 1))
         alpha = [i for i in every if dataset.colorinterp[i - 1].name == "alpha"]
         # GDAL takes the fourth band of a plain picture for alpha, whatever it is.
@@ -365,9 +365,14 @@ def _footprint(dataset: DatasetReader, window: Window | None) -> Footprint | Non
     return tuple(zip(east, latitudes, strict=True))
 
 
-def _names(dataset: DatasetReader) -> tuple[str, ...]:
+def band_numbers(dataset: DatasetReader) -> dict[int, str]:
+    """Name of each band by number, from 1, as described or else coloured; without alpha.
+
+    Three bands that nothing is said of are red, green and blue.
+    """
     described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
-    names = [text or colour.name for text, colour in described if colour.name != "alpha"]
-    if len(names) == 3 and not any(dataset.descriptions) and "red" not in names:
-        return RGB
-    return tuple(names)
+    every = ((text or colour.name, colour.name) for text, colour in described)
+    names = {n: name for n, (name, colour) in enumerate(every, start=1) if colour != "alpha"}
+    if len(names) == 3 and not any(dataset.descriptions) and "red" not in names.values():
+        return dict(zip(names, RGB, strict=True))
+    return names

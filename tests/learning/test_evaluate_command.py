@@ -134,8 +134,10 @@ def test_tiles_nobody_saw_are_named_and_count_nowhere(folders, write_picture):
     before = judge(images, masks)
     write_picture(images / "d.tif", np.zeros((3, 64, 64), np.uint8), nodata=0)
     write_picture(masks / "d.png", np.zeros((64, 64), np.uint8))
-    found = judge(images, masks)
+    found = judge(images, masks, "-o", images.parent / "out")
     assert found == before | {"n_unseen": 1, "unseen": ["d"]}
+    page = (images.parent / "out" / "evaluation.md").read_text()
+    assert "| tiles nobody saw, left out | d |" in page
     for path in images.glob("[abc].*"):
         path.unlink()
     assert "no pixel is valid of d, which are all tiles" in refused(images, masks)
