@@ -162,7 +162,7 @@ def _draw_example(axes: NDArray[Any], example: Example, threshold: float) -> Non
 
 
 def _show(axes: Axes, picture: NDArray[np.float64], seen: NDArray[np.bool_], title: str) -> None:
-    """Draw pixels (h, w, 3) of 0 to 1; where nobody looked, a score of 0 is no score, so hatched."""
+    """Draw pixels (h, w, 3) of 0 to 1, hatched where nobody looked: 0 is no score there."""
     rows, columns = np.indices(seen.shape)
     stripe = max(2, max(seen.shape) // _STRIPES)
     hatch = np.where((rows + columns) // stripe % 2, 1.0, 0.75)
