@@ -17,7 +17,8 @@ from models.datasets import Tiles
 from models.recipes import Recipe
 from models.samples import Entry, Sample
 
-_KEPT_BYTES = 2 << 30
+# Room for tiles that were read, of the memory of a small machine.
+KEPT_BYTES = 2 << 30
 _HALVINGS, _DOUBLINGS = 3, 2
 _TRIES = 4
 _RIVALS = 3
@@ -78,7 +79,7 @@ class Cuts:
         bands: Sequence[str],
         resize: int = 0,
         standardise: Standardise = lambda sample: None,
-        kept_bytes: int = _KEPT_BYTES,
+        kept_bytes: int = KEPT_BYTES,
     ) -> None:
         self._standardise = standardise
         self._entries, self._bands, self._resize = list(entries), tuple(bands), resize

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -21,6 +22,7 @@ DEFAULT, CURRENT = "unet-rgb", "current"
 ANY_GSD_M = (0.01, 1000.0)
 # Pixels are made no finer than by this: what is not in an image is not seen in it either.
 _FINEST = 1 / 16
+_NAME = r"[^/\\]*[^/\\.][^/\\]*"
 _Metres = Annotated[FiniteFloat, Field(gt=0)]
 
 
@@ -45,7 +47,7 @@ class Card:
     """
 
     # Promoting weights makes files of that name.
-    name: Annotated[str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")]
+    name: Annotated[str, Field(pattern=f"^{_NAME}$")]
     architecture: str
     options: Mapping[str, Any]
     bands: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -74,6 +76,18 @@ class Card:
         return (
             f"its pixels measure {gsd_m:g} m, too coarse for weights {self.name!r}, which look at "
             f"pixels of {self.gsd_range_m[1]:g} m at most; give finer images"
+        )
+
+
+def check_name(name: str, option: str) -> None:
+    """See that weights may be called so, as their files are; `option` says who named them.
+
+    Raises:
+        ModelError: it is a path, or holds nothing but dots.
+    """
+    if not re.fullmatch(_NAME, name):
+        raise ModelError(
+            f"{option} {name}: is a path, or no name at all; give a name of letters and digits"
         )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from math import cos, radians
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import rasterio
@@ -21,12 +21,12 @@ from rasterio.warp import transform as reprojected
 from rasterio.windows import Window
 
 from models.errors import ModelError
+from models.ground import ground_sample_m
 from models.normalisation import Statistics
 from models.samples import RGB, Entry, Footprint, Sample, as_mask, size_of
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _STATISTICS_PX = 1024
-_METRES_PER_DEGREE = 111_320.0
 # What JPEG blurs black and white into: nothing near the middle but at the edges.
 _JPEG_DARK, _JPEG_BRIGHT, _JPEG_UNSURE = 64, 192, 0.02
 
@@ -36,7 +36,7 @@ def opened(path: Path) -> Iterator[DatasetReader]:
     """A raster, opened; whatever is wrong with it is said with its name.
 
     Raises:
-        ModelError: there is no such file, or it is truncated or no image.
+        ModelError: there is no such file, it is truncated or no image, or shown turned.
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
@@ -50,12 +50,28 @@ def opened(path: Path) -> Iterator[DatasetReader]:
             ):
                 if dataset.driver == "PNG" and not _png_ends(path):
                     raise ModelError(f"{path}: is truncated or not an image; fetch it again")
+                _check_upright(path, dataset)
                 yield dataset
         except RasterioError as error:
             reason = " ".join(str(error.__cause__ or error).split())[:200]
             raise ModelError(
                 f"{path}: is truncated or not an image ({reason}); fetch it again"
             ) from error
+
+
+def _check_upright(path: Path, dataset: DatasetReader) -> None:
+    """See that a photograph is stored as it is shown: its mask may have been drawn either way.
+
+    Raises:
+        ModelError: its EXIF data say that it is to be turned or mirrored.
+    """
+    turned = dataset.tags().get("EXIF_Orientation", "1") if dataset.driver == "JPEG" else "1"
+    if turned not in ("0", "1"):
+        raise ModelError(
+            f"{path}: is shown turned against how it is stored (EXIF orientation {turned}), so "
+            "that nobody can say which of both a mask fits; store it as it is shown "
+            "(jpegtran, exiftran -ai)"
+        )
 
 
 def _png_ends(path: Path) -> bool:
@@ -95,7 +111,7 @@ def read_image(
         ModelError: the file cannot be read, or has other bands than named.
     """
     with opened(path) as dataset:
-        names = tuple(bands) or _names(dataset)
+        names = tuple(bands) or tuple(band_numbers(dataset).values())
         every = list(range(1, dataset.count + 1))
         alpha = [i for i in every if dataset.colorinterp[i - 1].name == "alpha"]
         # GDAL takes the fourth band of a plain picture for alpha, whatever it is.
@@ -161,8 +177,9 @@ def read_mask(
     Both are bool (h, w).
 
     Raises:
-        ModelError: the file cannot be read, holds other values than 0 and 1 or 0 and 255, or
-            declares 0 as nodata, so that nobody can tell unseen from stable ground.
+        ModelError: the file cannot be read, holds other values than 0 and 1 or 0 and 255, declares
+            0 as nodata, so that nobody can tell unseen from stable ground, or draws landslides
+            black, so that nobody can tell them from the ground.
     """
     with opened(path) as dataset:
         if dataset.nodata == 0:
@@ -175,15 +192,34 @@ def read_mask(
         valid = dataset.dataset_mask(window=window) > 0
         jpeg = dataset.driver == "JPEG"
         alpha = dataset.colorinterp[-1].name == "alpha"
+        palette = dataset.colormap(1) if dataset.colorinterp[0].name == "palette" else {}
     layers = layers[:-1] if alpha and len(layers) > 1 else layers
     if not jpeg and any((layer != layers[0]).any() for layer in layers[1:]):
         raise ModelError(f"{path}: is a coloured picture, not a mask; give one band of 0 and 1")
+    _check_colours(path, palette)
     values = layers[0]
     if jpeg and values.max(initial=0) > 1:
         unsure = (values >= _JPEG_DARK) & (values < _JPEG_BRIGHT)
         if values.max() >= _JPEG_BRIGHT and unsure.mean() <= _JPEG_UNSURE:
             values = np.where(values > 127, 255, 0)
     return as_mask(np.where(valid, values, 0), path) & valid, valid
+
+
+def _check_colours(path: Path, palette: Mapping[int, tuple[int, ...]]) -> None:
+    """See that a mask's colours do not contradict its numbers.
+
+    Programs that reduce a picture to two colours number them as they come, often white first.
+
+    Raises:
+        ModelError: what stands for landslide is black, and the ground is not.
+    """
+    black = (0, 0, 0)
+    ground, *landslide = (palette.get(value, black)[:3] for value in (0, 1, 255))
+    if ground != black and landslide == [black, black]:
+        raise ModelError(
+            f"{path}: draws 0 in colour and landslides in black, so that nobody can say which of "
+            "both is meant; save it as grey, 0 for no landslide and 255 for landslide"
+        )
 
 
 def read_pair(
@@ -291,23 +327,19 @@ def by_stem(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
             continue
-        if path.stem in found:
-            raise ModelError(f"{path} and {found[path.stem].name} have one stem; keep one of them")
-        found[path.stem] = path
+        # A Mac writes ü as u and dots, others as one letter; both look the same.
+        stem = normalize("NFC", path.stem)
+        if stem in found:
+            raise ModelError(f"{path} and {found[stem].name} have one stem; keep one of them")
+        found[stem] = path
     if not found:
         raise ModelError(f"{folder}: holds no image ({', '.join(SUFFIXES)})")
     return found
 
 
 def gsd_of(dataset: DatasetReader) -> float | None:
-    """Ground size of a pixel in metres; of a grid in degrees, at its middle."""
-    if _placeless(dataset):
-        return None
-    width, height = (abs(side) for side in (dataset.transform.a, dataset.transform.e))
-    if dataset.crs.is_projected:
-        return float(width * dataset.crs.linear_units_factor[1])
-    latitude = (dataset.bounds.top + dataset.bounds.bottom) / 2
-    return float((width * height * cos(radians(latitude))) ** 0.5 * _METRES_PER_DEGREE) or None
+    """Ground size of a pixel in metres; None where the file does not say where it lies."""
+    return None if _placeless(dataset) else ground_sample_m(dataset) or None
 
 
 def _placeless(dataset: DatasetReader) -> bool:
@@ -333,9 +365,14 @@ def _footprint(dataset: DatasetReader, window: Window | None) -> Footprint | Non
     return tuple(zip(east, latitudes, strict=True))
 
 
-def _names(dataset: DatasetReader) -> tuple[str, ...]:
+def band_numbers(dataset: DatasetReader) -> dict[int, str]:
+    """Name of each band by number, from 1, as described or else coloured; without alpha.
+
+    Three bands that nothing is said of are red, green and blue.
+    """
     described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
-    names = [text or colour.name for text, colour in described if colour.name != "alpha"]
-    if len(names) == 3 and not any(dataset.descriptions) and "red" not in names:
-        return RGB
-    return tuple(names)
+    every = ((text or colour.name, colour.name) for text, colour in described)
+    names = {n: name for n, (name, colour) in enumerate(every, start=1) if colour != "alpha"}
+    if len(names) == 3 and not any(dataset.descriptions) and "red" not in names.values():
+        return dict(zip(names, RGB, strict=True))
+    return names

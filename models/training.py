@@ -88,6 +88,8 @@ def train(
     run.teachers = [teacher.to(device).eval() for teacher in teachers]
     if checkpoint.exists():
         run.resume(checkpoint)
+        # It may have been killed between its last epoch and saying so.
+        progress.epoch(run.history)
     while not run.ended:
         began = time.monotonic()
         before = run.done * each

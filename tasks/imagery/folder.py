@@ -18,12 +18,13 @@ from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 from shapely.geometry import MultiPolygon, box
 
+from models.ground import ground_sample_m
 from tasks.errors import CatalogError, RasterError, ScarpError
 from tasks.events.aoi import continuous_longitudes, split_at_antimeridian
 from tasks.files import file_sha256
 from tasks.imagery.clouds import middle
 from tasks.imagery.protocol import Found, Span
-from tasks.imagery.rasters import band_href, ground_sample_m, open_raster
+from tasks.imagery.rasters import band_href, open_raster
 from tasks.imagery.viewing import off_nadir_deg, sun_elevation_deg
 from tasks.types import AreaOfInterest, Scene, SceneJudgement
 

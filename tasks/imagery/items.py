@@ -17,13 +17,14 @@ import shapely
 from shapely.errors import GEOSException
 from shapely.geometry import MultiPolygon, shape
 
+from models.ground import ground_sample_m
 from tasks.errors import CatalogError, RasterError
 from tasks.events.aoi import continuous_longitudes, split_at_antimeridian
 from tasks.files import file_sha256
 from tasks.imagery.hosts import climbs, host_of, is_allowed, is_remote
 from tasks.imagery.masks import MASKS
 from tasks.imagery.profiles import CollectionProfile
-from tasks.imagery.rasters import band_href, ground_sample_m, open_raster
+from tasks.imagery.rasters import band_href, open_raster
 from tasks.imagery.viewing import known_number, off_nadir_deg, sun_elevation_deg
 from tasks.types import Scene, SceneJudgement
 

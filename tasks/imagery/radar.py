@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from models.ground import ground_sample_m
 from tasks.errors import CatalogError
 from tasks.imagery.hosts import is_remote
 from tasks.imagery.items import (
@@ -17,7 +18,7 @@ from tasks.imagery.items import (
     licence,
     provider,
 )
-from tasks.imagery.rasters import band_href, ground_sample_m, open_raster
+from tasks.imagery.rasters import band_href, open_raster
 from tasks.imagery.sources import Access, profile_of
 from tasks.imagery.stac import StacSource
 from tasks.types import Scene

@@ -17,7 +17,7 @@ import rasterio
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import Geod, Transformer
+from pyproj import Transformer
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.features import geometry_mask
@@ -27,6 +27,7 @@ from rasterio.windows import Window
 from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
+from models.ground import ground_sample_m
 from tasks.errors import AccessError, RasterError, TransientError
 from tasks.imagery.hosts import gdal_options, is_remote, without_query
 from tasks.types import Scene
@@ -265,17 +266,6 @@ def inside(area: BaseGeometry, grid: GeoBox, all_touched: bool = False) -> NDArr
         [area], grid.shape, grid.affine, invert=True, all_touched=all_touched
     )
     return mask
-
-
-def ground_sample_m(dataset: DatasetReader) -> float:
-    """Ground size of a pixel in m, at the raster's centre where the CRS is geographic."""
-    pixel = dataset.transform
-    if dataset.crs.is_projected:
-        size = math.sqrt(abs(pixel.a * pixel.e - pixel.b * pixel.d))
-        return float(size * dataset.crs.linear_units_factor[1])
-    west, north = dataset.xy(dataset.height // 2, dataset.width // 2)
-    south = north - abs(pixel.e)
-    return abs(float(Geod(ellps="WGS84").inv(west, north, west, south)[2]))
 
 
 def _open_quietly(href: str, overview_level: int | None) -> DatasetReader:

@@ -136,12 +136,12 @@ def _areas_px(image: Path) -> list[float]:
     """Area in pixels of each landslide drawn inside an image."""
     shapes = outlines(polygons_of(image), image, LANDSLIDES) or []
     with opened(image) as dataset:
-        pixel = abs(dataset.transform.a * dataset.transform.e)
-        left, bottom, right, top = dataset.bounds
+        transform, (rows, columns) = dataset.transform, dataset.shape
+    places = ((~transform * (shape.centroid.x, shape.centroid.y), shape) for shape in shapes)
     return [
-        shape.area / pixel
-        for shape in shapes
-        if left <= shape.centroid.x <= right and bottom <= shape.centroid.y <= top
+        shape.area / abs(transform.determinant)
+        for (column, row), shape in places
+        if 0 <= column < columns and 0 <= row < rows
     ]
 
 
@@ -169,8 +169,9 @@ def _look(image: Path, size: int, wishes: Wishes, kind: Kind) -> list[Chip]:
     if landslides is None:
         raise ModelError(f"{polygons}: holds no layer of landslides")
     with opened(image) as dataset:
-        side = (wishes.block_m or _BLOCK_M) * abs(dataset.transform.a) / (gsd_of(dataset) or 1.0)
         transform, crs = dataset.transform, dataset.crs
+        pixel = abs(transform.determinant) ** 0.5
+        side = (wishes.block_m or _BLOCK_M) * pixel / (gsd_of(dataset) or 1.0)
     rows, columns = landslides.shape
     chips = []
     for row in range(0, rows - size + 1, size):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, permutations
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
 
+from models.batches import KEPT_BYTES
 from models.errors import ModelError
 from models.registry import build
 from models.samples import Entry, Sample, tiles_of
@@ -28,7 +31,6 @@ _HELD_SHARE = 0.1
 _MOST_ORDERS = 6
 # Into how many a side a tile is cut, for the effect of its size.
 _PARTS = (1, 2, 4)
-_KEPT_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -245,8 +247,9 @@ def run_experiment(
     ]
     claim(run)
     rows = []
+    folders = _folders({arm.name for _, arm in arms})
     for seed, arm in arms:
-        folder = run.folder / f"{_plain(arm.name)}-{seed}"
+        folder = run.folder / f"{folders[arm.name]}-{seed}"
         one = replace(run, protocol=arm.protocol, folder=folder)
         found = _scores(arm, one, partial(_told, told, f"{arm.name}, seed {seed}"))
         rows.append({"arm": arm.name, "seed": seed, **found})
@@ -255,7 +258,7 @@ def run_experiment(
     return summary
 
 
-def remembered(entries: Sequence[Entry], room: int = _KEPT_BYTES) -> list[Entry]:
+def remembered(entries: Sequence[Entry], room: int = KEPT_BYTES) -> list[Entry]:
     """The same tiles, read once and kept while there is room: every arm reads them again."""
     kept: dict[int, Sample] = {}
 
@@ -368,19 +371,24 @@ def as_table(summary: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for (arm, split, source), runs in found.items():
-        f1, iou = ([r["micro"][k] or 0.0 for r in runs] for k in ("f1", "iou"))
-        ends = [r["intervals"]["micro"]["f1"] for r in runs]
-        known = [pair for pair in ends if pair]
-        low, high = np.mean(known, axis=0) if known else (np.nan, np.nan)
-        macro = np.mean([r["macro"]["f1"] or 0.0 for r in runs])
-        auc = np.mean([r["pr_auc"] or 0.0 for r in runs])
+        f1 = [r["micro"]["f1"] for r in runs if r["micro"]["f1"] is not None]
+        ends = [pair for r in runs if (pair := r["intervals"]["micro"]["f1"])]
+        low, high = zip(*ends, strict=True) if ends else ((), ())
         lines.append(
             f"| {arm} | {split} | {source} | {len(runs)} "
             f"| {np.mean([r['threshold'] for r in runs]):.2f} "
-            f"| {np.mean(f1):.3f} ({min(f1):.3f}-{max(f1):.3f}) | {low:.3f}-{high:.3f} "
-            f"| {np.mean(iou):.3f} | {macro:.3f} | {auc:.3f} |"
+            f"| {_mean(f1)}{f' ({min(f1):.3f}-{max(f1):.3f})' if f1 else ''} "
+            f"| {f'{_mean(low)}-{_mean(high)}' if ends else '–'} "
+            f"| {_mean([r['micro']['iou'] for r in runs])} "
+            f"| {_mean([r['macro']['f1'] for r in runs])} | {_mean([r['pr_auc'] for r in runs])} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _mean(values: Iterable[float | None]) -> str:
+    """Of those that are defined, as a cell; a dash where none is, which is no score of 0."""
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.3f}" if known else "–"
 
 
 def _size(network: str, protocol: Protocol) -> int:
@@ -389,8 +397,14 @@ def _size(network: str, protocol: Protocol) -> int:
     return sum(p.numel() for p in built.parameters())
 
 
-def _plain(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in name)
+def _folders(names: Collection[str]) -> dict[str, str]:
+    """What the folder of each arm is called: the name without odd letters, told from all others."""
+    plain = {name: "".join(c if c.isalnum() else "-" for c in name) for name in names}
+    alike = Counter(plain.values())
+    return {
+        name: short if alike[short] == 1 else f"{short}-{crc32(name.encode()):08x}"
+        for name, short in plain.items()
+    }
 
 
 def _told(told: Told, arm: str, stage: str, done: int, total: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.cards import Card
+from models.cards import Card, check_name
 from models.ensemble import Ensemble
 from models.errors import ModelError
 from models.samples import Entry
@@ -48,8 +48,7 @@ def join_weights(
             a threshold by, or there is something of that name already.
         StorageError: the folder cannot be written.
     """
-    if Path(name).name != name:
-        raise ModelError(f"--name {name}: is a path; give a name, and the folder with -o")
+    check_name(name, "--name")
     path = folder / f"{name}.safetensors"
     if path.exists():
         raise ModelError(f"{path}: is there already; give another folder or --name")

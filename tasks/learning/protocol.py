@@ -11,11 +11,13 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from models.cards import Card
+from models.cards import Card, check_name
 from models.errors import ModelError
 from models.recipes import LARGEST_PX, Recipe
 
 FOLDER = Path(__file__).parent / "protocols"
+# The card of the weights lies beside these of a run and of an experiment's arm.
+_TAKEN = ("config", "scores")
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Protocol:
     """A paper's way of training.
 
     Attributes:
-        name: of the file.
+        name: of the file, and of the weights.
         network: by the registry's name; empty for that of the weights it goes on from.
         options: of the network.
         bands: wanted of every tile, in order.
@@ -63,6 +65,12 @@ class Protocol:
         Raises:
             ModelError: a value is out of its range; it is named.
         """
+        check_name(self.name, "name")
+        if self.name in _TAKEN:
+            raise ModelError(
+                f"weights called {self.name!r} would take the place of the run's {self.name}.json; "
+                "give the protocol another name"
+            )
         if not 0 <= self.threshold < 1:
             raise ModelError(
                 f"threshold = {self.threshold:g} makes no sense; give a score above 0 and below 1, "
@@ -114,7 +122,7 @@ def read_protocol(name_or_path: str, changes: Sequence[str] = ()) -> Protocol:
     path = known.get(name_or_path, Path(name_or_path))
     if not path.is_file():
         near = get_close_matches(name_or_path, known, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
         raise ModelError(f"no protocol is called {name_or_path!r}; {hint} Or give a TOML file")
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import geopandas as gpd
 import numpy as np
 import pyogrio
-import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.features import rasterize
-from rasterio.shutil import copy
 from shapely.geometry.base import BaseGeometry
 
 from models.cards import Card
@@ -26,7 +21,6 @@ from models.errors import ModelError
 from models.normalisation import Statistics
 from models.pictures import opened, read_image, size_in_file
 from models.samples import Entry, Sample, Split, tiles_of
-from tasks.errors import RasterError
 from tasks.inventory.polygon_files import read_features
 from tasks.mapping.source import open_source
 
@@ -121,34 +115,10 @@ def _read(
 def scene_statistics(
     image: Path, bands: tuple[str, ...], gsd_range_m: tuple[float, float]
 ) -> Statistics:
-    """What `scarp map` would normalise a scene by, at the resolution the network looks at.
-
-    Bands are called as `read_image` calls them, three that nothing is said of too.
-    """
+    """What `scarp map` would normalise a scene by, at the resolution the network looks at."""
     card = Card("any", "", {}, bands, gsd_range_m, "", "", ())
-    with _described(image) as view:
-        try:
-            with open_source(view, card) as source:
-                return source.statistics()
-        except RasterError as error:
-            raise RasterError(str(error).replace(view, str(image))) from error
-
-
-@contextmanager
-def _described(image: Path) -> Iterator[str]:
-    """What to open for an image whose bands say what they are: itself if they do, else a view."""
-    names = read_image(image, place=(slice(0, 1), slice(0, 1))).bands
-    with opened(image) as dataset:
-        said = {*dataset.descriptions, *(colour.name for colour in dataset.colorinterp)}
-    if said.issuperset(names):
-        yield str(image)
-        return
-    with TemporaryDirectory() as folder:
-        view = f"{folder}/view.vrt"
-        copy(image.absolute(), view, driver="VRT")
-        with rasterio.open(view, "r+") as dataset:
-            dataset.descriptions = names
-        yield view
+    with open_source(image, card) as source:
+        return source.statistics()
 
 
 def polygons_of(image: Path) -> Path:

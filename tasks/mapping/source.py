@@ -19,9 +19,11 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from models.cards import Card
+from models.ground import ground_sample_m
 from models.normalisation import Statistics
+from models.pictures import band_numbers
 from tasks.errors import RasterError
-from tasks.imagery.rasters import ground_sample_m, open_raster, read_errors
+from tasks.imagery.rasters import open_raster, read_errors
 
 _STATISTICS_PX = 1024
 _THINNEST = 4
@@ -140,8 +142,8 @@ def open_source(image: str | Path, card: Card) -> Iterator[Source]:
     nearest end of the card's range.
 
     Args:
-        image: a path, or anything else rasterio opens: projected, north up, its bands described by
-            the common names in `card.bands` or coloured so, with a mask (internal, alpha or
+        image: a path, or anything else rasterio opens: projected, north up, its bands called as
+            in `card.bands` (`models.pictures.band_numbers`), with a mask (internal, alpha or
             nodata) that is zero where nobody looked.
         card: the bands and the resolution the weights were trained with.
 
@@ -171,16 +173,15 @@ def _check(dataset: DatasetReader, name: str) -> None:
 
 
 def _band_indexes(dataset: DatasetReader, name: str, card: Card) -> tuple[int, ...]:
-    # A plain picture has no descriptions, but knows its colours.
-    described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
-    names = [text or colour.name for text, colour in described]
+    numbers = band_numbers(dataset)
+    names = list(numbers.values())
     missing = [band for band in card.bands if band not in names]
     if missing:
         raise RasterError(
             f"{name}: band {missing[0]!r} is missing (it has {names}); weights {card.name!r} "
             f"need {list(card.bands)}"
         )
-    return tuple(names.index(band) + 1 for band in card.bands)
+    return tuple(list(numbers)[names.index(band)] for band in card.bands)
 
 
 @contextmanager

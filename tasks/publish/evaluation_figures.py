@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from models.samples import RGB, Sample
+from models.samples import RGB, Sample, some_of
 from tasks.publish.figures import BLUE, INK, LABEL_STYLE, ORANGE, QUIET, calm, save_figure
 
 _HIT, _FALSE, _MISSED = BLUE, ORANGE, "#cc79a7"
+_STRIPES = 40
 _NAMES = ("precision", "recall", "f1", "iou")
 _HEADS = ("precision", "recall", "F1", "IoU")
 
@@ -47,7 +48,9 @@ def examples_figure(path: Path, examples: Sequence[Example], threshold: float) -
         Patch(color=_FALSE, label="mapped, but none"),
         Patch(color=_MISSED, label="missed"),
     ]
-    figure.legend(handles=legend, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    if not all(example.sample.valid.all() for example in examples):
+        legend.append(Patch(facecolor="white", edgecolor=QUIET, hatch="////", label="not observed"))
+    figure.legend(handles=legend, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return save_figure(figure, path)
 
 
@@ -121,6 +124,7 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
         },
         "expected calibration error": _cell(summary["calibration"]["ece"]),
         "area bias": "–" if area["bias"] is None else f"{area['bias']:+.1%}",
+        **({"tiles nobody saw, left out": some_of(summary["unseen"])} if summary["unseen"] else {}),
     }
     lines += ["", "| measure | |", "|---|---|", *(f"| {n} | {v} |" for n, v in rows.items())]
     lines += ["", "| landslides | precision | recall | F1 |", "|---|---|---|---|"]
@@ -149,18 +153,20 @@ def _cell(value: float | None, interval: tuple[float, float] | None = None) -> s
 def _draw_example(axes: NDArray[Any], example: Example, threshold: float) -> None:
     sample = example.sample
     truth, mapped = sample.mask & sample.valid, (example.score >= threshold) & sample.valid
-    picture = _picture(sample)
-    _show(axes[0], picture, f"{example.rank}, F1 {example.f1:.2f}")
-    _show(axes[1], _painted(picture, {_HIT: truth}), "truth")
-    axes[2].imshow(example.score, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes[2].set_title("score", fontsize=8, color=INK)
-    axes[2].set_axis_off()
+    picture, seen = _picture(sample), sample.valid
+    _show(axes[0], picture, seen, f"{example.rank}, F1 {example.f1:.2f}")
+    _show(axes[1], _painted(picture, {_HIT: truth}), seen, "truth")
+    _show(axes[2], np.repeat(example.score[..., None].astype(float), 3, axis=2), seen, "score")
     parts = {_HIT: truth & mapped, _FALSE: mapped & ~truth, _MISSED: truth & ~mapped}
-    _show(axes[3], _painted(picture, parts), Path(sample.name).name[-40:])
+    _show(axes[3], _painted(picture, parts), seen, Path(sample.name).name[-40:])
 
 
-def _show(axes: Axes, picture: NDArray[np.float64], title: str) -> None:
-    axes.imshow(picture, interpolation="nearest")
+def _show(axes: Axes, picture: NDArray[np.float64], seen: NDArray[np.bool_], title: str) -> None:
+    """Draw pixels (h, w, 3) of 0 to 1, hatched where nobody looked: 0 is no score there."""
+    rows, columns = np.indices(seen.shape)
+    stripe = max(2, max(seen.shape) // _STRIPES)
+    hatch = np.where((rows + columns) // stripe % 2, 1.0, 0.75)
+    axes.imshow(np.where(seen[..., None], picture, hatch[..., None]), interpolation="nearest")
     axes.set_title(title, fontsize=8, color=INK, parse_math=False)
     axes.set_axis_off()
 
@@ -173,7 +179,7 @@ def _picture(sample: Sample) -> NDArray[np.float64]:
     low, high = np.percentile(known, [2, 98], axis=1)
     span = np.where(high > low, high - low, 1)
     layers = (layers - low[:, None, None]) / span[:, None, None]
-    return np.asarray(np.where(sample.valid, layers.clip(0, 1), 0.9).transpose(1, 2, 0))
+    return np.asarray(layers.clip(0, 1).transpose(1, 2, 0))
 
 
 def _painted(

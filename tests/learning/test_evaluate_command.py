@@ -3,13 +3,17 @@
 import json
 import pickle
 import shutil
+import struct
+import warnings
 from dataclasses import replace
+from unicodedata import normalize
 
 import numpy as np
 import pytest
 import rasterio
 import torch
 from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning
 from typer.testing import CliRunner
 
 from console.cli import app
@@ -130,8 +134,10 @@ def test_tiles_nobody_saw_are_named_and_count_nowhere(folders, write_picture):
     before = judge(images, masks)
     write_picture(images / "d.tif", np.zeros((3, 64, 64), np.uint8), nodata=0)
     write_picture(masks / "d.png", np.zeros((64, 64), np.uint8))
-    found = judge(images, masks)
+    found = judge(images, masks, "-o", images.parent / "out")
     assert found == before | {"n_unseen": 1, "unseen": ["d"]}
+    page = (images.parent / "out" / "evaluation.md").read_text()
+    assert "| tiles nobody saw, left out | d |" in page
     for path in images.glob("[abc].*"):
         path.unlink()
     assert "no pixel is valid of d, which are all tiles" in refused(images, masks)
@@ -338,3 +344,51 @@ def test_a_mask_kept_as_jpeg_is_black_and_white_again(tmp_path, write_picture, s
     grey = write_picture(tmp_path / "grey.jpg", np.full((64, 64), 100, np.uint8))
     with pytest.raises(ModelError, match="grey.jpg: the mask holds the values 100"):
         read_mask(grey)
+
+
+def painted(path, numbers, colours):
+    """A PNG of the numbers (h, w) with a colour each."""
+    height, width = numbers.shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, "w", "PNG", width, height, 1, dtype="uint8") as file:
+            file.write(numbers[None])
+            file.write_colormap(1, dict(enumerate(colours)))
+    return path
+
+
+def test_a_mask_whose_colours_contradict_its_numbers_is_refused(tmp_path, scene):
+    _, mask = scene(1)
+    white, black, red = (255, 255, 255), (0, 0, 0), (200, 0, 0)
+    for ground, landslide in ((black, white), (black, red), (white, red)):
+        found, _ = read_mask(painted(tmp_path / "m.png", mask, (ground, landslide)))
+        assert (found == (mask > 0)).all()
+    # Programs that reduce a mask of 0 and 255 to two colours may number white first.
+    for numbers in (1 - mask, np.zeros_like(mask)):
+        with pytest.raises(ModelError, match=r"m\.png: draws 0 in colour and landslides in black"):
+            read_mask(painted(tmp_path / "m.png", numbers, (white, black)))
+
+
+def test_a_photograph_that_is_shown_turned_is_refused(tmp_path, write_picture, scene):
+    image, _ = scene(1)
+    upright = read_image(write_picture(tmp_path / "upright.jpg", image)).pixels
+    stored = write_picture(tmp_path / "turned.jpg", image)
+    # As cameras put it: one tag of EXIF, the orientation, which is 3 for upside down.
+    tag = struct.pack(">HHIHH", 0x0112, 3, 1, 3, 0)
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + tag + bytes(4)
+    picture = stored.read_bytes()
+    stored.write_bytes(
+        picture[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + picture[2:]
+    )
+    with pytest.raises(ModelError, match=r"turned\.jpg: is shown turned .*EXIF orientation 3"):
+        read_image(stored)
+    assert upright.shape == image.shape
+
+
+def test_names_pair_however_their_umlauts_are_written(tmp_path, write_picture, scene):
+    image, mask = scene(1)
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    write_picture(images / normalize("NFC", "Rüfe.png"), image)
+    write_picture(masks / normalize("NFD", "Rüfe.png"), mask)
+    entries, alone = pair_entries(images, masks)
+    assert [entry.name for entry in entries] == ["Rüfe"] and not alone

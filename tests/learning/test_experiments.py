@@ -14,7 +14,14 @@ from models.errors import ModelError
 from models.samples import group_of
 from models.weights import load
 from tasks.learning.catalog import read_data
-from tasks.learning.experiments import EXPERIMENTS, blocks_of, events, incremental, networks
+from tasks.learning.experiments import (
+    EXPERIMENTS,
+    as_table,
+    blocks_of,
+    events,
+    incremental,
+    networks,
+)
 from tasks.learning.leaks import check_apart
 from tasks.learning.protocol import read_protocol
 from tasks.learning.scoring import score_sample
@@ -90,6 +97,38 @@ def test_an_event_is_tested_on_what_all_others_taught(world):
         name = arm.name.removeprefix("never seen: ")
         tested = {e.event for e in arm.entries if e.split == "test"}
         assert tested == {name} and name not in {e.event for e in arm.entries if e.split != "test"}
+
+
+def test_events_of_almost_one_name_keep_their_own_scores(world, write_picture, scene):
+    for number, place in enumerate(["Tal 1", "Tal-1", "Tal-1", "Tal-1", "Berg", "Berg"]):
+        image, mask = scene(number, 64, (8, 28, 6, 30 + number))
+        write_picture(world / "ulmd" / place / "image" / f"{number}.png", image)
+        write_picture(world / "ulmd" / place / "mask" / f"{number}.png", mask)
+    words = ["--protocol", str(world / "tiny.toml"), "-o", str(world / "out"), "--seeds", "1"]
+    found = run("experiment", "events", "--data", f"ulmd={world / 'ulmd'}", *words, "--json")
+    tested = {
+        row["arm"]: row["scores"]["test"]["sources"]["ulmd"]["n_tiles"]
+        for row in json.loads(found.stdout)["arms"]
+    }
+    assert tested == {
+        "never seen: Tal 1": 1, "never seen: Tal-1": 3, "never seen: Berg": 2,
+        "never seen: Luding": 6,
+    }  # fmt: skip
+
+
+def test_what_is_undefined_is_a_dash_in_the_table_and_not_a_score_of_0():
+    def scored(f1):
+        names = {"f1": f1, "iou": f1}
+        interval = None if f1 is None else (f1 - 0.1, f1 + 0.1)
+        each = {"micro": names, "macro": names, "pr_auc": f1,
+                "intervals": {"micro": {"f1": interval}}}  # fmt: skip
+        return {"arm": "x", "scores": {"test": {"threshold": 0.5, "sources": {"bijie": each}}}}
+
+    def last(*rows):
+        return as_table({"experiment": "events", "arms": list(rows)}).splitlines()[-1]
+
+    assert last(scored(None)) == "| x | test | bijie | 1 | 0.50 | – | – | – | – | – |"
+    assert "| 0.600 (0.600-0.600) | 0.500-0.700 | 0.600 |" in last(scored(0.6), scored(None))
 
 
 def test_tiles_without_an_event_beside_others_that_name_theirs_are_none_of_their_own(world):

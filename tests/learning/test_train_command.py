@@ -113,6 +113,12 @@ def test_a_run_leaves_config_log_curves_and_weights_that_work(world):
     assert again["micro"] == pytest.approx(card["scores"]["test"]["micro"])
     said = refused(*command(world, out, "--seed", "4", "--set", "epochs=2"))
     assert f"{out} holds another run: protocol.recipe.seed = 3 there and 4 here; give" in said
+    # As if it had been killed between the last epoch and what it says of it.
+    for name in ("training.jsonl", "curves.png"):
+        (out / name).unlink()
+    run(*command(world, out, "--seed", "3", "--set", "epochs=2"))
+    assert len((out / "training.jsonl").read_text().splitlines()) == 2
+    assert (out / "curves.png").exists()
 
 
 def test_who_is_taught_has_seen_what_its_teacher_saw(world):
@@ -349,6 +355,14 @@ def test_wrong_protocols_are_refused(world, text, says):
         ("[recipe]\nepoch = 3", "[recipe] has no 'epoch'; did you mean epochs?"),
         ("[serial]\ndeep = []", "[serial] has no 'deep'; there are input, shallow"),
         ("recipe = 3", "recipe = 3 makes no sense; write a table [recipe]"),
+        (
+            'name = "a/b"',
+            "name a/b: is a path, or no name at all; give a name of letters and digits",
+        ),
+        (
+            'name = ".."',
+            "name ..: is a path, or no name at all; give a name of letters and digits",
+        ),
     ],
 )
 def test_a_protocol_with_a_key_that_means_nothing_is_refused(tmp_path, text, says):
@@ -357,6 +371,16 @@ def test_a_protocol_with_a_key_that_means_nothing_is_refused(tmp_path, text, say
     with pytest.raises(ModelError) as refusal:
         read_protocol(str(path), ["epochs=2"])
     assert str(refusal.value) == f"{path}: {says}"
+
+
+@pytest.mark.parametrize("stem", ["config", "scores"])
+def test_weights_never_take_the_place_of_what_a_run_keeps(tmp_path, stem):
+    path = tmp_path / f"{stem}.toml"
+    path.write_text("threshold = 0.3")
+    with pytest.raises(ModelError, match=rf"take the place of the run's {stem}\.json"):
+        read_protocol(str(path))
+    path.write_text(f'threshold = 0.3\nname = "my {stem}"')
+    assert read_protocol(str(path)).name == f"my {stem}"
 
 
 def test_unknown_protocols_and_broken_files_are_named(world):
