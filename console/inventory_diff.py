@@ -33,7 +33,7 @@ def diff(
     with open_world().engine.connect() as connection:
         found = difference_of_versions(connection, event_id, before, after)
     if out and out.suffix == ".png":
-        from tasks.publish.figures import difference_figure
+        from tasks.publish.map_figures import difference_figure
 
         difference_figure(out, found.changes, found.ground)
     elif out:

@@ -32,10 +32,11 @@ from tasks.inventory.store import (
     read_reviewed,
     read_screened,
 )
-from tasks.publish import figures
+from tasks.publish import map_figures
 from tasks.publish.products import replaced_together
 from tasks.publish.quicklook import hillshade_of, picture_of
 from tasks.publish.report import Making, Match, Report, write_report
+from tasks.publish.size_figures import size_figure
 from tasks.publish.stac_item import ASSETS, write_stac_item
 from tasks.susceptibility.store import StoredSusceptibility
 from tasks.types import Provenance
@@ -111,7 +112,7 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
     evidence = newest_evidence(open_world(), mapped.event.id)
     if evidence:
         shutil.copyfile(evidence.path, folder / "evidence.tif")
-        figures.change_figure(
+        map_figures.change_figure(
             folder / "evidence.png",
             evidence.path,
             evidence.changed,
@@ -206,7 +207,7 @@ def _match(mapped: Mapped, landslides: gpd.GeoDataFrame, folder: Path) -> Match 
     except InventoryError:
         return None
     names = (f"version {mapped.inventory.version}", f"version {theirs[-1].version}")
-    figures.match_figure(folder / "match.png", landslides, others, ground, names)
+    map_figures.match_figure(folder / "match.png", landslides, others, ground, names)
     return Match(theirs[-1].version, theirs[-1].method, found)
 
 
@@ -218,11 +219,11 @@ def _draw(
     inventory, aoi = mapped.inventory, mapped.aoi.geometry
     credit = " · ".join(_credits(mapped))
     image = mapped.rasters.mosaic.path
-    figures.map_figure(folder / "map.png", image, landslides, aoi, inventory.observed, credit)
+    map_figures.map_figure(folder / "map.png", image, landslides, aoi, inventory.observed, credit)
     if len(landslides):
         areas = landslides["area_m2"].to_numpy(dtype=float)
         minimum_m2 = inventory.minimum_mapping_unit_m2
-        figures.size_figure(
+        size_figure(
             folder / "size_distribution.png",
             areas,
             minimum_m2,

@@ -10,7 +10,8 @@ from tasks.events.registry import find_aoi
 from tasks.inventory.quality import AreaMatch, Quality, describe, match_areas
 from tasks.inventory.seen import seen_share
 from tasks.inventory.store import finest_gsd_m, get_inventory, read_reviewed
-from tasks.publish.figures import match_figure, size_figure
+from tasks.publish.map_figures import match_figure
+from tasks.publish.size_figures import size_figure
 
 
 @dataclass(frozen=True)

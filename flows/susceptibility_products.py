@@ -19,7 +19,8 @@ from tasks.inventory.origin import made_by
 from tasks.inventory.runs import get_run
 from tasks.inventory.seen import seen_share
 from tasks.inventory.store import list_inventories, read_reviewed
-from tasks.publish import figures, model_figures
+from tasks.publish import model_figures
+from tasks.publish.map_figures import susceptibility_figure
 from tasks.publish.products import replaced_together, written_aside
 from tasks.publish.report import Making, Report, SusceptibilityResult, write_report
 from tasks.susceptibility.store import StoredSusceptibility
@@ -144,7 +145,7 @@ def write_susceptibility(
     for name, field in RASTERS.items():
         if path := getattr(stored, field):
             shutil.copyfile(path, folder / name)
-    figures.susceptibility_figure(
+    susceptibility_figure(
         folder / "susceptibility.png",
         folder / "susceptibility_classes.tif",
         landslides,
@@ -153,14 +154,14 @@ def write_susceptibility(
         credit,
         folder / "susceptibility_applicability.tif" if stored.applicability_path else None,
     )
-    figures.roc_figure(
+    model_figures.roc_figure(
         folder / "roc.png",
         stored.roc["spatial"],
         stored.roc["random"],
         stored.auc_spatial,
         stored.auc_random,
     )
-    figures.importance_figure(folder / "importance.png", stored.importance)
+    model_figures.importance_figure(folder / "importance.png", stored.importance)
     model_figures.skill_figure(folder / "skill.png", stored.metrics)
     model_figures.dependence_figure(
         folder / "dependence.png",

@@ -34,7 +34,8 @@ from tasks.inventory.compare import difference_of_versions
 from tasks.inventory.export import FORMATS
 from tasks.inventory.sizes import describe_sizes
 from tasks.inventory.store import get_inventory, read_reviewed
-from tasks.publish import figures
+from tasks.publish.map_figures import difference_figure
+from tasks.publish.size_figures import size_figure
 
 router = APIRouter(prefix="/events/{event_id}")
 Version = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
@@ -105,7 +106,7 @@ def sizes(event_id: EventId, _: Viewer, version: Version = None) -> Response:
     if not len(areas):
         raise InventoryError(f"version {stored.version} of {event_id} has no landslide")
     least = stored.minimum_mapping_unit_m2
-    return drawn(lambda path: figures.size_figure(path, areas, least, describe_sizes(areas, least)))
+    return drawn(lambda path: size_figure(path, areas, least, describe_sizes(areas, least)))
 
 
 @router.get("/diff", response_class=HTMLResponse)
@@ -144,7 +145,7 @@ def diff_picture(
         found = difference_of_versions(connection, event_id, before, after)
     if found.ground.is_empty:
         raise InventoryError(f"versions {before} and {after} looked at no ground in common")
-    return drawn(lambda path: figures.difference_figure(path, found.changes, found.ground))
+    return drawn(lambda path: difference_figure(path, found.changes, found.ground))
 
 
 @router.get("/versions/{version}/{form}", response_class=FileResponse)

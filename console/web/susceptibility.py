@@ -18,7 +18,8 @@ from flows.picture import Picture, read_picture
 from flows.why import explain_place
 from flows.world import open_world
 from tasks.errors import AssessmentError
-from tasks.publish import figures
+from tasks.publish.class_legend import CLASS_SHADES, class_names
+from tasks.publish.model_figures import roc_figure
 from tasks.susceptibility.store import StoredSusceptibility
 
 router = APIRouter(prefix="/events/{event_id}/susceptibility")
@@ -33,8 +34,8 @@ def susceptibility_page(
     stored = _map_of(shown)
     rasters = rasters_of(stored)
     count = len(stored.classes)
-    names = figures.class_names(count)
-    colours = [to_hex(figures.CLASS_SHADES(level / max(1, count - 1))) for level in range(count)]
+    names = class_names(count)
+    colours = [to_hex(CLASS_SHADES(level / max(1, count - 1))) for level in range(count)]
     return page(
         request,
         "susceptibility.html",
@@ -60,7 +61,7 @@ def roc(event_id: EventId, _: Viewer, version: Version = None) -> Response:
     """Both ROC curves, of the map that the page of this version shows."""
     stored = _map_of(read_picture(open_world(), event_id, version))
     return drawn(
-        lambda path: figures.roc_figure(
+        lambda path: roc_figure(
             path,
             stored.roc["spatial"],
             stored.roc["random"],

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from tasks.publish.figures import BLUE, INK, ORANGE, QUIET, calm, save_figure
+from tasks.publish.charts import BLUE, INK, ORANGE, QUIET, calm, save_figure
 
 _COLOURS = {"train": QUIET, "validation": ORANGE, "test": BLUE}
 

@@ -15,7 +15,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
-from tasks.publish.figures import BLUE, DPI, GRID, INK, MAP_PX, ORANGE, QUIET
+from tasks.publish.charts import BLUE, DPI, GRID, INK, ORANGE, QUIET
+from tasks.publish.map_pages import MAP_PX
 from tasks.publish.products import written_aside
 from tasks.susceptibility.compare import SIDES, CrossAuc, Side
 

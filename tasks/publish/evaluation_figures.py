@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from models.samples import RGB, Sample, some_of
-from tasks.publish.figures import BLUE, INK, LABEL_STYLE, ORANGE, QUIET, calm, save_figure
+from tasks.publish.charts import BLUE, INK, LABEL_STYLE, ORANGE, QUIET, calm, save_figure
 
 _HIT, _FALSE, _MISSED = BLUE, ORANGE, "#cc79a7"
 _STRIPES = 40

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
-from tasks.publish.figures import (
+from tasks.publish.charts import (
     BLUE,
     INK,
     LABEL_STYLE,
@@ -20,10 +21,59 @@ from tasks.publish.figures import (
     chart,
     save_figure,
 )
+from tasks.types import Interval
 
 MOST_DEPENDENCES = 9
 STRONG = 0.5
 _COLUMNS = 3
+
+
+def roc_figure(
+    path: Path,
+    roc_spatial: ArrayLike,
+    roc_random: ArrayLike,
+    auc_spatial: Interval,
+    auc_random: Interval,
+) -> Path:
+    """Draw both ROC curves with their AUC; points are (n, 2) of false and true positive rate.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
+    figure, axes = chart(5.2, 4.8)
+    axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, linestyle=":", label="chance, 0.50")
+    for points, auc, name, colour, dashes in (
+        (roc_random, auc_random, "random folds", ORANGE, "--"),
+        (roc_spatial, auc_spatial, "spatial folds", BLUE, "-"),
+    ):
+        label = f"{name}, AUC {auc.value:.2f} ({auc.low:.2f}–{auc.high:.2f})"
+        x, y = np.asarray(points, dtype=float).T
+        axes.plot(x, y, color=colour, linewidth=2, linestyle=dashes, label=label)
+    axes.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
+    axes.set_xlabel("false positive rate (unfailed cells above the cut)", **LABEL_STYLE)
+    axes.set_ylabel("true positive rate (failed cells above the cut)", **LABEL_STYLE)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="lower right", fontsize=8, frameon=False)
+    return save_figure(figure, path)
+
+
+def importance_figure(path: Path, importance: Mapping[str, Interval]) -> Path:
+    """Draw how much spatial AUC is lost when a factor is shuffled, most important on top.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
+    ranked = sorted(importance.items(), key=lambda item: item[1].value)
+    names = [name.replace("_", " ") for name, _ in ranked]
+    losses = np.array([(loss.low, loss.value, loss.high) for _, loss in ranked])
+    figure, axes = chart(5.2, 0.9 + 0.3 * len(ranked))
+    axes.barh(names, losses[:, 1], color=BLUE, height=0.6)
+    axes.hlines(names, losses[:, 0], losses[:, 2], color=INK, linewidth=1.2)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.grid(visible=False, axis="y")
+    axes.locator_params(axis="x", nbins=6)
+    axes.set_xlabel("AUC lost when the factor is shuffled (lines: 95 % interval)", **LABEL_STYLE)
+    return save_figure(figure, path)
 
 
 def skill_figure(path: Path, metrics: Mapping[str, Any]) -> Path:

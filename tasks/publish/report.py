@@ -16,7 +16,7 @@ from tasks.errors import StorageError
 from tasks.imagery.evidence import Evidence
 from tasks.inventory.quality import AreaMatch
 from tasks.percent import percent
-from tasks.publish.figures import class_names
+from tasks.publish.class_legend import class_names
 from tasks.publish.products import written_aside
 from tasks.susceptibility.classes import ClassRow
 from tasks.types import (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from tasks.publish.figures import BLUE, LABEL_STYLE, ORANGE, calm, save_figure
+from tasks.publish.charts import BLUE, LABEL_STYLE, ORANGE, calm, save_figure
 
 
 def learning_figure(path: Path, history: Sequence[Mapping[str, float]]) -> Path:

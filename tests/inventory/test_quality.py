@@ -8,7 +8,8 @@ from tasks.errors import InventoryError
 from tasks.inventory.importing import read_area_file, read_inventory_file
 from tasks.inventory.quality import describe, match_areas
 from tasks.mapping.attributes import measure
-from tasks.publish.figures import match_figure, size_figure
+from tasks.publish.map_figures import match_figure
+from tasks.publish.size_figures import size_figure
 from tests.conftest import DATA
 
 GROUND = box(142, 42, 142.02, 42.02)

@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from tasks.publish.figures import BLUE, ORANGE
+from tasks.publish.charts import BLUE, ORANGE
 from tasks.publish.model_figures import (
     before_after_figure,
     correlation_figure,
     dependence_figure,
+    importance_figure,
+    roc_figure,
     skill_figure,
 )
-from tests.publish.test_figures import share_of
+from tasks.types import Interval
+from tests.publish.colours import share_of
 
 CURVE = [[0.0, 0.0], [0.3, 0.8], [1.0, 1.0]]
 METRICS = {
@@ -62,3 +65,15 @@ def test_factors_that_say_the_same_stand_out(tmp_path):
         return float(np.ptp(image[..., :3], axis=2).mean())
 
     assert drawn(0.9) > 1.3 * drawn(0.0)
+
+
+def test_both_roc_curves_are_drawn(tmp_path):
+    auc = Interval(0.71, 0.6, 0.8)
+    path = roc_figure(tmp_path / "roc.png", CURVE, np.square(CURVE), auc, auc)
+    assert share_of(BLUE, path) > 0.001
+    assert share_of(ORANGE, path) > 0.0005
+
+
+def test_importance_takes_losses_of_either_sign(tmp_path):
+    losses = {"flow_accumulation": Interval(-0.01, -0.03, 0.0), "slope": Interval(0.1, 0.05, 0.2)}
+    assert share_of(BLUE, importance_figure(tmp_path / "importance.png", losses)) > 0.02

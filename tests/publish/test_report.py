@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import StorageError
-from tasks.publish.figures import size_figure
 from tasks.publish.report import Making, Report, SusceptibilityResult, write_report
+from tasks.publish.size_figures import size_figure
 from tasks.susceptibility.classes import ClassRow
 from tasks.types import Doubt, Interval, Provenance, SceneJudgement, Screening
 

@@ -9,30 +9,12 @@ import rasterio
 from matplotlib.image import imread
 from shapely.geometry import MultiPolygon, box
 
-from tasks.errors import RasterError, StorageError
-from tasks.publish.figures import (
-    _SEEN_COLOUR,
-    BLUE,
-    ORANGE,
-    YELLOW,
-    class_names,
-    frequency_density,
-    importance_figure,
-    map_figure,
-    roc_figure,
-    round_length,
-    size_figure,
-    susceptibility_figure,
-)
-from tasks.types import Interval
-
-CURVE = np.array([[0, 0], [0.2, 0.7], [1, 1]])
-
-
-def share_of(colour: str, png: Path) -> float:
-    """Share of a picture's pixels that are nearly of a colour."""
-    wanted = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-    return float((np.abs(imread(png)[..., :3] - wanted).max(axis=2) < 0.08).mean())
+from tasks.errors import RasterError
+from tasks.publish.charts import BLUE, YELLOW
+from tasks.publish.class_legend import class_names
+from tasks.publish.map_figures import map_figure, susceptibility_figure
+from tasks.publish.map_pages import SEEN_COLOUR, round_length
+from tests.publish.colours import share_of
 
 
 @pytest.fixture
@@ -90,9 +72,9 @@ def test_unseen_ground_of_the_area_beyond_the_image_is_shown_beside_the_map(
     alone, beside = imread(one), imread(two)
     assert beside.shape[1] > alone.shape[1]
     # The grey of ground that was seen stands beside the map alone.
-    assert share_of(_SEEN_COLOUR, two) > share_of(_SEEN_COLOUR, one) + 0.005
+    assert share_of(SEEN_COLOUR, two) > share_of(SEEN_COLOUR, one) + 0.005
     all_seen = map_figure(tmp_path / "all.png", image, landslides, wider, wider)
-    assert share_of(_SEEN_COLOUR, all_seen) > share_of(_SEEN_COLOUR, two) + 0.005
+    assert share_of(SEEN_COLOUR, all_seen) > share_of(SEEN_COLOUR, two) + 0.005
 
 
 def test_a_score_band_can_be_the_backdrop(tmp_path, classes, landslides, aoi):
@@ -149,33 +131,6 @@ def test_the_same_figure_is_the_same_bytes(tmp_path, image, landslides, aoi, hal
     assert first == again
 
 
-def test_both_roc_curves_are_drawn(tmp_path):
-    auc = Interval(0.71, 0.6, 0.8)
-    path = roc_figure(tmp_path / "roc.png", CURVE, (CURVE**2).tolist(), auc, auc)
-    assert share_of(BLUE, path) > 0.001
-    assert share_of(ORANGE, path) > 0.0005
-
-
-def test_importance_takes_losses_of_either_sign(tmp_path):
-    losses = {"flow_accumulation": Interval(-0.01, -0.03, 0.0), "slope": Interval(0.1, 0.05, 0.2)}
-    assert share_of(BLUE, importance_figure(tmp_path / "importance.png", losses)) > 0.02
-
-
-@pytest.mark.parametrize("areas", [[900.0], [900.0, 900.0], [400.0, 900.0, 15_000.0]])
-def test_any_number_of_sizes_can_be_drawn(tmp_path, areas):
-    path = size_figure(tmp_path / "sizes.png", areas, minimum_m2=300)
-    assert share_of(BLUE, path) > 0
-
-
-def test_the_density_of_sizes_adds_up_to_their_number():
-    areas = 300 * (1 + np.random.default_rng(0).pareto(1.4, 2000))
-    centre, density, count = frequency_density(areas)
-    assert count.sum() == 2000
-    assert (np.diff(centre) > 0).all()
-    slope = np.polyfit(np.log(centre), np.log(density), 1, w=np.sqrt(count))[0]
-    assert slope == pytest.approx(-2.4, abs=0.15), "a power law keeps its exponent"
-
-
 @pytest.mark.parametrize(("about", "length"), [(340, 200), (1000, 1000), (9_999, 5000), (3, 2)])
 def test_the_scale_bar_has_a_round_length(about, length):
     assert round_length(about) == length
@@ -186,9 +141,3 @@ def test_an_image_that_is_missing_is_named(tmp_path, landslides, aoi):
         map_figure(
             tmp_path / "m.png", tmp_path / "gone.tif", landslides, aoi.geometry, aoi.geometry
         )
-
-
-def test_a_figure_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"file/sizes\.png"):
-        size_figure(tmp_path / "file" / "sizes.png", [500.0])
