@@ -251,8 +251,8 @@ def publish_draft(connection: Connection, draft: StoredInventory) -> StoredInven
 def read_landslides(connection: Connection, inventory_id: UUID) -> gpd.GeoDataFrame:
     """The landslides of an inventory, EPSG:4326, by number, with the columns `MEASURES`.
 
-    Unknown numbers and texts are NaN, unknown flags and counts NA; a one-part outline is a Polygon. What was
-    screened is not among them, and there are no columns about it.
+    Unknown numbers and texts are NaN, unknown flags and counts NA; a one-part outline is a
+    Polygon. What was screened is not among them, and there are no columns about it.
     """
     names = [name for name in MEASURES if name not in _SCREENED]
     return _outlines(connection, inventory_id, names, landslide.c.screened_by.is_(None))
