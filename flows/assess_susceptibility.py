@@ -198,7 +198,7 @@ def fit_and_map(
         digest=provenance.digest,
         settings=options.model_dump(mode="json"),
         compared=earlier,
-        doubts=outline_doubts(truth.landslides, stack),
+        doubts=outline_doubts(truth.landslides, aoi.geometry, stack),
     )
 
 

@@ -251,8 +251,8 @@ def publish_draft(connection: Connection, draft: StoredInventory) -> StoredInven
 def read_landslides(connection: Connection, inventory_id: UUID) -> gpd.GeoDataFrame:
     """The landslides of an inventory, EPSG:4326, by number, with the columns `MEASURES`.
 
-    Unknown numbers and texts are NaN, unknown flags NA; a one-part outline is a Polygon. What was
-    screened is not among them, and there are no columns about it.
+    Unknown numbers and texts are NaN, unknown flags and counts NA; a one-part outline is a
+    Polygon. What was screened is not among them, and there are no columns about it.
     """
     names = [name for name in MEASURES if name not in _SCREENED]
     return _outlines(connection, inventory_id, names, landslide.c.screened_by.is_(None))
@@ -313,8 +313,11 @@ def _outlines(
     outlines = shapely.from_wkb(frame.pop("geometry").to_numpy(dtype=object))
     single = shapely.get_num_geometries(outlines) == 1
     outlines[single] = shapely.get_geometry(outlines[single], 0)
+    frame["number"] = frame["number"].astype("int64")
     for kept in columns:
-        if kept.type.python_type is float:
+        if kept.type.python_type is int:
+            frame[kept.name] = frame[kept.name].astype("Int64")
+        elif kept.type.python_type is float:
             frame[kept.name] = frame[kept.name].astype(float)
         elif kept.type.python_type is bool:
             frame[kept.name] = frame[kept.name].astype("boolean")

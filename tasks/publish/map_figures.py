@@ -130,7 +130,9 @@ def susceptibility_figure(
     outline(axes, aoi, crs, INK, 1.0)
     named = list(zip(shades, class_names(count), strict=True))[::-1]
     keys = [Patch(facecolor=colour, edgecolor=GRID, label=name) for colour, name in named]
-    keys.append(Patch(facecolor="none", edgecolor=BLUE, label="landslide"))
+    # Of a map carried over none are known, which is not that there are none.
+    if len(landslides):
+        keys.append(Patch(facecolor="none", edgecolor=BLUE, label="landslide"))
     keys.append(Patch(facecolor=NODATA_COLOUR, edgecolor=GRID, label="no terrain data"))
     if strange:
         keys.append(

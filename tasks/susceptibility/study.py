@@ -164,10 +164,13 @@ def map_study(
     return Mapped(summary, class_table(counts, summary.bounds), success_rate(counts), failed)
 
 
-def outline_doubts(landslides: gpd.GeoDataFrame, stack: FactorStack) -> tuple[Doubt, ...]:
-    """What the outlines, EPSG:4326, are too small to say on the cells of a stack."""
+def outline_doubts(
+    landslides: gpd.GeoDataFrame, aoi: MultiPolygon, stack: FactorStack
+) -> tuple[Doubt, ...]:
+    """What outlines in the area, EPSG:4326 both, are too small to say on the cells of a stack."""
     cell_m = stack.geobox.resolution.x
-    area = landslides.geometry.to_crs(str(stack.geobox.crs)).area
+    mine = landslides.geometry[landslides.intersects(aoi)]
+    area = mine.to_crs(str(stack.geobox.crs)).area
     small = int((area < cell_m**2).sum())
     if not small:
         return ()

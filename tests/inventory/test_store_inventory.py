@@ -128,6 +128,17 @@ def test_an_inventory_that_found_nothing_is_a_success(engine, run_id):
         assert len(read_landslides(connection, stored.id)) == 0
 
 
+def test_columns_have_their_types_whatever_is_known_in_them(engine, run_id):
+    with engine.begin() as connection:
+        some = store(connection, run_id, "some", landslides=slides().assign(body=[7, None, 7]))
+        none = store(connection, run_id, "none", landslides=slides(0))
+        back, empty = (read_landslides(connection, one.id) for one in (some, none))
+    assert back["body"].isna().tolist() == [False, True, False]
+    assert str(back["body"].dtype) == "Int64"
+    wanted = back.dtypes[["number", "body", "area_m2", "amalgamated", "acquired_at"]]
+    assert empty.dtypes[wanted.index].equals(wanted)
+
+
 def test_publishing_supersedes_the_version_before_and_a_draft_does_not(engine, run_id):
     with engine.begin() as connection:
         store(connection, run_id, "one")

@@ -90,6 +90,14 @@ def test_susceptibility_shows_classes_and_landslides(tmp_path, classes, landslid
     assert share_of("#ec7014", path) > 0.03
 
 
+def test_a_susceptibility_map_without_landslides_has_no_key_for_them(
+    tmp_path, classes, landslides, aoi
+):
+    nothing = landslides.iloc[:0]
+    path = susceptibility_figure(tmp_path / "map.png", classes, nothing, aoi.geometry, aoi.geometry)
+    assert share_of(BLUE, path) == 0
+
+
 def test_ground_unlike_the_training_ground_is_dotted(tmp_path, classes, landslides, aoi):
     with rasterio.open(classes) as source:
         profile = source.profile | {"count": 2, "dtype": "float32", "nodata": np.nan}

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 from shapely import contains_xy
 from shapely.geometry import MultiPolygon, Point, box
@@ -93,13 +94,20 @@ def test_landslides_smaller_than_a_cell_are_doubted(kaghan):
     crs = str(kaghan.stack.geobox.crs)
     areas = kaghan.landslides.geometry.to_crs(crs).area
     small = (areas < kaghan.stack.geobox.resolution.x**2).sum()
-    (doubt,) = outline_doubts(kaghan.landslides, kaghan.stack)
+    (doubt,) = outline_doubts(kaghan.landslides, kaghan.aoi, kaghan.stack)
     assert doubt.code == "landslides-below-cell"
     assert doubt.text.startswith(
         f"{small} of {len(areas)} landslides are smaller than a cell of 28"
     )
     large = kaghan.landslides[(areas > 1e4).to_numpy()]
-    assert outline_doubts(large, kaghan.stack) == ()
+    assert outline_doubts(large, kaghan.aoi, kaghan.stack) == ()
+
+
+def test_landslides_outside_the_area_are_not_counted_among_those_too_small(kaghan):
+    elsewhere = kaghan.landslides.translate(0.2).to_frame("geometry")
+    both = gpd.GeoDataFrame(pd.concat([kaghan.landslides[["geometry"]], elsewhere]), crs=4326)
+    alone = outline_doubts(kaghan.landslides, kaghan.aoi, kaghan.stack)
+    assert outline_doubts(both, kaghan.aoi, kaghan.stack) == alone
 
 
 def test_a_landslide_smaller_than_a_cell_counts_once(kaghan):

@@ -345,3 +345,24 @@ def test_the_map_is_that_of_the_numbers_beside_it(clients, settings):
     place = {"lon": 11.585, "lat": 44.33}
     why = clients["viewer"].get(f"/events/{EVENT}/susceptibility/why", params=place).json()
     assert why["fitted"] == pytest.approx(why["mapped"], abs=1 / 127)
+
+
+def test_a_map_carried_over_counts_no_landslides_of_an_event_nobody_mapped(clients, settings):
+    from datetime import UTC, datetime
+
+    from flows.carry_susceptibility import carry_susceptibility
+    from flows.options import SusceptibilityOptions
+    from flows.register import register_event
+    from tasks.types import Event
+
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    storm = Event("storm-next", "rainfall", "The next storm", moment, 11.583, 44.332)
+    register_event(storm, EXAMPLE / "aoi.geojson", ask=False)
+    options = SusceptibilityOptions(dem=str(EXAMPLE / "dem.tif"), learn_from=(EVENT,))
+    carry_susceptibility("storm-next", options)
+    said = words_of(clients["viewer"].get("/events/storm-next/susceptibility", headers=PAGE))
+    assert f"it learned nothing from this event, but from {EVENT}" in said
+    assert "Of the area" in said and "Of the landslides" not in said
+    assert f"it learned nothing from this event, but from {EVENT}" in words_of(
+        clients["viewer"].get("/events/storm-next", headers=PAGE)
+    )

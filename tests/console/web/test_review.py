@@ -139,6 +139,9 @@ def test_what_stands_becomes_the_next_version_and_the_old_one_stays(two, mapped)
     answer = two[0].post(f"{PATH}/publish", params={"version": 1})
     assert answer.status_code == 303
     page = two[0].get(f"/events/{EVENT}", headers={"Accept": "text/html"}).text
+    before = two[0].get(f"/events/{EVENT}?version=1", headers={"Accept": "text/html"}).text
+    assert "Review landslides" in page and "Review landslides" not in before
+    assert "inventory version 2, reviewed" in page
     assert "Compare 1 → 2" in page.replace("\n", "")
     assert "These files show version 1, not version 2." in page
     assert "S2_L2A_4120_20230523" in page, "it was reviewed from what was mapped from this scene"
