@@ -312,6 +312,8 @@ def _say_registered(registration: Registration, as_json: bool) -> None:
         highlight=False,
         markup=False,
     )
+    if registration.differs:
+        screen.print(f"changed: {registration.differs}", highlight=False, markup=False)
     if expected := registration.expected:
         said = f"expected landslides {expected.expected_km2:.3g} km² ({expected.how})"
         screen.print(said, highlight=False, markup=False)
@@ -324,6 +326,7 @@ def _say_planned(registration: Registration, plan: Plan, source: str | None, as_
         "aoi": registration.aoi,
         "aoi_km2": round(registration.aoi.area_km2, 3),
         "would_be": registration.change,
+        "differs": registration.differs,
         "expected_km2": plan.expected_km2,
         "expected_how": plan.expected_how,
         "scenes": plan.scenes,
@@ -341,7 +344,7 @@ def _say_planned(registration: Registration, plan: Plan, source: str | None, as_
     if plan.expected_km2 is not None:
         expected = f"{plan.expected_km2:,.3g} km² ({plan.expected_how})"
     facts = {
-        "event": f"would be {registration.change}",
+        "event": ": ".join(filter(None, (f"would be {registration.change}", registration.differs))),
         "area of interest": f"{where.area_km2:,.1f} km² ({where.how})",
         "expected landslides": expected,
         "imagery": imagery,
