@@ -32,7 +32,8 @@ from tasks.types import AreaOfInterest, Mosaic, Scene, Screening, geodesic_area_
 class MappedImage:
     """Where the results lie and what they hold.
 
-    `observed_km2` is the ground that was seen, `observed_share` its part of the images, 0-1.
+    `observed_km2` is the ground that was seen, `observed_share` its part of the images, 0-1;
+    `refused` says of each file of a folder that was left out why.
     """
 
     folder: Path
@@ -45,6 +46,7 @@ class MappedImage:
     observed_km2: float
     observed_share: float
     screens: tuple[Screening, ...]
+    refused: tuple[str, ...]
 
 
 def map_image(
@@ -62,7 +64,8 @@ def map_image(
     """Score images, threshold the score and outline the landslides into `out`.
 
     Args:
-        images: GeoTIFFs or folders of them; several make one mosaic, the first on top.
+        images: GeoTIFFs or folders of them; several make one mosaic, the first on top. A file of a
+            folder that cannot be used is left out.
         out: folder of the results.
         weights: name or path.
         plan: how the network is led over the image.
@@ -83,7 +86,8 @@ def map_image(
     asked = parse_screens(screens, dem)
     network, card = load_folded(locate_weights(weights))
     level = threshold or card.threshold
-    scenes = [scene for image in images for scene in read_folder(image)]
+    found = [read_folder(image) for image in images]
+    scenes = [scene for one in found for scene in one.scenes]
     ground = as_multipolygon(shapely.union_all([scene.footprint for scene in scenes]))
     check_screens(asked, ground)
     if dem:
@@ -108,8 +112,8 @@ def map_image(
             scorer=score_bands,
         )
     mask = write_mask(score, out / "mask.tif", level, tags)
-    found = landslide_polygons(score, level, minimum_mapping_unit_m2, ground)
-    judged, record = screen(with_scenes(measure(found, dem), mosaic), asked)
+    outlines = landslide_polygons(score, level, minimum_mapping_unit_m2, ground)
+    judged, record = screen(with_scenes(measure(outlines, dem), mosaic), asked)
     standing = judged["screened_by"].isna()
     landslides = judged[standing].drop(columns=["screened_by", "screen_reason"])
     polygons = export_inventory(
@@ -127,6 +131,7 @@ def map_image(
         geodesic_area_m2(mosaic.observed) / 1e6,
         seen_share(ground, mosaic.observed),
         record,
+        tuple(judgement.reason for one in found for judgement in one.refused),
     )
 
 

@@ -71,23 +71,13 @@ class FolderSource:
         """Find the images that meet an area in a span of time.
 
         Images without a date are among them, last: the operator who names a file says that it is
-        of the event. A file of a folder that cannot be used is refused with its reason, and so are
-        all if none meets the area.
+        of the event. If none meets the area, all are refused.
 
         Raises:
-            CatalogError, RasterError: see `read_folder`; of a folder, only if no file can be used.
+            CatalogError, RasterError: see `read_folder`.
         """
-        read: list[Scene] = []
-        refused: list[SceneJudgement] = []
-        errors: list[ScarpError] = []
-        for file in _images(self.path):
-            try:
-                read.append(_scene(file))
-            except (CatalogError, RasterError) as error:
-                errors.append(error)
-                refused.append(SceneJudgement(_unread(file), None, False, str(error)))
-        if errors and not read:
-            raise errors[0]
+        found = read_folder(self.path)
+        read, refused = found.scenes, list(found.refused)
         near = [scene for scene in read if scene.footprint.intersects(aoi.geometry)]
         if not near:
             place = _degrees(aoi.geometry)
@@ -103,8 +93,10 @@ class FolderSource:
         return Found(tuple(scenes))
 
 
-def read_folder(path: Path) -> list[Scene]:
+def read_folder(path: Path) -> Found:
     """Take a GeoTIFF, or every GeoTIFF of a folder, as scenes.
+
+    A file of a folder that cannot be used is refused with its reason, and the others go on.
 
     The time of acquisition comes from a JSON sidecar of the same stem (`acquired` or `datetime`,
     at the top or under `properties`), an ACQUISITION tag, the file's name, or TIFFTAG_DATETIME, in
@@ -120,11 +112,22 @@ def read_folder(path: Path) -> list[Scene]:
         One scene an image, in order of file name.
 
     Raises:
-        CatalogError: the path does not exist or the folder holds no GeoTIFF.
-        RasterError: a file is no raster, has no CRS, holds complex numbers, or does not say
-            which of three bands or more are red, green and blue.
+        CatalogError: the path does not exist, the folder holds no GeoTIFF, or as the next.
+        RasterError: the file, or each of the folder, is no raster, has no CRS, holds complex
+            numbers, or does not say which of three bands or more are red, green and blue.
     """
-    return [_scene(file) for file in _images(path)]
+    read: list[Scene] = []
+    refused: list[SceneJudgement] = []
+    errors: list[ScarpError] = []
+    for file in _images(path):
+        try:
+            read.append(_scene(file))
+        except (CatalogError, RasterError) as error:
+            errors.append(error)
+            refused.append(SceneJudgement(_unread(file), None, False, str(error)))
+    if errors and not read:
+        raise errors[0]
+    return Found(tuple(read), tuple(refused))
 
 
 def _images(path: Path) -> list[Path]:

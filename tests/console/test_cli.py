@@ -294,6 +294,21 @@ def test_images_side_by_side_are_mapped_as_one(scarp, tmp_path, picture):
     np.testing.assert_array_equal(*scores)
 
 
+def test_a_damaged_file_of_a_folder_is_named_and_the_others_are_mapped(scarp, tmp_path, picture):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    write_picture(folder / "scene.tif", *picture)
+    (folder / "cut.tif").write_bytes((folder / "scene.tif").read_bytes()[:200])
+    code, out, error = scarp("map", str(folder), "-o", str(tmp_path / "out"))
+    assert code == 0, error
+    said = " ".join(out.split())
+    assert "100 % of the images" in said and "left out: scene cut:" in said
+    (folder / "scene.tif").unlink()
+    code, _, error = scarp("map", str(folder), "-o", str(tmp_path / "none"))
+    assert (code, (tmp_path / "none").exists()) == (2, False)
+    assert "scene cut:" in error
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

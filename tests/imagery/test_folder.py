@@ -28,7 +28,7 @@ def levels(scene):
 
 
 def test_the_hokkaido_scene_is_one_undated_rgb_scene_of_3_m():
-    (scene,) = read_folder(HOKKAIDO)
+    (scene,) = read_folder(HOKKAIDO).scenes
     assert scene.bands == ("red", "green", "blue")
     assert (scene.gsd_m, scene.crs, scene.acquired_at) == (3.0, "EPSG:32654", None)
     assert scene.footprint.contains(scene.footprint.centroid)
@@ -39,7 +39,7 @@ def test_a_folder_gives_one_scene_a_file_in_order_of_name(write_tif, tmp_path):
     write_tif("images/b_20230523.tif", RGB)
     write_tif("images/a_20230617.TIF", RGB)
     (tmp_path / "images" / "notes.txt").write_text("not an image")
-    scenes = read_folder(tmp_path / "images")
+    scenes = read_folder(tmp_path / "images").scenes
     assert [scene.item_id for scene in scenes] == ["a_20230617.TIF", "b_20230523.tif"]
 
 
@@ -67,7 +67,7 @@ def test_the_time_is_taken_from_the_surest_place(write_tif, name, tags, sidecar,
     path = write_tif(name, RGB, tags=tags)
     if sidecar:
         path.with_suffix(".json").write_text(json.dumps(sidecar))
-    assert read_folder(path)[0].acquired_at == taken
+    assert read_folder(path).scenes[0].acquired_at == taken
 
 
 def test_a_broken_sidecar_is_named(write_tif):
@@ -79,17 +79,17 @@ def test_a_broken_sidecar_is_named(write_tif):
 
 def test_three_8_bit_bands_that_say_nothing_are_red_green_blue(write_tif):
     path = write_tif("x.tif", RGB, photometric="MINISBLACK")
-    assert levels(read_folder(path)[0]) == {"red": 10, "green": 20, "blue": 30}
+    assert levels(read_folder(path).scenes[0]) == {"red": 10, "green": 20, "blue": 30}
 
 
 def test_descriptions_name_the_bands(write_tif):
     path = write_tif("x.tif", FOUR, descriptions=("Blue", "B03", "red", "NIR"))
-    assert levels(read_folder(path)[0]) == {"red": 3, "green": 2, "blue": 1, "nir": 4}
+    assert levels(read_folder(path).scenes[0]) == {"red": 3, "green": 2, "blue": 1, "nir": 4}
 
 
 def test_planetscope_products_are_blue_green_red_nir(write_tif):
     path = write_tif("20180911_012345_1020_3B_AnalyticMS_SR.tif", FOUR)
-    assert levels(read_folder(path)[0]) == {"red": 3, "green": 2, "blue": 1, "nir": 4}
+    assert levels(read_folder(path).scenes[0]) == {"red": 3, "green": 2, "blue": 1, "nir": 4}
 
 
 @pytest.mark.parametrize("array", [FOUR, FOUR[:3]])
@@ -103,7 +103,7 @@ def test_the_alpha_band_says_where_data_are(write_tif):
     alpha = np.zeros((1, 40, 60), np.uint8)
     alpha[:, :, 30:] = 255
     path = write_tif("x.tif", np.concatenate([RGB, alpha]), photometric="RGB", alpha="YES")
-    (scene,) = read_folder(path)
+    (scene,) = read_folder(path).scenes
     assert scene.bands == ("red", "green", "blue")
     with open_band(scene, "green") as band:
         assert band.dataset_mask().astype(bool).mean() == 0.5
