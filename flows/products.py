@@ -109,7 +109,7 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
         )
     report("writing products", 1, 3)
     _draw(mapped, landslides, folder)
-    evidence = newest_evidence(open_world(), mapped.event.id)
+    evidence = newest_evidence(open_world(), mapped.event.id, mapped.aoi)
     if evidence:
         shutil.copyfile(evidence.path, folder / "evidence.tif")
         figures.change_figure(
