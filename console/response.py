@@ -186,6 +186,7 @@ def _options(**chosen: Any) -> ResponseOptions:
 
 
 def _run(event_id: str, options: ResponseOptions, now: datetime) -> Response | Wait:
+    from flows.ephemeral import EphemeralServer
     from flows.respond import respond as respond_flow
     from flows.world import open_world, require_room
     from infra.orchestration import api_url_of
@@ -208,6 +209,7 @@ def _run(event_id: str, options: ResponseOptions, now: datetime) -> Response | W
         )
     for folder in (world.home, options.out or world.products(event_id)):
         require_room(folder)
+    EphemeralServer()
     with progress_bars():
         return respond_flow(event_id, options, now)
 
