@@ -123,7 +123,7 @@ def loss_doubt(
         return None
     text = (
         f"{lost / 1e6:.2g} km², {share:.0%} of what version {published.version} saw, were not seen "
-        f"for this one, so that it is a draft until somebody says `scarp inventory publish "
+        f"for this one; it takes the place of that only by `scarp inventory publish "
         f"{published.event_id} --version N`"
     )
     return Doubt("draft-sees-less", text)

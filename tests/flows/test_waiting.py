@@ -149,11 +149,14 @@ def test_what_is_seen_now_is_drafted_and_only_what_is_seen_later_is_mapped_anew(
 def test_at_the_deadline_what_was_seen_is_published(registered, options, in_two_halves):
     update = {"source": in_two_halves, "minimum_clear": 0.2, "until": may(24), "wait_days": 10}
     asked = options.model_copy(update=update)
-    assert map_landslides(EVENT, asked, may(24)).inventory.status == "draft"
+    draft = map_landslides(EVENT, asked, may(24)).inventory
+    assert draft.status == "draft"
     with registered.engine.connect() as connection:
         assert find_wait(connection, EVENT).lasts
-    late = map_landslides(EVENT, asked, may(26))
-    assert (late.inventory.version, late.inventory.status) == (1, "published")
+    late = map_landslides(EVENT, asked, may(26)).inventory
+    assert (late.version, late.status) == (1, "published")
+    (waits,) = [doubt for doubt in draft.doubts if doubt.code == "draft-waits"]
+    assert [doubt for doubt in draft.doubts if doubt != waits] == list(late.doubts)
     with registered.engine.connect() as connection:
         assert find_wait(connection, EVENT).outcome == "deadline"
 
