@@ -80,7 +80,7 @@ def map_figure(
         image: mosaic with bands red, green, blue first, or one score band; projected.
         landslides: polygons in EPSG:4326, any number.
         aoi: area of interest in EPSG:4326.
-        observed: the part of it that was seen; the rest is hatched.
+        observed: the part of it that was seen; the rest is hatched, also where no image reaches.
         credit: a line under the map.
 
     Returns:
@@ -91,7 +91,8 @@ def map_figure(
         StorageError: `path` cannot be written.
     """
     pixels, crs, extent = _backdrop(image)
-    figure, axes = _map_page(extent, crs)
+    page = _page(extent, aoi, crs)
+    figure, axes = _map_page(page, crs)
     shown = pixels if pixels.ndim == 3 else np.ma.masked_invalid(pixels)
     axes.imshow(shown, extent=extent, cmap="Greys_r", interpolation="nearest")
     _hatch(axes, aoi, observed, crs)
@@ -102,7 +103,7 @@ def map_figure(
         Patch(facecolor=QUIET, edgecolor=YELLOW, linewidth=1.6, label="landslide"),
         Patch(facecolor="none", edgecolor=INK, label="area of interest"),
     ]
-    _furnish(figure, axes, extent, keys, aoi, observed, credit)
+    _furnish(figure, axes, page, keys, aoi, observed, credit)
     return save_figure(figure, path)
 
 
@@ -137,7 +138,8 @@ def susceptibility_figure(
         levels = source.read(1, out_shape=_thumbnail(source), resampling=Resampling.mode)
         crs, extent = CRS.from_user_input(source.crs), _extent(source)
         count = len(json.loads(source.tags()[BOUNDS_TAG]))
-    figure, axes = _map_page(extent, crs)
+    page = _page(extent, aoi, crs)
+    figure, axes = _map_page(page, crs)
     shades = [str(to_hex(shade)) for shade in CLASS_SHADES(np.linspace(0, 1, count))]
     colours = ListedColormap([_NODATA_COLOUR, *shades])
     norm = BoundaryNorm(np.arange(-0.5, count + 1), colours.N)
@@ -156,7 +158,7 @@ def susceptibility_figure(
                 facecolor="white", edgecolor=QUIET, hatch="....", label="unlike the training ground"
             )
         )
-    _furnish(figure, axes, extent, keys, aoi, observed, credit)
+    _furnish(figure, axes, page, keys, aoi, observed, credit)
     return save_figure(figure, path)
 
 
@@ -237,7 +239,8 @@ def change_figure(
         shape_px = _thumbnail(source)
         levels = source.read(source.count, out_shape=shape_px, resampling=Resampling.average)
         crs, extent = CRS.from_user_input(source.crs), _extent(source)
-    figure, axes = _map_page(extent, crs)
+    page = _page(extent, aoi, crs)
+    figure, axes = _map_page(page, crs)
     shown = np.ma.masked_invalid(levels)
     axes.imshow(shown, extent=extent, cmap="Purples", vmin=0, vmax=6, interpolation="nearest")
     _hatch(axes, aoi, looked, crs)
@@ -248,7 +251,7 @@ def change_figure(
         Patch(facecolor="none", edgecolor=ORANGE, label="changed: evidence, not landslides"),
         Patch(facecolor="none", edgecolor=INK, label="area of interest"),
     ]
-    _furnish(figure, axes, extent, keys, aoi, looked, credit)
+    _furnish(figure, axes, page, keys, aoi, looked, credit)
     return save_figure(figure, path)
 
 
@@ -440,6 +443,22 @@ def _thumbnail(source: DatasetReader) -> tuple[int, int]:
 def _extent(source: DatasetReader) -> Extent:
     bounds = source.bounds
     return bounds.left, bounds.right, bounds.bottom, bounds.top
+
+
+def _page(extent: Extent, aoi: MultiPolygon, crs: CRS) -> Extent:
+    """What of the ground is shown: a raster, and the area round it that the raster lacks.
+
+    Of a far larger area, no more than the raster's own size is shown on each side of it.
+    """
+    left, right, bottom, top = extent
+    west, south, east, north = _projected(aoi, crs).bounds
+    width, height = right - left, top - bottom
+    return (
+        min(left, max(west, left - width)),
+        max(right, min(east, right + width)),
+        min(bottom, max(south, bottom - height)),
+        max(top, min(north, top + height)),
+    )
 
 
 def _map_page(extent: Extent, crs: CRS) -> tuple[Figure, Axes]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 from matplotlib.image import imread
+from shapely.geometry import MultiPolygon, Polygon
 
 from tasks.errors import RasterError, StorageError
 from tasks.publish.figures import (
@@ -64,6 +65,37 @@ def test_ground_that_was_not_seen_is_veiled(tmp_path, image, landslides, aoi, ha
     left = np.s_[height // 4 : height // 2, width // 4 : width // 3]
     assert veiled[right].mean() > seen[right].mean() + 0.2
     assert veiled[left].mean() == pytest.approx(seen[left].mean(), abs=0.05)
+
+
+def test_ground_that_no_image_reaches_is_on_the_map_and_veiled(
+    tmp_path, image, landslides, aoi, half_seen
+):
+    with rasterio.open(image) as source:
+        half = rasterio.windows.Window(0, 0, source.width // 2, source.height)
+        pixels, profile = source.read(window=half), source.profile | {"width": half.width}
+    with rasterio.open(tmp_path / "half.tif", "w", **profile) as cut:
+        cut.write(pixels)
+    whole = map_figure(tmp_path / "whole.png", image, landslides, aoi.geometry, half_seen)
+    part = map_figure(
+        tmp_path / "part.png", tmp_path / "half.tif", landslides, aoi.geometry, half_seen
+    )
+    there, here = imread(whole), imread(part)
+    assert here.shape == there.shape
+    right = np.s_[: here.shape[0] // 2, 2 * here.shape[1] // 3 : 9 * here.shape[1] // 10, :3]
+    assert share_of(YELLOW, part) == pytest.approx(share_of(YELLOW, whole), rel=0.1)
+    assert 0.6 < here[right].mean() < 0.99, "hatched, neither image nor blank paper"
+
+
+def test_an_area_far_larger_than_the_image_leaves_the_landslides_to_be_seen(
+    tmp_path, image, landslides, aoi
+):
+    whole = map_figure(tmp_path / "whole.png", image, landslides, aoi.geometry, aoi.geometry)
+    county = aoi.geometry.buffer(1.0)
+    assert isinstance(county, Polygon)
+    small = map_figure(
+        tmp_path / "small.png", image, landslides, MultiPolygon([county]), aoi.geometry
+    )
+    assert share_of(YELLOW, small) > share_of(YELLOW, whole) / 9
 
 
 def test_one_pixel_that_was_not_seen_is_marked_on_the_map(
