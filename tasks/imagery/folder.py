@@ -16,6 +16,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
+from rasterio.windows import Window
 from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import CatalogError, RasterError, ScarpError
@@ -23,7 +24,7 @@ from tasks.events.aoi import continuous_longitudes, split_at_antimeridian
 from tasks.files import file_sha256
 from tasks.imagery.clouds import middle
 from tasks.imagery.protocol import Found, Span
-from tasks.imagery.rasters import band_href, ground_sample_m, open_raster
+from tasks.imagery.rasters import band_href, ground_sample_m, open_raster, read_errors
 from tasks.imagery.viewing import off_nadir_deg, sun_elevation_deg
 from tasks.types import AreaOfInterest, Scene, SceneJudgement
 
@@ -113,8 +114,8 @@ def read_folder(path: Path) -> Found:
 
     Raises:
         CatalogError: the path does not exist, the folder holds no GeoTIFF, or as the next.
-        RasterError: the file, or each of the folder, is no raster, has no CRS, holds complex
-            numbers, or does not say which of three bands or more are red, green and blue.
+        RasterError: the file, or each of the folder, is no raster, is cut, has no CRS, holds
+            complex numbers, or does not say which of three bands or more are red, green and blue.
     """
     read: list[Scene] = []
     refused: list[SceneJudgement] = []
@@ -179,6 +180,7 @@ def _scene(path: Path) -> Scene:
     mask, properties = _mask_of(path), _fields(path)
     with open_raster(str(path), f"scene {path.stem}") as dataset:
         bands = _bands(dataset, path)
+        _check_end(dataset, path)
         return Scene(
             id=path.stem,
             provider="file",
@@ -198,6 +200,16 @@ def _scene(path: Path) -> Scene:
             sun_elevation_deg=sun_elevation_deg(properties),
             off_nadir_deg=off_nadir_deg(properties),
         )
+
+
+def _check_end(dataset: DatasetReader, path: Path) -> None:
+    """Refuse an image that is still being copied, or was cut: its overviews may yet be whole."""
+    rows, cols = dataset.block_shapes[-1]
+    top = (dataset.height - 1) // rows * rows
+    left = (dataset.width - 1) // cols * cols
+    last = Window(left, top, dataset.width - left, dataset.height - top)
+    with read_errors(f"scene {path.stem}", str(path)):
+        dataset.read(dataset.count, window=last)
 
 
 def _fields(path: Path) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+import rasterio.shutil
 from rasterio.errors import NotGeoreferencedWarning
 
 from tasks.errors import CatalogError, RasterError
@@ -165,6 +167,21 @@ def test_a_file_that_cannot_be_used_leaves_the_others_of_its_folder(aoi, write_t
     (tmp_path / "in" / "good.tif").unlink()
     with pytest.raises(RasterError, match="has no CRS"):
         FolderSource(tmp_path / "in").search(aoi, ALWAYS)
+
+
+def test_an_image_that_is_cut_behind_its_overviews_is_refused(write_tif, tmp_path):
+    noise = np.random.default_rng(0).integers(1, 255, (3, 1024, 1024), np.uint8)
+    write_tif("in/good.tif", noise)
+    whole = write_tif("x.tif", noise)
+    cut = tmp_path / "in" / "cut.tif"
+    rasterio.shutil.copy(whole, cut, driver="COG", blocksize=256)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 6 // 10])
+    with rasterio.open(cut, overview_level=0) as overview:
+        assert overview.read().any()
+    found = read_folder(tmp_path / "in")
+    assert [scene.item_id for scene in found.scenes] == ["good.tif"]
+    (judged,) = found.refused
+    assert judged.scene.item_id == "cut.tif" and "may be truncated" in judged.reason
 
 
 def test_images_of_elsewhere_are_refused_with_where_they_lie(aoi, write_tif, tmp_path):
