@@ -240,18 +240,22 @@ def due(as_json: AsJson = False) -> None:
     """
     from flows.world import open_world
     from tasks.events.decisions import waiting_requests
+    from tasks.events.turns import dead_letters
 
     with open_world().engine.connect() as connection:
         waiting = waiting_requests(connection)
+        dead = {turn.event_id: turn.failure for turn in dead_letters(connection)}
     if as_json:
-        print_json(waiting)
+        print_json([vars(one) | {"given_up": dead.get(one.event_id)} for one in waiting])
     elif waiting:
         rows = [
             {
                 "event": one.event_id,
                 "priority": one.priority and f"{one.priority:.3g}",
-                "not before (UTC)": f"{one.not_before:%Y-%m-%d %H:%M}",
-                "why": one.reason,
+                "not before (UTC)": "given up"
+                if one.event_id in dead
+                else f"{one.not_before:%Y-%m-%d %H:%M}",
+                "why": dead.get(one.event_id, one.reason),
             }
             for one in waiting
         ]
