@@ -13,10 +13,11 @@ from flows.cluster import scorer
 from flows.progress import report
 from flows.weights import locate_weights
 from models.folding import load_folded
-from tasks.errors import ScarpError
+from tasks.errors import BadInputError, ScarpError
 from tasks.events.aoi import as_multipolygon
 from tasks.imagery.folder import read_folder
 from tasks.imagery.mosaic import prepare_mosaic
+from tasks.imagery.rasters import source_path
 from tasks.inventory.export import export_inventory
 from tasks.inventory.seen import seen_share
 from tasks.mapping.attributes import measure, with_scenes
@@ -26,6 +27,8 @@ from tasks.mapping.vectorise import landslide_polygons, write_mask
 from tasks.mapping.windows import WindowPlan
 from tasks.susceptibility.factors import check_dem
 from tasks.types import AreaOfInterest, Mosaic, Scene, Screening, geodesic_area_m2
+
+RASTERS = ("mosaic.tif", "scene_index.tif", "score.tif", "mask.tif", "disagreement.tif")
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def map_image(
         screens: what may set an outline aside, as `tasks.mapping.screens.parse_screen` reads it.
 
     Raises:
-        BadInputError: the device cannot be used.
+        BadInputError: the device cannot be used, or a result would replace an image.
         RasterError, CatalogError: an image or the DEM cannot be used.
         ScreenError: a screen is misspelt or its layer cannot be used.
         ModelError: the weights cannot be used.
@@ -88,6 +91,7 @@ def map_image(
     level = threshold or card.threshold
     found = [read_folder(image) for image in images]
     scenes = [scene for one in found for scene in one.scenes]
+    _check_out(scenes, out)
     ground = as_multipolygon(shapely.union_all([scene.footprint for scene in scenes]))
     check_screens(asked, ground)
     if dem:
@@ -133,6 +137,16 @@ def map_image(
         record,
         tuple(judgement.reason for one in found for judgement in one.refused),
     )
+
+
+def _check_out(scenes: Sequence[Scene], out: Path) -> None:
+    """Refuse a folder in which a result would replace an image."""
+    results = {str((out / name).resolve()) for name in RASTERS}
+    for scene in scenes:
+        if (image := source_path(scene.hrefs["red"])) in results:
+            raise BadInputError(
+                f"--out {out}: a result would replace the image {image}; choose another folder"
+            )
 
 
 def _mosaic(scenes: Sequence[Scene], aoi: AreaOfInterest, out: Path) -> Mosaic:

@@ -354,3 +354,22 @@ def test_products_that_cannot_be_written_are_one_sentence_and_the_inventory_stay
     assert code == 1
     assert "products" in error
     assert "Traceback" not in error
+
+
+def test_products_replace_no_file_that_is_not_theirs(registered, tmp_path):
+    mine = tmp_path / "before.tif"
+    mine.write_bytes(b"an image of mine")
+    words = ["--source", str(EXAMPLE / "catalog.json"), "-o", str(tmp_path)]
+    code, _, error = registered("respond", "emilia-romagna-2023", *words)
+    assert code == 2 and "holds before.tif, which is no product of emilia-romagna-2023" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["before.tif"]
+
+
+def test_results_of_a_map_replace_no_image(scarp, tmp_path, picture):
+    write_picture(tmp_path / "mosaic.tif", *picture)
+    before = (tmp_path / "mosaic.tif").read_bytes()
+    for image in (tmp_path / "mosaic.tif", tmp_path):
+        code, _, error = scarp("map", str(image), "-o", str(tmp_path))
+        assert code == 2 and "choose another folder" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["mosaic.tif"]
+    assert (tmp_path / "mosaic.tif").read_bytes() == before
