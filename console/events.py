@@ -240,18 +240,22 @@ def due(as_json: AsJson = False) -> None:
     """
     from flows.world import open_world
     from tasks.events.decisions import waiting_requests
+    from tasks.events.turns import dead_letters
 
     with open_world().engine.connect() as connection:
         waiting = waiting_requests(connection)
+        dead = {turn.event_id: turn.failure for turn in dead_letters(connection)}
     if as_json:
-        print_json(waiting)
+        print_json([vars(one) | {"given_up": dead.get(one.event_id)} for one in waiting])
     elif waiting:
         rows = [
             {
                 "event": one.event_id,
                 "priority": one.priority and f"{one.priority:.3g}",
-                "not before (UTC)": f"{one.not_before:%Y-%m-%d %H:%M}",
-                "why": one.reason,
+                "not before (UTC)": "given up"
+                if one.event_id in dead
+                else f"{one.not_before:%Y-%m-%d %H:%M}",
+                "why": dead.get(one.event_id, one.reason),
             }
             for one in waiting
         ]
@@ -312,6 +316,8 @@ def _say_registered(registration: Registration, as_json: bool) -> None:
         highlight=False,
         markup=False,
     )
+    if registration.differs:
+        screen.print(f"changed: {registration.differs}", highlight=False, markup=False)
     if expected := registration.expected:
         said = f"expected landslides {expected.expected_km2:.3g} km² ({expected.how})"
         screen.print(said, highlight=False, markup=False)
@@ -324,6 +330,7 @@ def _say_planned(registration: Registration, plan: Plan, source: str | None, as_
         "aoi": registration.aoi,
         "aoi_km2": round(registration.aoi.area_km2, 3),
         "would_be": registration.change,
+        "differs": registration.differs,
         "expected_km2": plan.expected_km2,
         "expected_how": plan.expected_how,
         "scenes": plan.scenes,
@@ -341,7 +348,7 @@ def _say_planned(registration: Registration, plan: Plan, source: str | None, as_
     if plan.expected_km2 is not None:
         expected = f"{plan.expected_km2:,.3g} km² ({plan.expected_how})"
     facts = {
-        "event": f"would be {registration.change}",
+        "event": ": ".join(filter(None, (f"would be {registration.change}", registration.differs))),
         "area of interest": f"{where.area_km2:,.1f} km² ({where.how})",
         "expected landslides": expected,
         "imagery": imagery,

@@ -79,3 +79,5 @@ def map_image(
             highlight=False,
         )
         say_screens(result.screens)
+        for reason in result.refused:
+            screen.print(f"left out: {reason}", highlight=False, markup=False)

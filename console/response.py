@@ -186,6 +186,8 @@ def _options(**chosen: Any) -> ResponseOptions:
 
 
 def _run(event_id: str, options: ResponseOptions, now: datetime) -> Response | Wait:
+    from flows.ephemeral import EphemeralServer
+    from flows.products import check_folder
     from flows.respond import respond as respond_flow
     from flows.world import open_world, require_room
     from infra.orchestration import api_url_of
@@ -206,8 +208,11 @@ def _run(event_id: str, options: ResponseOptions, now: datetime) -> Response | W
             f"event {known.event.id} is being responded to by flow run {turn.held_by}; "
             f"`scarp runs list` shows it, `scarp runs cancel {known.event.id}` stops it"
         )
+    if options.out:
+        check_folder(options.out, known.event.id)
     for folder in (world.home, options.out or world.products(event_id)):
         require_room(folder)
+    EphemeralServer()
     with progress_bars():
         return respond_flow(event_id, options, now)
 

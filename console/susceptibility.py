@@ -227,11 +227,13 @@ def _assess(
 ) -> tuple[Assessed, Path]:
     from flows.assess_susceptibility import assess_susceptibility
     from flows.carry_susceptibility import carry_susceptibility
+    from flows.ephemeral import EphemeralServer
     from flows.susceptibility_products import publish_assessment
     from flows.world import open_world, require_room
 
     for folder in (open_world().home, *([out] if out else [])):
         require_room(folder)
+    EphemeralServer()
     with progress_bars():
         assessed = (
             carry_susceptibility(event_id, options)

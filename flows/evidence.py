@@ -12,11 +12,11 @@ from flows.world import World, open_world
 from tasks.errors import NoImageryError
 from tasks.events.registry import find_aoi, find_event
 from tasks.imagery.backscatter import AFTER, BEFORE, compare_passes, map_change
-from tasks.imagery.evidence import METHOD, Evidence, find_evidence, store_evidence
+from tasks.imagery.evidence import AREA, METHOD, Evidence, find_evidence, store_evidence
 from tasks.imagery.protocol import Span
 from tasks.imagery.radar import open_radar
 from tasks.inventory.runs import finish_run
-from tasks.types import Provenance, Scene
+from tasks.types import AreaOfInterest, Provenance, Scene
 
 NAME = "change-evidence"
 METHOD_VERSION = 1
@@ -73,15 +73,15 @@ def look_by_radar(
     return stored
 
 
-def newest_evidence(world: World, event_id: str) -> Evidence | None:
-    """The newest evidence of an event whose raster is still there."""
+def newest_evidence(world: World, event_id: str, aoi: AreaOfInterest) -> Evidence | None:
+    """The newest evidence of an event in its area as it is now, if its raster is still there."""
     with world.engine.connect() as connection:
-        found = find_evidence(connection, event_id)
+        found = find_evidence(connection, event_id, area=aoi.geometry.wkb_hex)
     return found if found and found.path.exists() else None
 
 
 def _provenance(event_id: str, area: str, scenes: list[Scene]) -> Provenance:
-    inputs = {"aoi": area} | {
+    inputs = {AREA: area} | {
         f"radar {number} {scene.id}": scene.checksum for number, scene in enumerate(scenes, start=1)
     }
     return Provenance(event_id, inputs, {"method": METHOD, "method_version": METHOD_VERSION})

@@ -13,10 +13,11 @@ from flows.cluster import scorer
 from flows.progress import report
 from flows.weights import locate_weights
 from models.folding import load_folded
-from tasks.errors import ScarpError
+from tasks.errors import BadInputError, ScarpError
 from tasks.events.aoi import as_multipolygon
 from tasks.imagery.folder import read_folder
 from tasks.imagery.mosaic import prepare_mosaic
+from tasks.imagery.rasters import source_path
 from tasks.inventory.export import export_inventory
 from tasks.inventory.seen import seen_share
 from tasks.mapping.attributes import measure, with_scenes
@@ -27,12 +28,15 @@ from tasks.mapping.windows import WindowPlan
 from tasks.susceptibility.factors import check_dem
 from tasks.types import AreaOfInterest, Mosaic, Scene, Screening, geodesic_area_m2
 
+RASTERS = ("mosaic.tif", "scene_index.tif", "score.tif", "mask.tif", "disagreement.tif")
+
 
 @dataclass(frozen=True)
 class MappedImage:
     """Where the results lie and what they hold.
 
-    `observed_km2` is the ground that was seen, `observed_share` its part of the images, 0-1.
+    `observed_km2` is the ground that was seen, `observed_share` its part of the images, 0-1;
+    `refused` says of each file of a folder that was left out why.
     """
 
     folder: Path
@@ -45,6 +49,7 @@ class MappedImage:
     observed_km2: float
     observed_share: float
     screens: tuple[Screening, ...]
+    refused: tuple[str, ...]
 
 
 def map_image(
@@ -62,7 +67,8 @@ def map_image(
     """Score images, threshold the score and outline the landslides into `out`.
 
     Args:
-        images: GeoTIFFs or folders of them; several make one mosaic, the first on top.
+        images: GeoTIFFs or folders of them; several make one mosaic, the first on top. A file of a
+            folder that cannot be used is left out.
         out: folder of the results.
         weights: name or path.
         plan: how the network is led over the image.
@@ -74,7 +80,7 @@ def map_image(
         screens: what may set an outline aside, as `tasks.mapping.screens.parse_screen` reads it.
 
     Raises:
-        BadInputError: the device cannot be used.
+        BadInputError: the device cannot be used, or a result would replace an image.
         RasterError, CatalogError: an image or the DEM cannot be used.
         ScreenError: a screen is misspelt or its layer cannot be used.
         ModelError: the weights cannot be used.
@@ -83,7 +89,9 @@ def map_image(
     asked = parse_screens(screens, dem)
     network, card = load_folded(locate_weights(weights))
     level = threshold or card.threshold
-    scenes = [scene for image in images for scene in read_folder(image)]
+    found = [read_folder(image) for image in images]
+    scenes = [scene for one in found for scene in one.scenes]
+    _check_out(scenes, out)
     ground = as_multipolygon(shapely.union_all([scene.footprint for scene in scenes]))
     check_screens(asked, ground)
     if dem:
@@ -108,8 +116,8 @@ def map_image(
             scorer=score_bands,
         )
     mask = write_mask(score, out / "mask.tif", level, tags)
-    found = landslide_polygons(score, level, minimum_mapping_unit_m2, ground)
-    judged, record = screen(with_scenes(measure(found, dem), mosaic), asked)
+    outlines = landslide_polygons(score, level, minimum_mapping_unit_m2, ground)
+    judged, record = screen(with_scenes(measure(outlines, dem), mosaic), asked)
     standing = judged["screened_by"].isna()
     landslides = judged[standing].drop(columns=["screened_by", "screen_reason"])
     polygons = export_inventory(
@@ -127,7 +135,18 @@ def map_image(
         geodesic_area_m2(mosaic.observed) / 1e6,
         seen_share(ground, mosaic.observed),
         record,
+        tuple(judgement.reason for one in found for judgement in one.refused),
     )
+
+
+def _check_out(scenes: Sequence[Scene], out: Path) -> None:
+    """Refuse a folder in which a result would replace an image."""
+    results = {str((out / name).resolve()) for name in RASTERS}
+    for scene in scenes:
+        if (image := source_path(scene.hrefs["red"])) in results:
+            raise BadInputError(
+                f"--out {out}: a result would replace the image {image}; choose another folder"
+            )
 
 
 def _mosaic(scenes: Sequence[Scene], aoi: AreaOfInterest, out: Path) -> Mosaic:

@@ -47,6 +47,9 @@ def expect_landslides(
     inputs = {"aoi": aoi.geometry.wkt} | _identities(layers)
     if shaking:
         inputs["shakemap"] = file_sha256(shaking.path)
+    if aoi.how == "given":
+        # Other areas are drawn from the epicentre; of this one, what it reaches counts.
+        inputs["epicentre"] = f"{event.longitude} {event.latitude}"
     made_from = Provenance(event.id, inputs, {"magnitude": event.magnitude, "kind": event.kind})
     with world.engine.connect() as connection:
         known = find_prior(connection, made_from.digest)

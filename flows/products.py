@@ -9,6 +9,8 @@ from pathlib import Path
 from uuid import UUID
 
 import geopandas as gpd
+import rasterio
+from rasterio.errors import RasterioIOError
 from sqlalchemy import Connection
 
 from flows.assess_susceptibility import Assessed
@@ -17,7 +19,7 @@ from flows.map_landslides import Mapped
 from flows.progress import report
 from flows.susceptibility_products import write_susceptibility
 from flows.world import open_world
-from tasks.errors import InventoryError, ScarpError
+from tasks.errors import BadInputError, InventoryError, ScarpError
 from tasks.imagery.before import prepare_before
 from tasks.inventory.export import About, export_inventory
 from tasks.inventory.origin import MADE_BY_PEOPLE, made_by
@@ -58,6 +60,29 @@ def folder_of(inventory: StoredInventory) -> Path:
     if published is None or published.id == inventory.id:
         return whole
     return whole / f"version-{inventory.version}"
+
+
+def check_folder(folder: Path, event_id: str) -> None:
+    """Refuse a folder in which products of an event would replace files that are none of its own.
+
+    Raises:
+        BadInputError: there are such files.
+    """
+    there = [name for name in PRODUCTS if (folder / name).exists()]
+    if there and _event_of(folder / "score.tif") != event_id:
+        raise BadInputError(
+            f"{folder} holds {there[0]}, which is no product of {event_id} and would be replaced; "
+            "choose another --out"
+        )
+
+
+def _event_of(score: Path) -> str | None:
+    """Whose score it is, which is the first of the products that is put in place."""
+    try:
+        with rasterio.open(score) as raster:
+            return str(raster.tags().get("SCARP_EVENT"))
+    except RasterioIOError:
+        return None
 
 
 def publish_products(mapped: Mapped, assessed: Assessed, folder: Path) -> Path:
@@ -109,7 +134,7 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
         )
     report("writing products", 1, 3)
     _draw(mapped, landslides, folder)
-    evidence = newest_evidence(open_world(), mapped.event.id)
+    evidence = newest_evidence(open_world(), mapped.event.id, mapped.aoi)
     if evidence:
         shutil.copyfile(evidence.path, folder / "evidence.tif")
         map_figures.change_figure(

@@ -64,8 +64,10 @@ def assess_again(published: StoredInventory) -> None:
         return
     # as slow to import as all the rest, and most reviews make no map
     from flows.assess_susceptibility import assess_susceptibility
+    from flows.ephemeral import EphemeralServer
     from flows.options import SusceptibilityOptions
 
+    EphemeralServer()
     options = SusceptibilityOptions.model_validate(dict(last.settings))
     try:
         assess_susceptibility(published.event_id, options, published.version)

@@ -20,14 +20,22 @@ from flows.world import World, open_world
 from infra.settings import Settings
 from tasks.errors import AreaError, EventError, FeedError, TransientError
 from tasks.events import comcat
-from tasks.events.aoi import read_aoi
+from tasks.events.aoi import check_near, read_aoi
+from tasks.events.crosswalk import names_one
+from tasks.events.decide import differences
 from tasks.events.decisions import request_response
 from tasks.events.ground import provisional_aoi
 from tasks.events.impact import Impact
 from tasks.events.priors import find_priors, store_prior
-from tasks.events.registry import find_registered, register, set_priority
+from tasks.events.registry import (
+    RegisteredEvent,
+    find_registered,
+    lock_known,
+    register,
+    set_priority,
+)
 from tasks.events.reports import EventReport, WatchState
-from tasks.events.rules import read_rules
+from tasks.events.rules import Limits, read_rules
 from tasks.events.wishes import keep_options, kept_options
 from tasks.types import AreaOfInterest, Event
 
@@ -40,13 +48,15 @@ _OTHERWISE = "give the event's fields, or a page saved from ComCat with --file"
 class Registration:
     """What registering did: `unchanged` if the same event and AOI were there already.
 
-    `expected` is what is expected of it before any image, None where nothing can be.
+    `expected` is what is expected of it before any image, None where nothing can be; `differs` what
+    an operator now says otherwise than was known, in words.
     """
 
     event: Event
     aoi: AreaOfInterest
     change: Literal["registered", "updated", "unchanged"]
     expected: Impact | None
+    differs: str = ""
 
 
 def register_event(
@@ -62,7 +72,8 @@ def register_event(
 
     Args:
         event: as the operator describes it.
-        aoi_file: where to look; None draws a provisional area.
+        aoi_file: where to look; None keeps the area there is, unless that is provisional, and
+            draws a provisional one.
         dry: find out what it would do, and store nothing.
         wishes: how to respond, as `ResponseOptions` has it; None leaves what was wished before.
         ask: False where the caller responds himself.
@@ -71,20 +82,24 @@ def register_event(
         AreaError: the file holds no usable area, or a rainfall event comes without one.
         RulesError: the file that SCARP_RULES or SCARP_IMPACT names cannot be used.
     """
-    aoi, world = _area_of(event, aoi_file), open_world()
-    weight = read_rules(Settings().rules).limits(event).priority_weight
-    expected = expect_landslides(world, event, aoi, None, event.source_version or "operator")
+    world, limits = open_world(), read_rules(Settings().rules).limits(event)
     with _transaction(world, dry) as connection:
-        why = "an operator registered it"
+        known = lock_known(connection, [*filter(names_one, (event.id, *event.alternate_ids))])
+        name = known.event.id if known else event.id
+        aoi = _area_of(event, aoi_file, known, limits)
+        version = event.source_version or "operator"
+        expected = expect_landslides(world, replace(event, id=name), aoi, None, version)
+        differs = _said_otherwise(known, event, aoi) if known else ""
+        why = "; ".join(filter(None, ("an operator registered it", differs)))
         change = register(connection, event, aoi, reason=why, forced=True)
-        if expected and change == "registered":
-            store_prior(connection, event.id, expected)
-            urgency = weight * expected.impact.expected_km2
-            set_priority(connection, event.id, urgency, expected.impact.how)
-        wished = _keep(connection, event.id, wishes)
+        if expected and change != "unchanged":
+            store_prior(connection, name, expected)
+            urgency = limits.priority_weight * expected.impact.expected_km2
+            set_priority(connection, name, urgency, expected.impact.how)
+        wished = _keep(connection, name, wishes)
         if ask and (wished or change != "unchanged"):
-            ask_for_response(connection, event.id)
-        return Registration(event, aoi, change, expected.impact if expected else None)
+            ask_for_response(connection, name)
+        return Registration(event, aoi, change, expected.impact if expected else None, differs)
 
 
 def register_report(
@@ -196,13 +211,25 @@ def _transaction(world: World, dry: bool) -> Iterator[Connection]:
             connection.commit()
 
 
-def _area_of(event: Event, aoi_file: Path | None) -> AreaOfInterest:
+def _area_of(
+    event: Event, aoi_file: Path | None, known: RegisteredEvent | None, limits: Limits
+) -> AreaOfInterest:
+    """The area given now, else the one there is, else a provisional one, drawn anew each time."""
     if aoi_file is not None:
         return read_aoi(aoi_file, near=event)
+    if known and not known.aoi.how.startswith("provisional"):
+        check_near(known.aoi, event, f"its area ({known.aoi.how}), which --aoi FILE replaces,")
+        return known.aoi
     if event.kind == "earthquake":
-        rules = read_rules(Settings().rules)
-        return provisional_aoi(event, rules.limits(event))
+        return provisional_aoi(event, limits)
     raise AreaError(
         f"rainfall event {event.id} has no area of interest; give one with --aoi FILE "
         "(GeoJSON or GeoPackage)"
     )
+
+
+def _said_otherwise(known: RegisteredEvent, event: Event, aoi: AreaOfInterest) -> str:
+    before, after = known.aoi, aoi
+    area = f"area {before.area_km2:,.1f} → {after.area_km2:,.1f} km²"
+    same = before.geometry.equals(after.geometry)
+    return ", ".join(filter(None, (differences(known.event, event), "" if same else area)))

@@ -21,6 +21,8 @@ from tasks.percent import percent
 from tasks.types import AreaOfInterest, Doubt, Event, SceneJudgement, geodesic_area_m2
 
 NAMED_PARTS = 3
+# Of all that is unseen: single pixels along an edge say nothing.
+LEAST_NAMED = 0.01
 # Of the ground that the published version saw.
 MOST_LOST = 0.05
 
@@ -96,11 +98,14 @@ def draft_doubt(aoi: AreaOfInterest, observed: shapely.MultiPolygon, terms: Term
     """Say of a draft which part of the area it says nothing about."""
     unseen = shapely.get_parts(shapely.difference(aoi.geometry, observed))
     parts = sorted(((geodesic_area_m2(part) / 1e6, part) for part in unseen), key=lambda p: -p[0])
+    least = LEAST_NAMED * sum(km2 for km2, _ in parts)
     named = [
         f"{km2:.2g} km² round {part.centroid.y:.3f}° N {part.centroid.x:.3f}° E"
         for km2, part in parts[:NAMED_PARTS]
+        if km2 >= least
     ]
-    rest = f" and {len(parts) - NAMED_PARTS} smaller parts" if len(parts) > NAMED_PARTS else ""
+    others = len(parts) - len(named)
+    rest = f" and {others} smaller part{'s' * (others > 1)}" if others else ""
     text = (
         f"this is a draft: {percent(terms.wanted_share)} of the area is wanted, and clear imagery "
         f"is looked for until {terms.deadline:%Y-%m-%d %H:%M} UTC; unseen are "
@@ -125,7 +130,7 @@ def loss_doubt(
         return None
     text = (
         f"{lost / 1e6:.2g} km², {percent(share)} of what version {published.version} saw, were not "
-        f"seen for this one, so that it is a draft until somebody says `scarp inventory publish "
+        f"seen for this one; it takes the place of that only by `scarp inventory publish "
         f"{published.event_id} --version N`"
     )
     return Doubt("draft-sees-less", text)

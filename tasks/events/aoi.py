@@ -69,7 +69,7 @@ def read_aoi(path: Path, layer: str | None = None, near: Event | None = None) ->
         raise AreaError(f"{path} covers no ground (under 1 m²); draw a polygon with an inside")
     aoi = AreaOfInterest(area, how="given")
     if near is not None:
-        _check_near(aoi, near, path)
+        check_near(aoi, near, str(path))
     return aoi
 
 
@@ -253,8 +253,12 @@ def _check_longitudes_latitudes(polygon: BaseGeometry, where: str) -> None:
             )
 
 
-def _check_near(aoi: AreaOfInterest, event: Event, path: Path) -> None:
-    """Refuse an area so far from its event that a coordinate must be wrong."""
+def check_near(aoi: AreaOfInterest, event: Event, name: str) -> None:
+    """Refuse an area so far from its event that a coordinate must be wrong.
+
+    Raises:
+        AreaError: it is; calls the area by `name` and says what to do.
+    """
     here = (event.longitude, event.latitude)
     distance_km = _distance_km(aoi.geometry, *here)
     mistakes = {
@@ -265,10 +269,10 @@ def _check_near(aoi: AreaOfInterest, event: Event, path: Path) -> None:
     for fix, mend in mistakes.items():
         mended = shapely.transform(aoi.geometry, mend)
         if distance_km > _NEAR_KM and _distance_km(mended, *here) == 0:
-            raise AreaError(f"{path} lies {distance_km:,.0f} km from event {event.id}: {fix}")
+            raise AreaError(f"{name} lies {distance_km:,.0f} km from event {event.id}: {fix}")
     if distance_km > _FAR_KM:
         raise AreaError(
-            f"{path} lies {distance_km:,.0f} km from event {event.id}; give the area of this event"
+            f"{name} lies {distance_km:,.0f} km from event {event.id}; give the area of this event"
         )
 
 

@@ -291,7 +291,7 @@ def _update(case: _Case, known: RegisteredEvent, event: Event, outcome: Outcome)
         after = replace(after, magnitude=before.magnitude, magnitude_type=before.magnitude_type)
     aoi = _area(known, ground, case.news.listing.gone)
     parts = [
-        _differences(before, after) if told else "",
+        differences(before, after) if told else "",
         *_about_listing(case.news.listing),
         _about_ground(known, ground, aoi),
     ]
@@ -452,7 +452,7 @@ def _about_listing(listing: Listing) -> list[str]:
     return gone + back
 
 
-def _differences(before: Event, after: Event) -> str:
+def differences(before: Event, after: Event) -> str:
     """What a new description says otherwise, in words; empty if nothing that counts."""
     said = []
     if before.magnitude != after.magnitude:

@@ -15,9 +15,12 @@ from sqlalchemy.dialects.postgresql import insert
 
 from tasks.imagery.backscatter import THRESHOLD, RadarChange
 from tasks.imagery.tables import change_evidence
+from tasks.inventory.tables import run
 from tasks.types import geodesic_area_m2
 
 METHOD = "Sentinel-1 log-ratio"
+# What a run calls the area it looked at.
+AREA = "aoi"
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,22 @@ def store_evidence(
 
 
 def find_evidence(
-    connection: Connection, event_id: str, digest: str | None = None
+    connection: Connection, event_id: str, digest: str | None = None, area: str | None = None
 ) -> Evidence | None:
-    """The newest evidence of an event, or that made from these very inputs, if there is any."""
+    """The newest evidence of an event, if there is any.
+
+    Args:
+        connection: to the store.
+        event_id: the event.
+        digest: only what was made from these very inputs.
+        area: only what was looked for in this area, as its run names it: WKB, hexadecimal.
+    """
     wanted = select(change_evidence).where(change_evidence.c.event_id == event_id)
     if digest:
         wanted = wanted.where(change_evidence.c.digest == digest)
+    if area:
+        made = wanted.join(run, run.c.id == change_evidence.c.run_id)
+        wanted = made.where(run.c.inputs[AREA].astext == area)
     row = connection.execute(wanted.order_by(change_evidence.c.created_at.desc()).limit(1)).first()
     return _evidence(row) if row else None
 

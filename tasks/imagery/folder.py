@@ -16,6 +16,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
+from rasterio.windows import Window
 from shapely.geometry import MultiPolygon, box
 
 from models.ground import ground_sample_m
@@ -24,7 +25,7 @@ from tasks.events.aoi import continuous_longitudes, split_at_antimeridian
 from tasks.files import file_sha256
 from tasks.imagery.clouds import middle
 from tasks.imagery.protocol import Found, Span
-from tasks.imagery.rasters import band_href, open_raster
+from tasks.imagery.rasters import band_href, open_raster, read_errors
 from tasks.imagery.viewing import off_nadir_deg, sun_elevation_deg
 from tasks.types import AreaOfInterest, Scene, SceneJudgement
 
@@ -72,23 +73,13 @@ class FolderSource:
         """Find the images that meet an area in a span of time.
 
         Images without a date are among them, last: the operator who names a file says that it is
-        of the event. A file of a folder that cannot be used is refused with its reason, and so are
-        all if none meets the area.
+        of the event. If none meets the area, all are refused.
 
         Raises:
-            CatalogError, RasterError: see `read_folder`; of a folder, only if no file can be used.
+            CatalogError, RasterError: see `read_folder`.
         """
-        read: list[Scene] = []
-        refused: list[SceneJudgement] = []
-        errors: list[ScarpError] = []
-        for file in _images(self.path):
-            try:
-                read.append(_scene(file))
-            except (CatalogError, RasterError) as error:
-                errors.append(error)
-                refused.append(SceneJudgement(_unread(file), None, False, str(error)))
-        if errors and not read:
-            raise errors[0]
+        found = read_folder(self.path)
+        read, refused = found.scenes, list(found.refused)
         near = [scene for scene in read if scene.footprint.intersects(aoi.geometry)]
         if not near:
             place = _degrees(aoi.geometry)
@@ -104,8 +95,10 @@ class FolderSource:
         return Found(tuple(scenes))
 
 
-def read_folder(path: Path) -> list[Scene]:
+def read_folder(path: Path) -> Found:
     """Take a GeoTIFF, or every GeoTIFF of a folder, as scenes.
+
+    A file of a folder that cannot be used is refused with its reason, and the others go on.
 
     The time of acquisition comes from a JSON sidecar of the same stem (`acquired` or `datetime`,
     at the top or under `properties`), an ACQUISITION tag, the file's name, or TIFFTAG_DATETIME, in
@@ -121,11 +114,22 @@ def read_folder(path: Path) -> list[Scene]:
         One scene an image, in order of file name.
 
     Raises:
-        CatalogError: the path does not exist or the folder holds no GeoTIFF.
-        RasterError: a file is no raster, has no CRS, holds complex numbers, or does not say
-            which of three bands or more are red, green and blue.
+        CatalogError: the path does not exist, the folder holds no GeoTIFF, or as the next.
+        RasterError: the file, or each of the folder, is no raster, is cut, has no CRS, holds
+            complex numbers, or does not say which of three bands or more are red, green and blue.
     """
-    return [_scene(file) for file in _images(path)]
+    read: list[Scene] = []
+    refused: list[SceneJudgement] = []
+    errors: list[ScarpError] = []
+    for file in _images(path):
+        try:
+            read.append(_scene(file))
+        except (CatalogError, RasterError) as error:
+            errors.append(error)
+            refused.append(SceneJudgement(_unread(file), None, False, str(error)))
+    if errors and not read:
+        raise errors[0]
+    return Found(tuple(read), tuple(refused))
 
 
 def _images(path: Path) -> list[Path]:
@@ -177,6 +181,7 @@ def _scene(path: Path) -> Scene:
     mask, properties = _mask_of(path), _fields(path)
     with open_raster(str(path), f"scene {path.stem}") as dataset:
         bands = _bands(dataset, path)
+        _check_end(dataset, path)
         return Scene(
             id=path.stem,
             provider="file",
@@ -196,6 +201,16 @@ def _scene(path: Path) -> Scene:
             sun_elevation_deg=sun_elevation_deg(properties),
             off_nadir_deg=off_nadir_deg(properties),
         )
+
+
+def _check_end(dataset: DatasetReader, path: Path) -> None:
+    """Refuse an image that is still being copied, or was cut: its overviews may yet be whole."""
+    rows, cols = dataset.block_shapes[-1]
+    top = (dataset.height - 1) // rows * rows
+    left = (dataset.width - 1) // cols * cols
+    last = Window(left, top, dataset.width - left, dataset.height - top)
+    with read_errors(f"scene {path.stem}", str(path)):
+        dataset.read(dataset.count, window=last)
 
 
 def _fields(path: Path) -> dict[str, Any]:

@@ -108,6 +108,12 @@ class Ledger:
                 _enter(connection, order)
         return [found or order for order, found in zip(orders, known, strict=True)]
 
+    def delivered(self, orders: Sequence[Order]) -> list[Order | None]:
+        """Each order as `plan` would take it, if it was delivered before; else None."""
+        with self.engine.connect() as connection:
+            known = [_find(connection, order) for order in orders]
+        return [order if order and order.state in DELIVERED else None for order in known]
+
     def _check_quota(self, connection: Connection, wanted_km2: float) -> None:
         month = func.date_trunc("month", func.now(), "UTC")
         paid = select(func.coalesce(func.sum(imagery_order.c.area_km2), 0.0)).where(

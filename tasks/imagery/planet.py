@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -15,12 +16,14 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from planet import order_request
+from pyproj import Transformer
 from shapely.geometry import MultiPolygon, mapping
 
 from tasks.errors import AccessError, CatalogError, RasterError, TransientError
 from tasks.events.aoi import as_multipolygon
 from tasks.files import file_sha256
 from tasks.imagery.cache import Cache, Download
+from tasks.imagery.clouds import SceneView, judge, judging_grid
 from tasks.imagery.folder import PLANETSCOPE
 from tasks.imagery.items import item_footprint
 from tasks.imagery.orders import DELIVERED, Ledger, Order, Patience
@@ -31,7 +34,7 @@ from tasks.imagery.planet_api import (
     missing_permissions,
 )
 from tasks.imagery.protocol import Found, Span
-from tasks.imagery.rasters import band_href, open_raster
+from tasks.imagery.rasters import band_href, grid_wkt, open_raster
 from tasks.imagery.viewing import off_nadir_deg, sun_elevation_deg
 from tasks.types import AreaOfInterest, Scene, SceneJudgement
 
@@ -120,17 +123,17 @@ class PlanetSource:
         return Found(tuple(scenes), tuple(refused), tuple(api.incidents))
 
     async def _fetch(self, scenes: Sequence[Scene], aoi: AreaOfInterest) -> Found:
-        wanted, refused = worth_their_price(scenes, aoi)
-        asked = [_order(scene, aoi) for scene in wanted]
-        orders = self.ledger.plan(asked)
-        ready, late = [], []
+        bought = self.ledger.delivered([_order(scene, aoi) for scene in scenes])
+        paid = [(scene, order) for scene, order in zip(scenes, bought, strict=True) if order]
         async with PlanetApi(self.key, self.url, self.patience) as api:
+            outcomes = await self._outcomes(api, paid)
+            new = [scene for scene, order in zip(scenes, bought, strict=True) if order is None]
+            wanted, refused = worth_their_price(new, aoi, _views(outcomes, aoi))
+            orders = self.ledger.plan([_order(scene, aoi) for scene in wanted])
             placed = [await self._placed(api, order) for order in orders]
-            pairs = zip(wanted, placed, strict=True)
-            outcomes = await asyncio.gather(
-                *(self._ready(api, scene, order) for scene, order in pairs), return_exceptions=True
-            )
-        for scene, outcome in zip(wanted, outcomes, strict=True):
+            outcomes += await self._outcomes(api, list(zip(wanted, placed, strict=True)))
+        ready, late = [], []
+        for scene, outcome in outcomes:
             if isinstance(outcome, Scene):
                 ready.append(outcome)
                 continue
@@ -145,6 +148,15 @@ class PlanetSource:
             raise late[0]
         ready.sort(key=lambda scene: (scene.acquired_at or _NEVER, scene.id))
         return Found(tuple(ready), tuple(refused), tuple(api.incidents))
+
+    async def _outcomes(
+        self, api: PlanetApi, ordered: Sequence[tuple[Scene, Order]]
+    ) -> list[tuple[Scene, Scene | BaseException]]:
+        """Each scene with its files at hand, or with what kept it from being so."""
+        made = await asyncio.gather(
+            *(self._ready(api, scene, order) for scene, order in ordered), return_exceptions=True
+        )
+        return [(scene, one) for (scene, _), one in zip(ordered, made, strict=True)]
 
     async def _placed(self, api: PlanetApi, planned: Order) -> Order:
         """The order as Planet took it, or refused it."""
@@ -228,18 +240,26 @@ class PlanetSource:
 
 
 def worth_their_price(
-    scenes: Sequence[Scene], aoi: AreaOfInterest
+    scenes: Sequence[Scene], aoi: AreaOfInterest, at_hand: Sequence[SceneView] = ()
 ) -> tuple[list[Scene], list[SceneJudgement]]:
     """Choose the scenes to pay for: greedily those expected to show the most not yet seen.
 
     Where exactly a scene is clouded is known only once it is paid for. So each is taken to show any
-    place under its footprint with the chance its clear share gives, whatever the others show.
+    place under its footprint with the chance its clear share gives, whatever the others show; one
+    at hand to show what it does.
+
+    Args:
+        scenes: that may be ordered.
+        aoi: the area.
+        at_hand: what scenes that are paid for show of it.
 
     Returns:
         The scenes to order, the most telling first, and the others with the reason.
     """
     places = _sample(aoi.geometry)
     unseen = np.ones(len(places))
+    for view in at_hand:
+        unseen[_shown(view, aoi, places)] = 0
     shows = {
         scene.id: shapely.contains_xy(scene.footprint, places)
         * (1 - (scene.cloud_cover or 0) / 100)
@@ -256,6 +276,29 @@ def worth_their_price(
         left.remove(best)
     reason = "Planet: not ordered, since the scenes ordered are expected to show what it shows."
     return chosen, [SceneJudgement(scene, None, False, reason) for scene in left]
+
+
+def _views(
+    outcomes: Sequence[tuple[Scene, Scene | BaseException]], aoi: AreaOfInterest
+) -> list[SceneView]:
+    """What scenes at hand show; one that cannot be read shows nothing, and is refused later."""
+    views = []
+    for _, scene in outcomes:
+        if isinstance(scene, Scene):
+            with suppress(*SURVIVED):
+                views.append(judge(scene, aoi))
+    return views
+
+
+def _shown(view: SceneView, aoi: AreaOfInterest, places: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of some places, (n, 2) in degrees, a scene shows clear."""
+    grid = judging_grid(aoi)
+    to_grid = Transformer.from_crs("EPSG:4326", grid_wkt(grid), always_xy=True)
+    cols, rows = ~grid.affine * to_grid.transform(*places.T)
+    last_row, last_col = grid.shape[0] - 1, grid.shape[1] - 1
+    at = np.clip(rows.astype(int), 0, last_row), np.clip(cols.astype(int), 0, last_col)
+    shown: NDArray[np.bool_] = view.clear[at]
+    return shown
 
 
 def _sample(area: MultiPolygon) -> NDArray[np.float64]:

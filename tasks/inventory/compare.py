@@ -10,7 +10,8 @@ Landslides joined by links, directly or through others, are a group, and each gr
     any other number           regrouped
 
 Only ground that both versions observed is compared. A landslide with less than `INSIDE` of its area
-there is not comparable: elsewhere one of them did not look.
+there is not comparable: elsewhere one of them did not look. Nor is one that only such landslides
+are linked to: it did not appear or vanish.
 """
 
 from __future__ import annotations
@@ -135,12 +136,13 @@ def difference(
         )
     plane = _project(np.array([common]))[0]
     old, new = _Side.of(before, plane), _Side.of(after, plane)
-    changes = _describe(old.only(old.comparable), new.only(new.comparable))
+    kept = _comparable(old, new)
+    changes = _describe(old.only(kept[0]), new.only(kept[1]))
     tallies = {change: _tally(changes[changes["change"] == change]) for change in get_args(Change)}
     return Difference(
         changes=changes,
         tallies=tallies,
-        not_comparable=_left_out(old, new),
+        not_comparable=_left_out((old, new), kept),
         ground=common,
         ground_km2=float(plane.area) / 1e6,
     )
@@ -242,7 +244,7 @@ class _Side:
         return cls(numbers, outlines, inside, shapely.area(inside), shapely.area(whole))
 
     @property
-    def comparable(self) -> NDArray[np.bool_]:
+    def seen(self) -> NDArray[np.bool_]:
         """Whether enough of each landslide lies on the ground compared."""
         return (self.inside_m2 > 0) & (self.inside_m2 >= INSIDE * self.whole_m2)
 
@@ -293,6 +295,18 @@ def _groups(old: _Side, new: _Side) -> tuple[NDArray[Any], NDArray[Any]]:
     graph = coo_array((np.ones(len(before)), (before, after)), shape=(count, count))
     groups, labels = connected_components(graph, directed=False)
     return labels, np.bincount(labels[before], weights=shared, minlength=groups)
+
+
+def _comparable(old: _Side, new: _Side) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which landslides of either side are compared: see the top."""
+    labels, shared = _groups(old, new)
+    sides = (old, labels[: len(old.numbers)]), (new, labels[len(old.numbers) :])
+    unknown = np.zeros(len(shared), dtype=bool)
+    for side, of in sides:
+        members, seen = (np.bincount(one, minlength=len(shared)) for one in (of, of[side.seen]))
+        unknown |= (members > 0) & (seen == 0)
+    before, after = (side.seen & ~unknown[of] for side, of in sides)
+    return before, after
 
 
 def _describe(old: _Side, new: _Side) -> gpd.GeoDataFrame:
@@ -359,12 +373,13 @@ def _tally(changes: gpd.GeoDataFrame) -> Tally:
     )
 
 
-def _left_out(old: _Side, new: _Side) -> Tally:
+def _left_out(
+    sides: tuple[_Side, _Side], kept: tuple[NDArray[np.bool_], NDArray[np.bool_]]
+) -> Tally:
     """Landslides that are not comparable, and all area that was not compared."""
-    before, after = (int((~side.comparable).sum()) for side in (old, new))
-    areas = (
-        float(side.whole_m2.sum() - side.inside_m2[side.comparable].sum()) for side in (old, new)
-    )
+    pairs = list(zip(sides, kept, strict=True))
+    before, after = (int((~which).sum()) for which in kept)
+    areas = (float(side.whole_m2.sum() - side.inside_m2[which].sum()) for side, which in pairs)
     return Tally(before, after, *areas)
 
 

@@ -378,7 +378,8 @@ def _publish(connection: Connection, draft: StoredInventory) -> None:
     before = (inventory.c.event_id == draft.event_id) & (inventory.c.status == "published")
     superseded = {"status": "superseded", "superseded_at": func.now()}
     connection.execute(update(inventory).where(before).values(superseded))
-    published = {"status": "published", "published_at": func.now()}
+    told = [asdict(doubt) for doubt in draft.doubts if doubt.code != "draft-waits"]
+    published = {"status": "published", "published_at": func.now(), "doubts": told}
     connection.execute(update(inventory).where(inventory.c.id == draft.id).values(published))
 
 

@@ -66,9 +66,15 @@ def held(folder: Path) -> Iterator[None]:
     Raises:
         BlockingIOError: another process, or another block of this one, holds it.
     """
+    with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        yield
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, how)
         yield
     finally:
         os.close(handle)
@@ -105,7 +111,8 @@ def written_aside(destination: Path) -> Iterator[Path]:
 def replaced_together(folder: Path, names: Collection[str]) -> Iterator[Path]:
     """Give a folder to make products in; they go to `folder` when the block ends well.
 
-    Those of `names` that were not made are removed from `folder`, whose other files stay.
+    Those of `names` that were not made are removed from `folder`, whose other files stay. Of two
+    who do this at once the one waits for the other, so that products are all of one making.
 
     Raises:
         StorageError: a folder cannot be written; the products already there stay.
@@ -115,11 +122,12 @@ def replaced_together(folder: Path, names: Collection[str]) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
             made = Path(aside)
             yield made
-            for name in names:
-                if (made / name).exists():
-                    (made / name).replace(folder / name)
-                else:
-                    (folder / name).unlink(missing_ok=True)
+            with _locked(folder, fcntl.LOCK_EX):
+                for name in names:
+                    if (made / name).exists():
+                        (made / name).replace(folder / name)
+                    else:
+                        (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise storage_error(folder, error) from error
 

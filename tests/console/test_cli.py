@@ -294,6 +294,21 @@ def test_images_side_by_side_are_mapped_as_one(scarp, tmp_path, picture):
     np.testing.assert_array_equal(*scores)
 
 
+def test_a_damaged_file_of_a_folder_is_named_and_the_others_are_mapped(scarp, tmp_path, picture):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    write_picture(folder / "scene.tif", *picture)
+    (folder / "cut.tif").write_bytes((folder / "scene.tif").read_bytes()[:200])
+    code, out, error = scarp("map", str(folder), "-o", str(tmp_path / "out"))
+    assert code == 0, error
+    said = " ".join(out.split())
+    assert "100 % of the images" in said and "left out: scene cut:" in said
+    (folder / "scene.tif").unlink()
+    code, _, error = scarp("map", str(folder), "-o", str(tmp_path / "none"))
+    assert (code, (tmp_path / "none").exists()) == (2, False)
+    assert "scene cut:" in error
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -339,3 +354,22 @@ def test_products_that_cannot_be_written_are_one_sentence_and_the_inventory_stay
     assert code == 1
     assert "products" in error
     assert "Traceback" not in error
+
+
+def test_products_replace_no_file_that_is_not_theirs(registered, tmp_path):
+    mine = tmp_path / "before.tif"
+    mine.write_bytes(b"an image of mine")
+    words = ["--source", str(EXAMPLE / "catalog.json"), "-o", str(tmp_path)]
+    code, _, error = registered("respond", "emilia-romagna-2023", *words)
+    assert code == 2 and "holds before.tif, which is no product of emilia-romagna-2023" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["before.tif"]
+
+
+def test_results_of_a_map_replace_no_image(scarp, tmp_path, picture):
+    write_picture(tmp_path / "mosaic.tif", *picture)
+    before = (tmp_path / "mosaic.tif").read_bytes()
+    for image in (tmp_path / "mosaic.tif", tmp_path):
+        code, _, error = scarp("map", str(image), "-o", str(tmp_path))
+        assert code == 2 and "choose another folder" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["mosaic.tif"]
+    assert (tmp_path / "mosaic.tif").read_bytes() == before

@@ -146,3 +146,7 @@ def test_what_is_due_is_listed_most_urgent_first(scarp, feed):
     watch(scarp, url, "--now", NOW.isoformat())
     due = json.loads(scarp("events", "due", "--json")[1])
     assert [one["event_id"] for one in due] == ["us2", "ci38457511"]
+    assert scarp("runs", "cancel", "us2")[0] == 0
+    due = json.loads(scarp("events", "due", "--json")[1])
+    assert [one["given_up"] for one in due] == ["it was cancelled by an operator", None]
+    assert "given up" in scarp("events", "due")[1]

@@ -4,14 +4,17 @@ from datetime import UTC, datetime
 
 import pytest
 import rasterio
+from shapely import box, to_geojson
 from sqlalchemy import text
 
-from flows.evidence import look_by_radar
+from flows.evidence import look_by_radar, newest_evidence
 from flows.import_inventory import PolygonSource, import_inventory
 from flows.map_landslides import map_landslides
 from flows.options import ResponseOptions
+from flows.register import register_event
 from flows.respond import respond
 from tasks.errors import NoImageryError
+from tasks.events.registry import find_aoi, find_event
 from tasks.imagery.evidence import find_evidence
 from tests.conftest import EXAMPLE
 from tests.flows.conftest import EVENT, rows
@@ -79,3 +82,18 @@ def test_the_report_shows_evidence_as_such_and_people_s_inventory_beside_ours(re
         held = connection.execute(text("SELECT sum(area_m2) FROM scarp.v_landslides")).scalar()
     assert "Against people's inventory" in page and (response.folder / "match.png").exists()
     assert held == pytest.approx(response.mapped.inventory.area_m2)
+
+
+def test_evidence_of_an_area_that_was_redrawn_is_not_shown_for_the_new_one(registered, tmp_path):
+    seen = look_by_radar(EVENT, RADAR)
+    with registered.engine.connect() as connection:
+        event, whole = find_event(connection, EVENT), find_aoi(connection, EVENT)
+    west, south, east, north = whole.geometry.bounds
+    half = box(west, south, (west + east) / 2, north) & whole.geometry
+    (tmp_path / "half.geojson").write_text(to_geojson(half))
+    assert newest_evidence(registered, EVENT, whole) == seen
+    now = register_event(event, tmp_path / "half.geojson").aoi
+    assert newest_evidence(registered, EVENT, now) is None
+    again = look_by_radar(EVENT, RADAR)
+    assert newest_evidence(registered, EVENT, now) == again
+    assert again.looked_km2 < 0.6 * seen.looked_km2

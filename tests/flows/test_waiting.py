@@ -6,16 +6,18 @@ from datetime import UTC, datetime
 import pytest
 import rasterio
 import shapely
+from shapely.geometry import MultiPolygon, box
 
 from flows.map_landslides import map_landslides
 from flows.options import ResponseOptions
 from flows.respond import respond
 from flows.standing import keep_for_looks, options_of
-from flows.waiting import terms_of
+from flows.waiting import draft_doubt, terms_of
 from tasks.errors import NoImageryError
 from tasks.events.request import read_event
 from tasks.events.turns import due
 from tasks.imagery.waits import Wait, find_wait
+from tasks.types import AreaOfInterest
 from tests.conftest import EXAMPLE
 from tests.flows.conftest import EVENT, rows
 
@@ -149,11 +151,14 @@ def test_what_is_seen_now_is_drafted_and_only_what_is_seen_later_is_mapped_anew(
 def test_at_the_deadline_what_was_seen_is_published(registered, options, in_two_halves):
     update = {"source": in_two_halves, "minimum_clear": 0.2, "until": may(24), "wait_days": 10}
     asked = options.model_copy(update=update)
-    assert map_landslides(EVENT, asked, may(24)).inventory.status == "draft"
+    draft = map_landslides(EVENT, asked, may(24)).inventory
+    assert draft.status == "draft"
     with registered.engine.connect() as connection:
         assert find_wait(connection, EVENT).lasts
-    late = map_landslides(EVENT, asked, may(26))
-    assert (late.inventory.version, late.inventory.status) == (1, "published")
+    late = map_landslides(EVENT, asked, may(26)).inventory
+    assert (late.version, late.status) == (1, "published")
+    (waits,) = [doubt for doubt in draft.doubts if doubt.code == "draft-waits"]
+    assert [doubt for doubt in draft.doubts if doubt != waits] == list(late.doubts)
     with registered.engine.connect() as connection:
         assert find_wait(connection, EVENT).outcome == "deadline"
 
@@ -178,3 +183,12 @@ def test_an_image_given_by_hand_is_all_there_will_be(options, tmp_path):
     given = options.model_copy(update={"source": str(image)})
     assert terms_of(event, options).ask_for_more(0.3, may(24))
     assert not terms_of(event, given).ask_for_more(0.3, may(24))
+
+
+def test_a_draft_names_the_large_parts_it_has_not_seen_and_counts_the_crumbs(options):
+    aoi = AreaOfInterest(MultiPolygon([box(11.5, 44.3, 11.6, 44.4)]), "given")
+    crumb = box(11.51, 44.35, 11.5101, 44.3501)
+    seen = MultiPolygon([box(11.5, 44.3, 11.55, 44.4) - crumb])
+    terms = terms_of(read_event(EXAMPLE / "event.json"), options)
+    said = draft_doubt(aoi, seen, terms).text
+    assert said.endswith("unseen are 44 km² round 44.350° N 11.575° E and 1 smaller part")

@@ -52,6 +52,7 @@ class Planet:
     posted: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     faults: dict[str, str] = field(default_factory=dict)
+    cloudy: set[str] = field(default_factory=set)
     on_order: Callable[[], None] = lambda: None
 
     @property
@@ -146,7 +147,8 @@ class Planet:
         entries = []
         for asset in assets:
             name = f"{order['id']}/PSScene/{item}_{ASSETS[asset]}.tif"
-            write_asset(self.folder / name, area.bounds, mask=asset == "ortho_udm2")
+            hidden = item in self.cloudy
+            write_asset(self.folder / name, area.bounds, mask=asset == "ortho_udm2", hidden=hidden)
             content = (self.folder / name).read_bytes()
             digests = {kind: hashlib.new(kind, content).hexdigest() for kind in ("md5", "sha256")}
             entries.append(
@@ -181,8 +183,12 @@ async def stalled(content: bytes) -> AsyncIterator[bytes]:
     await asyncio.sleep(30)
 
 
-def write_asset(path: Path, bounds: tuple, *, mask: bool) -> None:
-    """Surface reflectance in four bands, or a UDM2 of eight that says all is clear; 10 m pixels."""
+def write_asset(path: Path, bounds: tuple, *, mask: bool, hidden: bool) -> None:
+    """Surface reflectance in four bands, or a UDM2 of eight that says all is clear, or is cloud.
+
+    Pixels are of 10 m.
+    """
+    said = 6 if hidden else 1
     path.parent.mkdir(parents=True, exist_ok=True)
     cols, rows = (max(int((bounds[i + 2] - bounds[i]) * 11_000), 2) for i in (0, 1))
     count, dtype = (8, "uint8") if mask else (4, "uint16")
@@ -191,4 +197,4 @@ def write_asset(path: Path, bounds: tuple, *, mask: bool) -> None:
     with rasterio.open(path, "w", **profile, **place, compress="deflate") as raster:
         for band in range(1, count + 1):
             noise = np.random.default_rng(band).integers(300, 2000, (rows, cols))
-            raster.write((noise * 0 + (band == 1) if mask else noise).astype(dtype), band)
+            raster.write((noise * 0 + (band == said) if mask else noise).astype(dtype), band)

@@ -171,7 +171,7 @@ def test_a_lower_demand_uses_a_cloudier_scene(views, aoi, event):
 
 def test_a_scene_that_misses_the_area_is_refused(aoi, event, write_tif):
     path = write_tif("x.tif", np.ones((3, 40, 40), np.uint8))
-    (scene,) = read_folder(path)
+    (scene,) = read_folder(path).scenes
     away = AreaOfInterest(translate(aoi.geometry, 0.5), "given")
     with pytest.raises(NoImageryError):
         choose_scenes([judge(scene, away)], away, event.occurred_at)
@@ -181,7 +181,7 @@ def test_a_scene_without_mask_says_that_cloud_was_not_looked_for(aoi, event, wri
     image = np.ones((3, 128, 128), np.uint8)
     mask = np.full((128, 128), 255, np.uint8)
     mask[:32] = 0
-    (scene,) = read_folder(write_tif("x.tif", image, mask=mask))
+    (scene,) = read_folder(write_tif("x.tif", image, mask=mask)).scenes
     (judgement,) = choose_scenes([judge(scene, aoi)], aoi, event.occurred_at)
     assert judgement.clear_fraction == pytest.approx(0.75, abs=0.01)
     assert "cloud was not looked for" in judgement.reason

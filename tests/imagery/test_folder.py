@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+import rasterio.shutil
 from rasterio.errors import NotGeoreferencedWarning
 
 from tasks.errors import CatalogError, RasterError
@@ -28,7 +30,7 @@ def levels(scene):
 
 
 def test_the_hokkaido_scene_is_one_undated_rgb_scene_of_3_m():
-    (scene,) = read_folder(HOKKAIDO)
+    (scene,) = read_folder(HOKKAIDO).scenes
     assert scene.bands == ("red", "green", "blue")
     assert (scene.gsd_m, scene.crs, scene.acquired_at) == (3.0, "EPSG:32654", None)
     assert scene.footprint.contains(scene.footprint.centroid)
@@ -39,7 +41,7 @@ def test_a_folder_gives_one_scene_a_file_in_order_of_name(write_tif, tmp_path):
     write_tif("images/b_20230523.tif", RGB)
     write_tif("images/a_20230617.TIF", RGB)
     (tmp_path / "images" / "notes.txt").write_text("not an image")
-    scenes = read_folder(tmp_path / "images")
+    scenes = read_folder(tmp_path / "images").scenes
     assert [scene.item_id for scene in scenes] == ["a_20230617.TIF", "b_20230523.tif"]
 
 
@@ -67,7 +69,7 @@ def test_the_time_is_taken_from_the_surest_place(write_tif, name, tags, sidecar,
     path = write_tif(name, RGB, tags=tags)
     if sidecar:
         path.with_suffix(".json").write_text(json.dumps(sidecar))
-    assert read_folder(path)[0].acquired_at == taken
+    assert read_folder(path).scenes[0].acquired_at == taken
 
 
 def test_a_broken_sidecar_is_named(write_tif):
@@ -79,17 +81,17 @@ def test_a_broken_sidecar_is_named(write_tif):
 
 def test_three_8_bit_bands_that_say_nothing_are_red_green_blue(write_tif):
     path = write_tif("x.tif", RGB, photometric="MINISBLACK")
-    assert levels(read_folder(path)[0]) == {"red": 10, "green": 20, "blue": 30}
+    assert levels(read_folder(path).scenes[0]) == {"red": 10, "green": 20, "blue": 30}
 
 
 def test_descriptions_name_the_bands(write_tif):
     path = write_tif("x.tif", FOUR, descriptions=("Blue", "B03", "red", "NIR"))
-    assert levels(read_folder(path)[0]) == {"red": 3, "green": 2, "blue": 1, "nir": 4}
+    assert levels(read_folder(path).scenes[0]) == {"red": 3, "green": 2, "blue": 1, "nir": 4}
 
 
 def test_planetscope_products_are_blue_green_red_nir(write_tif):
     path = write_tif("20180911_012345_1020_3B_AnalyticMS_SR.tif", FOUR)
-    assert levels(read_folder(path)[0]) == {"red": 3, "green": 2, "blue": 1, "nir": 4}
+    assert levels(read_folder(path).scenes[0]) == {"red": 3, "green": 2, "blue": 1, "nir": 4}
 
 
 @pytest.mark.parametrize("array", [FOUR, FOUR[:3]])
@@ -103,7 +105,7 @@ def test_the_alpha_band_says_where_data_are(write_tif):
     alpha = np.zeros((1, 40, 60), np.uint8)
     alpha[:, :, 30:] = 255
     path = write_tif("x.tif", np.concatenate([RGB, alpha]), photometric="RGB", alpha="YES")
-    (scene,) = read_folder(path)
+    (scene,) = read_folder(path).scenes
     assert scene.bands == ("red", "green", "blue")
     with open_band(scene, "green") as band:
         assert band.dataset_mask().astype(bool).mean() == 0.5
@@ -165,6 +167,21 @@ def test_a_file_that_cannot_be_used_leaves_the_others_of_its_folder(aoi, write_t
     (tmp_path / "in" / "good.tif").unlink()
     with pytest.raises(RasterError, match="has no CRS"):
         FolderSource(tmp_path / "in").search(aoi, ALWAYS)
+
+
+def test_an_image_that_is_cut_behind_its_overviews_is_refused(write_tif, tmp_path):
+    noise = np.random.default_rng(0).integers(1, 255, (3, 1024, 1024), np.uint8)
+    write_tif("in/good.tif", noise)
+    whole = write_tif("x.tif", noise)
+    cut = tmp_path / "in" / "cut.tif"
+    rasterio.shutil.copy(whole, cut, driver="COG", blocksize=256)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 6 // 10])
+    with rasterio.open(cut, overview_level=0) as overview:
+        assert overview.read().any()
+    found = read_folder(tmp_path / "in")
+    assert [scene.item_id for scene in found.scenes] == ["good.tif"]
+    (judged,) = found.refused
+    assert judged.scene.item_id == "cut.tif" and "may be truncated" in judged.reason
 
 
 def test_images_of_elsewhere_are_refused_with_where_they_lie(aoi, write_tif, tmp_path):

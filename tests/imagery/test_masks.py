@@ -93,7 +93,7 @@ def planet_scene(write_tif, tmp_path):
     fields = {"acquired": "2023-05-23T10:10:10Z", "sun_elevation": 12.5, "view_angle": -24.0}
     sidecar = tmp_path / "p" / f"{name}_AnalyticMS_SR_harmonized_clip.json"
     sidecar.write_text(json.dumps({"properties": fields}))
-    (scene,) = read_folder(tmp_path / "p")
+    (scene,) = read_folder(tmp_path / "p").scenes
     return scene
 
 
@@ -131,7 +131,7 @@ def test_a_landsat_image_with_its_qa_band_is_judged_by_it(write_tif, aoi):
     quality = np.full((1, 128, 128), 21824, np.uint16)
     quality[:, :64] = 22280
     image = np.concatenate([RGBN, quality])
-    (scene,) = read_folder(write_tif("l.tif", image, descriptions=(*NAMES, "qa_pixel")))
+    (scene,) = read_folder(write_tif("l.tif", image, descriptions=(*NAMES, "qa_pixel"))).scenes
     view = judge(scene, aoi)
     assert view.clear_fraction == pytest.approx(0.5, abs=0.01)
     assert view.hidden["cloud"] == pytest.approx(0.5, abs=0.01)

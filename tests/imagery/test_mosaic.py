@@ -169,7 +169,7 @@ def test_a_scene_in_another_crs_lies_where_the_first_lies(aoi, scenes, write_tif
         "zone33.tif", turned.repeat(3, axis=0), crs="EPSG:32633", transform=corner, nodata=0,
         descriptions=NAMES,
     )  # fmt: skip
-    mosaic = prepare_mosaic([*read_folder(path), *scenes], aoi, tmp_path / "out")
+    mosaic = prepare_mosaic([*read_folder(path).scenes, *scenes], aoi, tmp_path / "out")
     image, observed = read(mosaic.path)
     index = read(mosaic.scene_index)[0][0]
     with rasterio.open(mosaic.path) as raster:
@@ -190,7 +190,9 @@ def test_a_scene_in_another_crs_lies_where_the_first_lies(aoi, scenes, write_tif
 def test_the_grid_is_the_finest_scene_of_all(aoi, scenes, write_tif, tmp_path):
     coarse = np.full((3, 64, 64), 500, np.uint16)
     transform = rasterio.Affine(20, 0, 705_280, 0, -20, 4_912_640)
-    (scene,) = read_folder(write_tif("coarse.tif", coarse, transform=transform, descriptions=NAMES))
+    (scene,) = read_folder(
+        write_tif("coarse.tif", coarse, transform=transform, descriptions=NAMES)
+    ).scenes
     mosaic = prepare_mosaic([scene, scenes[0]], aoi, tmp_path / "out")
     assert grid_of(mosaic.path) == grid_of(EXAMPLE / "dem.tif")
     image, observed = read(mosaic.path)
@@ -202,7 +204,7 @@ def test_the_grid_is_the_finest_scene_of_all(aoi, scenes, write_tif, tmp_path):
 def test_numbers_that_are_not_finite_are_not_observed(aoi, write_tif, tmp_path):
     image = np.ones((3, 128, 128), np.float32)
     image[0, :32], image[1, 32:64], image[2, 64:80] = np.nan, np.inf, -np.inf
-    (scene,) = read_folder(write_tif("x.tif", image, descriptions=NAMES))
+    (scene,) = read_folder(write_tif("x.tif", image, descriptions=NAMES)).scenes
     mosaic = prepare_mosaic([scene], aoi, tmp_path / "out")
     values, observed = read(mosaic.path)
     assert np.isfinite(values).all()
@@ -213,14 +215,14 @@ def test_numbers_that_are_not_finite_are_not_observed(aoi, write_tif, tmp_path):
 def test_nodata_of_any_band_is_not_observed(aoi, write_tif, tmp_path):
     image = np.full((3, 128, 128), 7, np.uint16)
     image[1, :64] = 0
-    (scene,) = read_folder(write_tif("x.tif", image, nodata=0, descriptions=NAMES))
+    (scene,) = read_folder(write_tif("x.tif", image, nodata=0, descriptions=NAMES)).scenes
     _, observed = read(prepare_mosaic([scene], aoi, tmp_path / "out").path)
     assert not observed[:64].any()
     assert observed[64:].all()
 
 
 def test_the_hokkaido_scene_comes_through_whole_and_its_white_collar_is_not_ground(tmp_path):
-    (scene,) = read_folder(HOKKAIDO)
+    (scene,) = read_folder(HOKKAIDO).scenes
     mosaic = prepare_mosaic([scene], AreaOfInterest(scene.footprint, "given"), tmp_path)
     image, observed = read(mosaic.path)
     given = read(HOKKAIDO)[0]
@@ -240,7 +242,7 @@ def test_a_collar_that_no_file_declares_was_seen_by_nobody(dtype, fill, aoi, wri
     image = np.full((3, 128, 128), 700, dtype)
     image[:, :40] = fill
     image[1, 60, 60] = fill
-    (scene,) = read_folder(write_tif("x.tif", image, descriptions=NAMES))
+    (scene,) = read_folder(write_tif("x.tif", image, descriptions=NAMES)).scenes
     mosaic = prepare_mosaic([scene], aoi, tmp_path / "out")
     with rasterio.open(mosaic.path) as made:
         seen = made.dataset_mask() > 0
@@ -255,15 +257,15 @@ def test_metres_of_mercator_are_no_metres_on_the_ground(crs, kept, aoi, write_ti
     east, north = Transformer.from_crs(4326, crs, always_xy=True).transform(middle.x, middle.y)
     over = rasterio.Affine(10, 0, east, 0, -10, north)
     image = np.full((3, 64, 64), 9, np.uint8)
-    (scene,) = read_folder(write_tif("x.tif", image, crs=f"EPSG:{crs}", transform=over))
+    (scene,) = read_folder(write_tif("x.tif", image, crs=f"EPSG:{crs}", transform=over)).scenes
     assert (event_grid([scene], aoi).crs.epsg == crs) == kept
 
 
 def test_an_image_whose_rows_run_north_is_mapped_as_the_same_turned_over(aoi, write_tif, tmp_path):
     image = np.random.default_rng(0).integers(1, 255, (3, 128, 128)).astype(np.uint8)
-    (plain,) = read_folder(write_tif("a.tif", image))
+    (plain,) = read_folder(write_tif("a.tif", image)).scenes
     over = rasterio.Affine(10, 0, 705_280, 0, 10, 4_912_640 - 1280)
-    (turned,) = read_folder(write_tif("b.tif", image[:, ::-1], transform=over))
+    (turned,) = read_folder(write_tif("b.tif", image[:, ::-1], transform=over)).scenes
     made = []
     for scene in (plain, turned):
         mosaic = prepare_mosaic([scene], aoi, tmp_path / scene.id)
@@ -278,7 +280,7 @@ def test_an_area_across_the_antimeridian_is_observed_on_both_sides(write_tif, tm
     image = np.full((3, 300, 600), 9, np.uint8)
     transform = rasterio.Affine(10, 0, 816_000, 0, -10, 8_120_000)
     path = write_tif("fiji.tif", image, crs="EPSG:32760", transform=transform)
-    (scene,) = read_folder(path)
+    (scene,) = read_folder(path).scenes
     assert len(scene.footprint.geoms) == 2
     mosaic = prepare_mosaic([scene], AreaOfInterest(scene.footprint, "given"), tmp_path / "out")
     assert mosaic.observed.is_valid
@@ -300,7 +302,7 @@ def test_scenes_that_show_nothing_clear_are_no_imagery(aoi, tmp_path):
 
 
 def test_pictures_are_not_mixed_with_measurements(aoi, scenes, write_tif, tmp_path):
-    (picture,) = read_folder(write_tif("x.tif", np.ones((3, 64, 64), np.uint8)))
+    (picture,) = read_folder(write_tif("x.tif", np.ones((3, 64, 64), np.uint8))).scenes
     with pytest.raises(RasterError, match="8-bit pictures cannot be mixed"):
         prepare_mosaic([picture, *scenes], aoi, tmp_path / "out")
 
@@ -340,7 +342,7 @@ from tasks.errors import StorageError
 from tasks.imagery.folder import read_folder
 from tasks.imagery.mosaic import prepare_mosaic
 from tasks.types import AreaOfInterest
-(scene,) = read_folder(Path(sys.argv[1]))
+(scene,) = read_folder(Path(sys.argv[1])).scenes
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 try:
@@ -377,7 +379,7 @@ from tasks.imagery.folder import read_folder
 from tasks.imagery.mosaic import prepare_mosaic
 from tasks.types import AreaOfInterest
 
-(scene,) = read_folder(folder / "big.tif")
+(scene,) = read_folder(folder / "big.tif").scenes
 prepare_mosaic([scene], AreaOfInterest(scene.footprint, "given"), folder / "out")
 # ru_maxrss would carry over the peak of the process this one was started from.
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())

@@ -1,5 +1,6 @@
 """Planet through its real SDK against a stand-in (`planet_standin`), and a true PostGIS."""
 
+import json
 import logging
 import subprocess
 import sys
@@ -220,3 +221,25 @@ def test_only_scenes_that_are_worth_their_price_are_ordered(planet, source):
     assert [refused.scene.id for refused in left] == [scenes[0].id, "hazy"]
     chosen, _ = worth_their_price([hazy, scenes[0]], AOI)
     assert [scene.id for scene in chosen] == ["hazy", scenes[0].id]
+
+
+def test_what_cloud_hid_against_expectation_is_ordered_of_the_next_day(planet, source):
+    (item,) = strip_items(AOI.geometry, 1)
+    days = ["20220125", "20220126", "20220127", "20220128"]
+    planet.items = [json.loads(json.dumps(item)) for _ in days]
+    for day, copy in zip(days, planet.items, strict=True):
+        copy["id"] = f"{day}_075500_67_1061"
+        copy["properties"] |= {
+            "acquired": f"{day[:4]}-{day[4:6]}-{day[6:]}T07:55:00Z",
+            "clear_percent": 95,
+        }
+    planet.cloudy = {one["id"] for one in planet.items[:2]}
+    looks = []
+    for number in range(1, 5):
+        until = datetime(2022, 1, 25 + number, tzinfo=UTC)
+        found = obtain(source(), AOI, Span(JANUARY.start, until))
+        looks.append([scene.item_id[:8] for scene in found.scenes])
+    assert looks == [days[:1], days[:2], days[:3], days[:3]]
+    assert len(planet.posted) == 3
+    (left,) = found.refused
+    assert left.scene.item_id.startswith(days[3]) and "not ordered" in left.reason

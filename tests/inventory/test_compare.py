@@ -40,6 +40,17 @@ def changes(before, after, ground=GROUND):
     return sorted(zip(found["change"], found["before"], found["after"], strict=True))
 
 
+def test_what_goes_on_into_ground_seen_later_alone_did_not_vanish():
+    ground = MultiPolygon([cell(0, width=5)])
+    before, after = version(cell(4)), version(cell(4, width=9))
+    there, back = difference(before, after, ground), difference(after, before, ground)
+    assert len(there.changes) == len(back.changes) == 0
+    for found in (there, back):
+        assert (found.not_comparable.before, found.not_comparable.after) == (1, 1)
+    both = version(cell(0), cell(4)), version(cell(0), cell(4, width=9))
+    assert changes(*both, ground) == [("unchanged", (1,), (1,))]
+
+
 @pytest.mark.parametrize(
     ("before", "after", "change"),
     [

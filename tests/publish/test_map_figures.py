@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 from matplotlib.image import imread
-from shapely.geometry import MultiPolygon, box
+from shapely.geometry import MultiPolygon, Polygon, box
 
 from tasks.errors import RasterError
 from tasks.publish.charts import BLUE, YELLOW
@@ -48,6 +48,18 @@ def test_ground_that_was_not_seen_is_veiled(tmp_path, image, landslides, aoi, ha
     left = np.s_[height // 4 : height // 2, width // 4 : width // 3]
     assert veiled[right].mean() > seen[right].mean() + 0.2
     assert veiled[left].mean() == pytest.approx(seen[left].mean(), abs=0.05)
+
+
+def test_an_area_far_larger_than_the_image_leaves_the_landslides_to_be_seen(
+    tmp_path, image, landslides, aoi
+):
+    whole = map_figure(tmp_path / "whole.png", image, landslides, aoi.geometry, aoi.geometry)
+    county = aoi.geometry.buffer(1.0)
+    assert isinstance(county, Polygon)
+    small = map_figure(
+        tmp_path / "small.png", image, landslides, MultiPolygon([county]), aoi.geometry
+    )
+    assert share_of(YELLOW, small) > share_of(YELLOW, whole) / 9
 
 
 def test_one_pixel_that_was_not_seen_is_marked_on_the_map(

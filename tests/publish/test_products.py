@@ -3,7 +3,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from rasterio.transform import from_origin
 from rio_cogeo import cog_validate
 
 from tasks.errors import RasterError, StorageError
-from tasks.publish.products import write_cog, written_aside
+from tasks.publish.products import replaced_together, write_cog, written_aside
 
 
 @pytest.fixture
@@ -142,3 +144,18 @@ except StorageError:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "refused"
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_products_made_twice_at_once_are_all_of_one_making(tmp_path):
+    folder, names, ready = tmp_path / "products", [str(number) for number in range(200)], Barrier(2)
+
+    def make(maker):
+        with replaced_together(folder, names) as made:
+            for name in names:
+                (made / name).write_text(maker)
+            ready.wait()
+
+    for _ in range(5):
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(make, ["one", "other"]))
+        assert len({(folder / name).read_text() for name in names}) == 1

@@ -66,6 +66,8 @@ def test_an_event_described_by_hand_is_previewed_then_stored(operator):
     assert area_of("storm-by-hand").equals(box(11.5, 44.3, 11.6, 44.4))
     again = preview(operator, HAND)
     assert "registered already" in again.text
+    moved = preview(operator, HAND | {"longitude": "11.6", "aoi": ""})
+    assert "would be updated" in moved.text and "moved 1.6 km" in moved.text
 
 
 def test_a_page_saved_from_comcat_is_taken(operator):
