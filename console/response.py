@@ -242,7 +242,12 @@ def _show_wait(wait: Wait, as_json: bool) -> None:
 
 
 def _summary(response: Response) -> dict[str, Any]:
+    from flows.world import open_world
+    from tasks.inventory.store import count_reviewed
+
     mapped, inventory = response.mapped, response.mapped.inventory
+    with open_world().engine.connect() as connection:
+        count, area_m2 = count_reviewed(connection, inventory.id)
     model = response.assessed.susceptibility
     return {
         "event_id": mapped.event.id,
@@ -252,8 +257,8 @@ def _summary(response: Response) -> dict[str, Any]:
         "scenes_refused": sum(not judgement.used for judgement in mapped.judgements),
         "observed_km2": round(inventory.observed_km2, 3),
         "aoi_km2": round(mapped.aoi.area_km2, 3),
-        "landslides": inventory.landslide_count,
-        "landslide_area_km2": round(inventory.area_m2 / 1e6, 4),
+        "landslides": count,
+        "landslide_area_km2": round(area_m2 / 1e6, 4),
         "screened": sum(one.set_aside for one in inventory.screens),
         "auc_spatial": round(model.auc_spatial.value, 3) if model else None,
         "auc_random": round(model.auc_random.value, 3) if model else None,

@@ -13,6 +13,7 @@ from cachetools import LRUCache
 from sqlalchemy import Connection, Row, text
 
 from tasks.inventory.seen import seen_share
+from tasks.inventory.store import count_reviewed
 from tasks.inventory.tables import EventState
 
 _LINES = """
@@ -24,7 +25,9 @@ _LINES = """
                 WHERE request.event_id = event.event_id AND done_at IS NULL) AS asked_for,
         waiting.reason AS waits_for, waiting.next_look_at,
         newest.version, newest.status, newest.landslide_count, newest.area_m2,
-        newest.inventory_id, auc_spatial
+        newest.inventory_id, auc_spatial,
+        (SELECT max(review.id) FROM scarp.review
+         WHERE review.inventory_id = newest.inventory_id) AS newest_review
     FROM scarp.v_events AS event
     LEFT JOIN scarp.response_turn AS turn USING (event_id)
     LEFT JOIN scarp.v_waiting AS waiting
@@ -51,6 +54,7 @@ _GROUND = """
 """
 # An inventory never changes, an area seldom, and a list asks for hundreds of them.
 _shares: LRUCache[tuple[UUID, str], float] = LRUCache(maxsize=4096)
+_standing: LRUCache[tuple[UUID, int], tuple[int, float]] = LRUCache(maxsize=4096)
 _lock = Lock()
 STEPS = ("registered", "responding", "mapped", "assessed")
 
@@ -60,8 +64,8 @@ class EventLine:
     """One event as a list shows it.
 
     `version` to `seen_share`, the part of the area of interest that was seen clear, are of the
-    published inventory, else of the newest; None where nothing was mapped yet, which is not "no
-    landslide".
+    published inventory, else of the newest, as reviewed; None where nothing was mapped yet, which
+    is not "no landslide".
     """
 
     event_id: str
@@ -120,8 +124,25 @@ def _read(connection: Connection, row: Row[Any]) -> EventLine:
         for name, value in row._mapping.items()
     }
     inventory_id, aoi_digest = values.pop("inventory_id"), values.pop("aoi_digest")
+    if newest_review := values.pop("newest_review"):
+        standing = standing_until(connection, inventory_id, newest_review)
+        values["landslide_count"], values["area_m2"] = standing
     seen = inventory_id and _seen_share(connection, row.event_id, inventory_id, aoi_digest)
     return EventLine(**values, seen_share=seen)
+
+
+def standing_until(
+    connection: Connection, inventory_id: UUID, newest_review: int
+) -> tuple[int, float]:
+    """`count_reviewed`, which nothing but a review changes and takes most of a page's time."""
+    key = (inventory_id, newest_review)
+    with _lock:
+        known: tuple[int, float] | None = _standing.get(key)
+    if known is None:
+        known = count_reviewed(connection, inventory_id)
+        with _lock:
+            _standing[key] = known
+    return known
 
 
 def _seen_share(

@@ -13,7 +13,7 @@ from shapely.geometry import MultiPolygon, mapping
 from sqlalchemy import Connection, func, select, text
 
 from flows.dossier import Dossier, read_dossier
-from flows.overview import EventLine, list_lines
+from flows.overview import EventLine, list_lines, standing_until
 from flows.world import World
 from tasks.errors import EventError, InventoryError
 from tasks.events.aoi import as_multipolygon
@@ -50,7 +50,8 @@ class SceneLine:
 class Picture:
     """One event, one version of its inventory and the map fitted to it, as far as there are any.
 
-    `mapped` is the version that looked at the ground, from which `shown` was reviewed, if it was;
+    `standing` are the number and area in m² of the landslides of `shown`, as reviewed. `mapped` is
+    the version that looked at the ground, from which `shown` was reviewed, if it was;
     `scenes` are what it looked at. `seen_share` is the part of the area of interest that was seen
     clear, 0-1, None where nobody looked; `made_by` says of each version who made it. `products` are
     the names of the files it left, `products_version` the version they show, None if nobody knows.
@@ -60,6 +61,7 @@ class Picture:
     dossier: Dossier
     inventories: tuple[StoredInventory, ...]
     shown: StoredInventory | None
+    standing: tuple[int, float]
     mapped: StoredInventory | None
     seen_share: float | None
     made_by: Mapping[int, str]
@@ -91,16 +93,20 @@ def read_picture(world: World, event_id: str, version: int | None = None) -> Pic
         shown = _shown(name, versions, version)
         mapped = mapped_version(connection, shown) if shown else None
         maps = list_susceptibility(connection, name)
+        reviewed = _reviewed(world, connection, shown.id) if shown else None
         return Picture(
             _line(connection, name, dossier.merged_into),
             dossier,
             versions,
             shown,
+            standing_until(connection, shown.id, reviewed.newest)
+            if shown and reviewed
+            else (0, 0.0),
             mapped,
             seen_share(dossier.aoi.geometry, shown.observed) if shown else None,
             {one.version: _made_by(world, connection, one) for one in versions},
             _scenes(connection, mapped.run_id) if mapped else (),
-            _reviewed(world, connection, shown.id) if shown else None,
+            reviewed,
             next((one for one in maps if shown and one.inventory_id == shown.id), None)
             or next((one for one in maps if one.kind == "carried"), None),
             tuple(asset for asset in ASSETS if (world.products(name) / asset).is_file()),

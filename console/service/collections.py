@@ -66,7 +66,12 @@ SELECT ST_AsMVT(cells.*, 'default', {units}) FROM cells
 _BOXES = """
 WITH boxes AS (
     SELECT event_id, version, landslide_count AS landslides, inventory.area_m2,
-        ST_AsMVTGeom(ST_Transform(ST_Envelope(geom), 3857), ST_TileEnvelope($1, $2, $3)) AS geom
+        ST_AsMVTGeom(ST_Transform(
+            -- Ground on both sides of the antimeridian has a box on each, not one round the earth.
+            CASE WHEN ST_XMax(geom) - ST_XMin(geom) > 180 THEN ST_Collect(
+                ST_Envelope(ST_ClipByBox2D(geom, ST_MakeEnvelope(-180, -90, 0, 90, 4326))),
+                ST_Envelope(ST_ClipByBox2D(geom, ST_MakeEnvelope(0, -90, 180, 90, 4326)))
+            ) ELSE ST_Envelope(geom) END, 3857), ST_TileEnvelope($1, $2, $3)) AS geom
     FROM scarp.v_observed_area AS observed
     JOIN scarp.v_inventories AS inventory USING (inventory_id, event_id, version)
     WHERE inventory.status = 'published'

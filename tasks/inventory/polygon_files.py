@@ -74,11 +74,12 @@ def read_features(
 
 
 def _read(path: Path, layer: str | None, columns: Sequence[str]) -> Features:
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return Features(_read_parquet(path, columns), str(path))
     layers = _layers(path)
     if not layers:
-        hint = "; outlines of a CSV are WKT in a column called WKT" if path.suffix == ".csv" else ""
+        is_csv = path.suffix.lower() == ".csv"
+        hint = "; outlines of a CSV are WKT in a column called WKT" if is_csv else ""
         raise InventoryError(f"{path} has no layer with geometries{hint}")
     chosen = _choose(path, layer, list(layers))
     source, inner = layers[chosen]
@@ -95,7 +96,7 @@ def _read(path: Path, layer: str | None, columns: Sequence[str]) -> Features:
 
 def _layers(path: Path) -> dict[str, tuple[str, str]]:
     """Each layer with geometries by name, as the dataset to open and the layer in it."""
-    if path.suffix != ".zip":
+    if path.suffix.lower() != ".zip":
         return {name: (str(path), name) for name in _spatial(str(path))}
     found: dict[str, tuple[str, str]] = {}
     with ZipFile(path) as archive:
@@ -133,13 +134,13 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> gpd.GeoDataFrame:
 def _refuse_nul(path: Path, layer: str, columns: Sequence[str]) -> None:
     """GDAL ends a text at a NUL byte and says nothing, so the file itself is looked into."""
     found: str | None = None
-    if path.suffix == ".gpkg":
+    if path.suffix.lower() == ".gpkg":
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             for column in columns:
                 table, field = ('"' + name.replace('"', '""') + '"' for name in (layer, column))
                 query = f"SELECT 1 FROM {table} WHERE instr(CAST({field} AS BLOB), x'00') LIMIT 1"
                 found = found or (database.execute(query).fetchone() and f"column {column}")
-    elif path.suffix in TEXTS and path.stat().st_size:
+    elif path.suffix.lower() in TEXTS and path.stat().st_size:
         with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
             place = max(content.find(b"\0"), content.find(rb"\u0000"))
             found = f"byte {place}" if place >= 0 else None

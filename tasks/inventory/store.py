@@ -295,6 +295,15 @@ def read_reviewed(
     return _outlines(connection, inventory_id, names, which, _as_reviewed)
 
 
+def count_reviewed(connection: Connection, inventory_id: UUID) -> tuple[int, float]:
+    """How many landslides of an inventory stand after its reviews, and their area in m²."""
+    standing = select(func.count(), func.coalesce(func.sum(_as_reviewed.c.area_m2), 0.0)).where(
+        _as_reviewed.c.inventory_id == inventory_id, _as_reviewed.c.stands
+    )
+    count, area_m2 = connection.execute(standing).one()
+    return int(count), float(area_m2)
+
+
 def _outlines(
     connection: Connection,
     inventory_id: UUID,

@@ -34,6 +34,7 @@ MAP_PX = 1400
 NODATA_COLOUR = "#eceff1"
 SEEN_COLOUR = "#b8c4ce"
 OVERVIEW_INCHES = 2.4
+RIM = 0.01
 
 Extent = tuple[float, float, float, float]
 
@@ -140,7 +141,7 @@ def furnish(
     credit: str,
 ) -> None:
     """Add legend, scale bar, north arrow, credit, and what of the area lies beyond the map."""
-    if _goes_beyond(aoi, extent, crs):
+    if _hides(aoi, observed, extent, crs):
         _overview(figure, axes, extent, crs, aoi, observed)
     if not unseen_of(aoi, observed).is_empty:
         keys.append(Patch(facecolor="white", edgecolor=QUIET, hatch="////", label="not observed"))
@@ -162,12 +163,14 @@ def furnish(
     axes.set_xlabel(_drawable(credit), fontsize=7, color=QUIET, loc="left")
 
 
-def _goes_beyond(aoi: BaseGeometry, extent: Extent, crs: CRS) -> bool:
+def _hides(aoi: BaseGeometry, observed: BaseGeometry, extent: Extent, crs: CRS) -> bool:
+    """Whether a map ends before unseen ground does, or before more of the area than a rim."""
     left, right, bottom, top = extent
     # Straight sides of the map bend in degrees.
     sides = box(left, bottom, right, top).segmentize(max(right - left, top - bottom) / 100)
     shown = gpd.GeoSeries([sides], crs=crs).to_crs("EPSG:4326").iloc[0]
-    return not unseen_of(aoi, shown).is_empty
+    beyond = unseen_of(aoi, shown)
+    return not unseen_of(beyond, observed).is_empty or beyond.area > RIM * aoi.area
 
 
 def _overview(

@@ -125,6 +125,19 @@ def test_every_format_gives_the_same_outlines(tmp_path, name):
     assert all(one.equals(other) for one, other in zip(found, outlines, strict=True))
 
 
+@pytest.mark.parametrize("name", ["slides.parquet", "slides.zip", "slides.csv"])
+def test_a_suffix_may_be_in_capitals(tmp_path, name):
+    if name.endswith("zip"):
+        part = written(tmp_path, [SQUARE])
+        path = tmp_path / name
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(part, part.name)
+    else:
+        path = written(tmp_path, [SQUARE], name=name)
+    path = path.rename(path.with_suffix(path.suffix.upper()))
+    assert len(read_inventory_file(path, crs="EPSG:4326").landslides) == 1
+
+
 def test_another_crs_comes_out_in_longitude_and_latitude(tmp_path):
     here = gpd.GeoSeries([box(142, 42, 142.001, 42.001)], crs=4326)
     there = read_inventory_file(written(tmp_path, here.to_crs(32654), 32654))

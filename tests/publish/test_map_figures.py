@@ -89,6 +89,16 @@ def test_unseen_ground_of_the_area_beyond_the_image_is_shown_beside_the_map(
     assert share_of(SEEN_COLOUR, all_seen) > share_of(SEEN_COLOUR, two) + 0.005
 
 
+def test_a_map_that_lacks_but_a_seen_rim_of_the_area_stands_alone(tmp_path, image, landslides, aoi):
+    area = aoi.geometry
+    rim = MultiPolygon([area.geoms[0].buffer(0.00001)])
+    drawn = [
+        imread(map_figure(tmp_path / f"{number}.png", image, landslides, rim, seen)).shape[1]
+        for number, seen in enumerate((rim, area))
+    ]
+    assert drawn[0] < drawn[1], "a rim that nobody saw is shown"
+
+
 def test_a_score_band_can_be_the_backdrop(tmp_path, classes, landslides, aoi):
     path = map_figure(tmp_path / "map.png", classes, landslides, aoi.geometry, aoi.geometry)
     assert share_of(YELLOW, path) > 0.002

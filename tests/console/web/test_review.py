@@ -135,6 +135,15 @@ def test_comments_are_texts(two):
     assert "<script>window" not in page
 
 
+def test_the_pages_count_as_the_files_do(two, mapped):
+    rows = two[0].get(f"/events/{EVENT}/versions/1/geojson").json()["features"]
+    assert len(rows) == mapped - 1, "two rejected, one added"
+    area_km2 = sum(row["properties"]["area_m2"] for row in rows) / 1e6
+    for path in (f"/events/{EVENT}", "/events"):
+        page = two[0].get(path, headers={"Accept": "text/html"}).text
+        assert f">{len(rows)}<" in page and f">{area_km2:.3g} km²<" in page, path
+
+
 def test_what_stands_becomes_the_next_version_and_the_old_one_stays(two, mapped):
     answer = two[0].post(f"{PATH}/publish", params={"version": 1})
     assert answer.status_code == 303
