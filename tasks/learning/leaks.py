@@ -20,6 +20,7 @@ _SHARED = 0.02
 class _Seen:
     entry: Entry
     digest: str
+    content: str
     ground: Footprint | None
     valid: bool
 
@@ -27,7 +28,7 @@ class _Seen:
 def check_apart(
     entries: Sequence[Entry],
     each: Callable[[int, int], None] = lambda done, total: None,
-) -> None:
+) -> str:
     """Refuse tiles with the pixels or the ground of another split's, and held-out ones unseen.
 
     Every tile is read once.
@@ -35,6 +36,9 @@ def check_apart(
     Args:
         entries: the tiles of all splits.
         each: told how many of how many are done.
+
+    Returns:
+        The digest of what they hold, as `digest_of` has it.
 
     Raises:
         ModelError: two tiles of different splits hold the same pixels, or lie on each other by more
@@ -48,6 +52,20 @@ def check_apart(
     _check_seen(seen)
     _check_pixels(seen)
     _check_ground(seen)
+    return _digest(seen)
+
+
+def digest_of(entries: Sequence[Entry]) -> str:
+    """SHA-256 of tiles in their order: names, splits, pixels, landslides and what was seen.
+
+    Raises:
+        ModelError: a tile cannot be read.
+    """
+    return _digest([_look(entry) for entry in entries])
+
+
+def _digest(seen: Sequence[_Seen]) -> str:
+    return hashlib.sha256("\n".join(tile.content for tile in seen).encode()).hexdigest()
 
 
 def _check_seen(tiles: Sequence[_Seen]) -> None:
@@ -92,10 +110,12 @@ def overlapping(grounds: Sequence[Footprint]) -> list[tuple[int, int]]:
 def _look(entry: Entry) -> _Seen:
     sample = entry.read()
     pixels = np.ascontiguousarray(sample.image)
-    digest = ""
-    if np.ptp(pixels):  # empty tiles are alike wherever they are
-        digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-    return _Seen(entry, digest, sample.footprint, bool(sample.valid.any()))
+    whole = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes())
+    digest = whole.hexdigest() if np.ptp(pixels) else ""  # empty tiles are alike wherever they are
+    for layer in (sample.mask, sample.valid):
+        whole.update(np.packbits(layer).tobytes())
+    whole.update(f"{entry.source}/{entry.name} {entry.split}".encode())
+    return _Seen(entry, digest, whole.hexdigest(), sample.footprint, bool(sample.valid.any()))
 
 
 def _name(tile: _Seen) -> str:

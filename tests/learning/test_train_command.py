@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,25 @@ def test_a_run_leaves_config_log_curves_and_weights_that_work(world):
     run(*command(world, out, "--seed", "3", "--set", "epochs=2"))
     assert len((out / "training.jsonl").read_text().splitlines()) == 2
     assert (out / "curves.png").exists()
+
+
+def test_a_run_is_not_gone_on_with_on_tiles_or_weights_that_changed(world, write_picture, scene):
+    run(*command(world, world / "before", "--set", "epochs=1"))
+    weights = world / "before" / "tiny.safetensors"
+    words = [*command(world, world / "run", "--start", str(weights)), "--set", "epochs=1"]
+    run(*words)
+    config = (world / "run" / "config.json").read_bytes()
+    run(*words)
+    begun = f"{world / 'run'} was begun with other tiles, masks, reviews or weights than now lie"
+    mask = world / "bijie" / "landslide" / "mask" / "df001.png"
+    whole = mask.read_bytes()
+    write_picture(mask, np.zeros_like(scene(1, 40)[1]))
+    assert begun in refused(*words)
+    mask.write_bytes(whole)
+    shutil.rmtree(world / "before")
+    run(*command(world, world / "before", "--set", "epochs=1", "--seed", "9"))
+    assert begun in refused(*words)
+    assert (world / "run" / "config.json").read_bytes() == config
 
 
 def test_who_is_taught_has_seen_what_its_teacher_saw(world):
