@@ -98,13 +98,19 @@ def _check_ground(seen: Sequence[_Seen]) -> None:
 
 def overlapping(grounds: Sequence[Footprint]) -> list[tuple[int, int]]:
     """Pairs of footprints, by number, the lower first, that share over 2 % of the smaller."""
-    tiles = polygons(np.asarray(grounds, float).reshape(-1, 4, 2))
+    corners = np.asarray(grounds, float).reshape(-1, 4, 2)
+    # Longitudes of a tile across the 180th meridian go on counting; those east of it begin anew.
+    across = np.flatnonzero(corners[..., 0].max(axis=1) > 180)
+    number = np.concatenate([np.arange(len(corners)), across])
+    tiles = polygons(np.concatenate([corners, corners[across] - (360, 0)]))
     one, other = STRtree(tiles).query(tiles, predicate="intersects")
-    one, other = one[one < other], other[one < other]
+    lower = number[one] < number[other]
+    one, other = one[lower], other[lower]
     both = area(intersection(tiles[one], tiles[other]))
     smaller = np.minimum(area(tiles)[one], area(tiles)[other])
     kept = both > _SHARED * smaller
-    return list(zip(one[kept].tolist(), other[kept].tolist(), strict=True))
+    pairs = np.column_stack([number[one[kept]], number[other[kept]]])
+    return [(int(a), int(b)) for a, b in np.unique(pairs, axis=0)]
 
 
 def _look(entry: Entry) -> _Seen:

@@ -26,7 +26,7 @@ from models.registry import build
 from models.samples import Entry, Sample
 from models.training import Progress, train
 from models.weights import load
-from tasks.learning.leaks import check_apart
+from tasks.learning.leaks import check_apart, overlapping
 from tasks.learning.protocol import protocols, read_protocol
 from tasks.learning.run import split_entries
 from tasks.learning.scenes import scenes
@@ -309,6 +309,17 @@ def test_tiles_of_two_splits_with_the_same_pixels_or_ground_are_refused(tmp_path
             check_apart([entry("a", one, split, left), entry("c", third, "test", over)])
     blank = np.zeros((3, 8, 8), np.uint8)
     check_apart([entry("a", blank, "train"), entry("b", blank, "test")])
+
+
+def test_tiles_across_the_180th_meridian_lie_on_those_east_of_it():
+    def tile(west, east):
+        return ((west, -17.0), (east, -17.0), (east, -17.1), (west, -17.1))
+
+    assert overlapping([tile(179.9, 180.1), tile(-179.95, -179.85)]) == [(0, 1)]
+    assert overlapping([tile(-179.95, -179.85), tile(179.95, 180.1)]) == [(0, 1)]
+    assert overlapping([tile(179.9, 180.1), tile(180.0, 180.2)]) == [(0, 1)]
+    assert overlapping([tile(179.9, 180.1), tile(-179.9, -179.8)]) == []
+    assert overlapping([tile(179.8, 179.9), tile(-179.95, -179.85)]) == [] == overlapping([])
 
 
 def test_tiles_to_test_on_that_nobody_saw_are_refused_before_anything_is_trained(scene):
