@@ -28,6 +28,8 @@ class _Seen:
 def check_apart(
     entries: Sequence[Entry],
     each: Callable[[int, int], None] = lambda done, total: None,
+    bands: Sequence[str] = (),
+    whose: str = "",
 ) -> str:
     """Refuse tiles with the pixels or the ground of another split's, and held-out ones unseen.
 
@@ -36,6 +38,8 @@ def check_apart(
     Args:
         entries: the tiles of all splits.
         each: told how many of how many are done.
+        bands: that every tile must have.
+        whose: who needs them.
 
     Returns:
         The digest of what they hold, as `digest_of` has it.
@@ -43,11 +47,11 @@ def check_apart(
     Raises:
         ModelError: two tiles of different splits hold the same pixels, or lie on each other by more
             than 2 % of the smaller; both are named. No pixel is valid of a tile to choose or to
-            test on. Or a tile cannot be read.
+            test on. Or a tile cannot be read, or lacks a band.
     """
     seen = []
     for done, entry in enumerate(entries, start=1):
-        seen.append(_look(entry))
+        seen.append(_look(entry, bands, whose))
         each(done, len(entries))
     _check_seen(seen)
     _check_pixels(seen)
@@ -113,8 +117,9 @@ def overlapping(grounds: Sequence[Footprint]) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in np.unique(pairs, axis=0)]
 
 
-def _look(entry: Entry) -> _Seen:
+def _look(entry: Entry, bands: Sequence[str] = (), whose: str = "") -> _Seen:
     sample = entry.read()
+    sample.pick(bands, whose)
     pixels = np.ascontiguousarray(sample.image)
     whole = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes())
     digest = whole.hexdigest() if np.ptp(pixels) else ""  # empty tiles are alike wherever they are

@@ -150,7 +150,10 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
         _check_teachable(learnt)
     if not protocol.threshold:
         check_choosable(held)
-    tiles = check_apart([*learnt, *held, *tests], partial(told, "comparing tiles"))
+    tiles = check_apart(
+        [*learnt, *held, *tests], partial(told, "comparing tiles"), protocol.bands,
+        f"weights {protocol.name!r}",
+    )  # fmt: skip
     cards = [card for _, card in ([before] if before else []) + teachers]
     claim(run, tiles, [card.digest for card in cards])
     draft = _card(run, network, learnt)

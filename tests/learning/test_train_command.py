@@ -219,6 +219,18 @@ def test_weights_that_do_not_fit_are_refused_before_the_folder_is_taken(world):
     assert not (world / "run").exists() or not list((world / "run").iterdir())
 
 
+def test_a_band_that_only_a_tile_to_test_on_lacks_is_missed_before_anything_is_trained(
+    world, write_picture, scene
+):
+    image, mask = scene(5, 40, (8, 28, 6, 30))
+    place = world / "chips" / "test" / "here"
+    write_picture(place / "image" / "a.tif", image[:2])
+    write_picture(place / "mask" / "a.tif", mask)
+    words = command(world, world / "run", "--data", f"chips={world / 'chips'}")
+    assert "a.tif: band 'red' is missing" in refused(*words)
+    assert not (world / "run").exists(), "the folder is free for the command put right"
+
+
 def test_a_threshold_that_cannot_be_chosen_is_refused_before_anything_is_trained(
     world, write_picture
 ):
@@ -354,6 +366,7 @@ def test_train_refuses_tiles_that_leak_between_splits(world):
         ("options={foo=3}", "has no option 'foo'; there are bands, width, depths"),
         ("optimiser=rmsprop", "optimiser = 'rmsprop' makes no sense"),
         ("losses={dice=1.0}", "there are bce, dynamic_weighted_ce, focal, lovasz"),
+        ("losses={bce=0.0}", "give weights of 0 or more, not all 0"),
         ("epohcs=3", "--set epohcs=3: a protocol has no 'epohcs'; did you mean epochs?"),
         ("epochs=abc", "recipe.epochs = 'abc' makes no sense"),
         ("batch=2.5", "recipe.batch = 2.5 makes no sense"),
