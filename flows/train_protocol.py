@@ -74,6 +74,7 @@ def join(
         As `train_protocol`.
     """
     device_of(device)
+    require_room(out)
     weights = [locate_weights(each) for each in names]
     return join_weights(weights, name, read_data(data), out, report, device, numbers, composed)
 

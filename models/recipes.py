@@ -142,8 +142,10 @@ class Recipe:
             "ema": (0 <= self.ema < 1, "0 to below 1"),
             "teaching": (0 <= self.teaching <= 1, share),
             "losses": (
-                known and all(0 <= weight < inf for weight in self.losses.values()),
-                f"weights of 0 or more; there are {', '.join(LOSSES)}",
+                known
+                and all(0 <= weight < inf for weight in self.losses.values())
+                and any(self.losses.values()),
+                f"weights of 0 or more, not all 0; there are {', '.join(LOSSES)}",
             ),
         }
         for name, (is_right, range_of) in allowed.items():

@@ -21,6 +21,7 @@ from models.registry import build
 from models.samples import Entry, Sample, tiles_of
 from models.weights import load
 from tasks.learning.catalog import of_split
+from tasks.learning.leaks import digest_of
 from tasks.learning.protocol import Protocol
 from tasks.learning.run import Run, Told, claim, run_training, scorer, scores_of
 from tasks.learning.thresholds import best_threshold
@@ -245,7 +246,7 @@ def run_experiment(
             replace(run.protocol, recipe=replace(run.protocol.recipe, seed=seed)), kept
         )
     ]
-    claim(run)
+    claim(run, digest_of(kept), [load(run.start)[1].digest] if run.start else [])
     rows = []
     folders = _folders({arm.name for _, arm in arms})
     for seed, arm in arms:

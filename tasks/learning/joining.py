@@ -50,7 +50,8 @@ def join_weights(
     """
     check_name(name, "--name")
     path = folder / f"{name}.safetensors"
-    if path.exists():
+    # The card is written last: without it a joining was killed, and may go on.
+    if path.with_suffix(".json").exists():
         raise ModelError(f"{path}: is there already; give another folder or --name")
     networks, cards = zip(*map(load, names), strict=True)
     if len({card.digest for card in cards}) < 2:

@@ -20,6 +20,7 @@ _SHARED = 0.02
 class _Seen:
     entry: Entry
     digest: str
+    content: str
     ground: Footprint | None
     valid: bool
 
@@ -27,7 +28,9 @@ class _Seen:
 def check_apart(
     entries: Sequence[Entry],
     each: Callable[[int, int], None] = lambda done, total: None,
-) -> None:
+    bands: Sequence[str] = (),
+    whose: str = "",
+) -> str:
     """Refuse tiles with the pixels or the ground of another split's, and held-out ones unseen.
 
     Every tile is read once.
@@ -35,19 +38,38 @@ def check_apart(
     Args:
         entries: the tiles of all splits.
         each: told how many of how many are done.
+        bands: that every tile must have.
+        whose: who needs them.
+
+    Returns:
+        The digest of what they hold, as `digest_of` has it.
 
     Raises:
         ModelError: two tiles of different splits hold the same pixels, or lie on each other by more
             than 2 % of the smaller; both are named. No pixel is valid of a tile to choose or to
-            test on. Or a tile cannot be read.
+            test on. Or a tile cannot be read, or lacks a band.
     """
     seen = []
     for done, entry in enumerate(entries, start=1):
-        seen.append(_look(entry))
+        seen.append(_look(entry, bands, whose))
         each(done, len(entries))
     _check_seen(seen)
     _check_pixels(seen)
     _check_ground(seen)
+    return _digest(seen)
+
+
+def digest_of(entries: Sequence[Entry]) -> str:
+    """SHA-256 of tiles in their order: names, splits, pixels, landslides and what was seen.
+
+    Raises:
+        ModelError: a tile cannot be read.
+    """
+    return _digest([_look(entry) for entry in entries])
+
+
+def _digest(seen: Sequence[_Seen]) -> str:
+    return hashlib.sha256("\n".join(tile.content for tile in seen).encode()).hexdigest()
 
 
 def _check_seen(tiles: Sequence[_Seen]) -> None:
@@ -80,22 +102,31 @@ def _check_ground(seen: Sequence[_Seen]) -> None:
 
 def overlapping(grounds: Sequence[Footprint]) -> list[tuple[int, int]]:
     """Pairs of footprints, by number, the lower first, that share over 2 % of the smaller."""
-    tiles = polygons(np.asarray(grounds, float).reshape(-1, 4, 2))
+    corners = np.asarray(grounds, float).reshape(-1, 4, 2)
+    # Longitudes of a tile across the 180th meridian go on counting; those east of it begin anew.
+    across = np.flatnonzero(corners[..., 0].max(axis=1) > 180)
+    number = np.concatenate([np.arange(len(corners)), across])
+    tiles = polygons(np.concatenate([corners, corners[across] - (360, 0)]))
     one, other = STRtree(tiles).query(tiles, predicate="intersects")
-    one, other = one[one < other], other[one < other]
+    lower = number[one] < number[other]
+    one, other = one[lower], other[lower]
     both = area(intersection(tiles[one], tiles[other]))
     smaller = np.minimum(area(tiles)[one], area(tiles)[other])
     kept = both > _SHARED * smaller
-    return list(zip(one[kept].tolist(), other[kept].tolist(), strict=True))
+    pairs = np.column_stack([number[one[kept]], number[other[kept]]])
+    return [(int(a), int(b)) for a, b in np.unique(pairs, axis=0)]
 
 
-def _look(entry: Entry) -> _Seen:
+def _look(entry: Entry, bands: Sequence[str] = (), whose: str = "") -> _Seen:
     sample = entry.read()
+    sample.pick(bands, whose)
     pixels = np.ascontiguousarray(sample.image)
-    digest = ""
-    if np.ptp(pixels):  # empty tiles are alike wherever they are
-        digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-    return _Seen(entry, digest, sample.footprint, bool(sample.valid.any()))
+    whole = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes())
+    digest = whole.hexdigest() if np.ptp(pixels) else ""  # empty tiles are alike wherever they are
+    for layer in (sample.mask, sample.valid):
+        whole.update(np.packbits(layer).tobytes())
+    whole.update(f"{entry.source}/{entry.name} {entry.split}".encode())
+    return _Seen(entry, digest, whole.hexdigest(), sample.footprint, bool(sample.valid.any()))
 
 
 def _name(tile: _Seen) -> str:

@@ -150,8 +150,12 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
         _check_teachable(learnt)
     if not protocol.threshold:
         check_choosable(held)
-    check_apart([*learnt, *held, *tests], partial(told, "comparing tiles"))
-    claim(run)
+    tiles = check_apart(
+        [*learnt, *held, *tests], partial(told, "comparing tiles"), protocol.bands,
+        f"weights {protocol.name!r}",
+    )  # fmt: skip
+    cards = [card for _, card in ([before] if before else []) + teachers]
+    claim(run, tiles, [card.digest for card in cards])
     draft = _card(run, network, learnt)
     if before:
         draft = _with_before(draft, before[1])
@@ -242,13 +246,19 @@ def scores_of(
     }
 
 
-def claim(run: Run) -> None:
+def claim(run: Run, tiles: str, weights: Sequence[str]) -> None:
     """Write what is run into its folder, or see that it is the same run.
 
+    Args:
+        run: what and where.
+        tiles: digest of what its data hold.
+        weights: digests of those that it goes on from, or is taught by.
+
     Raises:
-        ModelError: the folder holds another run.
+        ModelError: the folder holds another run, or this one of what has changed since.
     """
     path = run.folder / "config.json"
+    found = {"tiles": tiles, "weights": list(weights)}
     if path.exists():
         try:
             there = json.loads(path.read_text(encoding="utf-8"))
@@ -256,6 +266,7 @@ def claim(run: Run) -> None:
             raise ModelError(f"{path}: is not the config of a run ({error})") from error
         if not isinstance(there, dict):
             raise ModelError(f"{path}: is not the config of a run; give another folder")
+        kept = {key: there.pop(key, None) for key in found}
         before = {key: value for key, value in there.items() if key not in ("device", "commit")}
         if differing := _differing(before, run.record):
             key, was, wanted = differing
@@ -263,9 +274,14 @@ def claim(run: Run) -> None:
                 f"{run.folder} holds another run: {key} = {json.dumps(was)} there and "
                 f"{json.dumps(wanted)} here; give another folder, or the same command to go on"
             )
+        if kept != found:
+            raise ModelError(
+                f"{run.folder} was begun with other tiles, masks, reviews or weights than now lie "
+                "under the same names; give another folder"
+            )
         return
     with written_aside(path) as aside:
-        record = run.record | {"device": run.device, "commit": run.commit}
+        record = run.record | found | {"device": run.device, "commit": run.commit}
         aside.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

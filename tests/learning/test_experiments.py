@@ -79,7 +79,9 @@ def test_networks_are_compared_at_like_size_on_the_same_tiles(world):
     assert found["arms"][0]["scores"]["validation"]["sources"]["bijie"]["n_tiles"] == 1
 
 
-def test_an_experiment_that_was_stopped_goes_on_and_another_is_refused_the_folder(world):
+def test_an_experiment_that_was_stopped_goes_on_and_another_is_refused_the_folder(
+    world, write_picture, scene
+):
     first = json.loads(run(*command(world, "ffn", "--seeds", "1", "--json")).stdout)
     path = world / "ffn" / "G-FFN-0" / "scores.json"
     before = path.stat().st_mtime_ns
@@ -89,6 +91,10 @@ def test_an_experiment_that_was_stopped_goes_on_and_another_is_refused_the_folde
     assert "| G_FFN | test | bijie | 2 | 0.50 |" in (world / "ffn" / "ffn.md").read_text()
     with pytest.raises(ModelError, match="holds another run: protocol.recipe.rate"):
         run(*command(world, "ffn", "--set", "rate=0.1"))
+    mask = world / "bijie" / "landslide" / "mask" / "df001.png"
+    write_picture(mask, scene(0, 64, (30, 50, 6, 30))[1])
+    with pytest.raises(ModelError, match="ffn was begun with other tiles, masks"):
+        run(*command(world, "ffn", "--seeds", "2"))
 
 
 def test_an_event_is_tested_on_what_all_others_taught(world):

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from flows.train_protocol import join as join_by_name
 from models.errors import ModelError
 from models.samples import RGB, Entry, Sample
+from models.weights import load
+from tasks.errors import StorageError
 from tasks.learning.joining import join_weights
 
 TWO = ("ldm-net-rgb", "ldm-net-rgb-without-l4s")
@@ -19,6 +22,28 @@ def bare(split):
     seen = np.ones((32, 32), bool)
     sample = Sample("bare", np.zeros((3, 32, 32), np.uint8), ~seen, seen, RGB, split=split)
     return Entry("bare", lambda: sample, "", "ours", split)
+
+
+def scarred(split):
+    """A tile with one."""
+    seen, mask = np.ones((32, 32), bool), np.zeros((32, 32), bool)
+    mask[8:20, 8:20] = True
+    pixels = np.where(mask, 200, 60).astype(np.uint8)[None].repeat(3, axis=0)
+    return Entry("scar", lambda: Sample("scar", pixels, mask, seen, RGB), "", "ours", split)
+
+
+def test_a_joining_that_was_killed_before_its_card_goes_on_and_a_whole_one_is_kept(tmp_path):
+    (tmp_path / "joined.safetensors").write_bytes(b"what was written before the card")
+    join(TWO, [scarred("validation")], tmp_path, numbers=True)
+    assert load(tmp_path / "joined.safetensors")[1].name == "joined"
+    with pytest.raises(ModelError, match=r"joined\.safetensors: is there already"):
+        join(TWO, [scarred("validation")], tmp_path, numbers=True)
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_read(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="file is not a writable folder"):
+        join_by_name(TWO, ["bijie=nowhere"], tmp_path / "file", "joined")
 
 
 @pytest.mark.parametrize("numbers", [True, False])

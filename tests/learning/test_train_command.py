@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from models.registry import build
 from models.samples import Entry, Sample
 from models.training import Progress, train
 from models.weights import load
-from tasks.learning.leaks import check_apart
+from tasks.learning.leaks import check_apart, overlapping
 from tasks.learning.protocol import protocols, read_protocol
 from tasks.learning.run import split_entries
 from tasks.learning.scenes import scenes
@@ -121,6 +122,25 @@ def test_a_run_leaves_config_log_curves_and_weights_that_work(world):
     assert (out / "curves.png").exists()
 
 
+def test_a_run_is_not_gone_on_with_on_tiles_or_weights_that_changed(world, write_picture, scene):
+    run(*command(world, world / "before", "--set", "epochs=1"))
+    weights = world / "before" / "tiny.safetensors"
+    words = [*command(world, world / "run", "--start", str(weights)), "--set", "epochs=1"]
+    run(*words)
+    config = (world / "run" / "config.json").read_bytes()
+    run(*words)
+    begun = f"{world / 'run'} was begun with other tiles, masks, reviews or weights than now lie"
+    mask = world / "bijie" / "landslide" / "mask" / "df001.png"
+    whole = mask.read_bytes()
+    write_picture(mask, np.zeros_like(scene(1, 40)[1]))
+    assert begun in refused(*words)
+    mask.write_bytes(whole)
+    shutil.rmtree(world / "before")
+    run(*command(world, world / "before", "--set", "epochs=1", "--seed", "9"))
+    assert begun in refused(*words)
+    assert (world / "run" / "config.json").read_bytes() == config
+
+
 def test_who_is_taught_has_seen_what_its_teacher_saw(world):
     how = world / "teacher.toml"
     how.write_text(TINY)
@@ -197,6 +217,18 @@ def test_weights_that_do_not_fit_are_refused_before_the_folder_is_taken(world):
         assert said.startswith("ldm-net-rgb: takes red, green, blue, the protocol red, green")
         assert "no weights named 'nobody'" in refused(*words, option, "nobody")
     assert not (world / "run").exists() or not list((world / "run").iterdir())
+
+
+def test_a_band_that_only_a_tile_to_test_on_lacks_is_missed_before_anything_is_trained(
+    world, write_picture, scene
+):
+    image, mask = scene(5, 40, (8, 28, 6, 30))
+    place = world / "chips" / "test" / "here"
+    write_picture(place / "image" / "a.tif", image[:2])
+    write_picture(place / "mask" / "a.tif", mask)
+    words = command(world, world / "run", "--data", f"chips={world / 'chips'}")
+    assert "a.tif: band 'red' is missing" in refused(*words)
+    assert not (world / "run").exists(), "the folder is free for the command put right"
 
 
 def test_a_threshold_that_cannot_be_chosen_is_refused_before_anything_is_trained(
@@ -291,6 +323,17 @@ def test_tiles_of_two_splits_with_the_same_pixels_or_ground_are_refused(tmp_path
     check_apart([entry("a", blank, "train"), entry("b", blank, "test")])
 
 
+def test_tiles_across_the_180th_meridian_lie_on_those_east_of_it():
+    def tile(west, east):
+        return ((west, -17.0), (east, -17.0), (east, -17.1), (west, -17.1))
+
+    assert overlapping([tile(179.9, 180.1), tile(-179.95, -179.85)]) == [(0, 1)]
+    assert overlapping([tile(-179.95, -179.85), tile(179.95, 180.1)]) == [(0, 1)]
+    assert overlapping([tile(179.9, 180.1), tile(180.0, 180.2)]) == [(0, 1)]
+    assert overlapping([tile(179.9, 180.1), tile(-179.9, -179.8)]) == []
+    assert overlapping([tile(179.8, 179.9), tile(-179.95, -179.85)]) == [] == overlapping([])
+
+
 def test_tiles_to_test_on_that_nobody_saw_are_refused_before_anything_is_trained(scene):
     def unseen(name, split):
         seen = entry(name, scene()[0], split).read()
@@ -323,6 +366,7 @@ def test_train_refuses_tiles_that_leak_between_splits(world):
         ("options={foo=3}", "has no option 'foo'; there are bands, width, depths"),
         ("optimiser=rmsprop", "optimiser = 'rmsprop' makes no sense"),
         ("losses={dice=1.0}", "there are bce, dynamic_weighted_ce, focal, lovasz"),
+        ("losses={bce=0.0}", "give weights of 0 or more, not all 0"),
         ("epohcs=3", "--set epohcs=3: a protocol has no 'epohcs'; did you mean epochs?"),
         ("epochs=abc", "recipe.epochs = 'abc' makes no sense"),
         ("batch=2.5", "recipe.batch = 2.5 makes no sense"),
