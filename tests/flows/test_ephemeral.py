@@ -36,7 +36,7 @@ def command(tmp_path):
         process.kill()
 
 
-@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM, None])
+@pytest.mark.parametrize("by", [signal.SIGKILL, None])
 def test_the_server_of_a_command_ends_with_it(command, by):
     server = psutil.Process(int(command.stdout.readline()))
     assert server.ppid() == command.pid

@@ -334,7 +334,7 @@ def test_a_factor_known_on_too_little_ground_is_left_out_with_a_doubt(
     assert ("soil" in stack.names) is kept
     (doubt,) = stack.doubts
     assert doubt.code == "factor-partial"
-    assert f"soil (soil.tif) is known on {known:.0%}" in doubt.text
+    assert f"soil (soil.tif) is known on {100 * known:.0f} %" in doubt.text
     assert np.isfinite(stack.at(np.array([50]), np.array([150]))).all() is np.bool_(not kept)
     assert open_stack(stack.path) == stack
 
