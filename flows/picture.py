@@ -93,15 +93,16 @@ def read_picture(world: World, event_id: str, version: int | None = None) -> Pic
         shown = _shown(name, versions, version)
         mapped = mapped_version(connection, shown) if shown else None
         maps = list_susceptibility(connection, name)
-        reviewed = _reviewed(world, connection, shown.id) if shown else None
+        reviewed, standing = None, (0, 0.0)
+        if shown:
+            reviewed = _reviewed(world, connection, shown.id)
+            standing = standing_until(connection, shown.id, reviewed.newest)
         return Picture(
             _line(connection, name, dossier.merged_into),
             dossier,
             versions,
             shown,
-            standing_until(connection, shown.id, reviewed.newest)
-            if shown and reviewed
-            else (0, 0.0),
+            standing,
             mapped,
             seen_share(dossier.aoi.geometry, shown.observed) if shown else None,
             {one.version: _made_by(world, connection, one) for one in versions},

@@ -70,6 +70,20 @@ def new_world(cluster_home: Path, home: Path) -> Iterator[Settings]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@contextmanager
+def entered_world(cluster_home: Path, home: Path) -> Iterator[Settings]:
+    """A `new_world` that SCARP_* name, for fixtures that outlive a test."""
+    import flows.world
+
+    with pytest.MonkeyPatch.context() as patch, new_world(cluster_home, home) as settings:
+        patch.setenv("SCARP_HOME", str(settings.home))
+        patch.setenv("SCARP_DATABASE_URL", settings.database_url)
+        flows.world._open.cache_clear()
+        yield settings
+        flows.world.open_world().engine.dispose()
+        flows.world._open.cache_clear()
+
+
 @pytest.fixture
 def engine(settings: Settings) -> Iterator[Engine]:
     """The store of one test, empty and at the newest schema."""

@@ -15,7 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from infra.ports import free_port
-from tests.conftest import EXAMPLE, new_world
+from tests.conftest import EXAMPLE, entered_world
 
 EVENT = "emilia-romagna-2023"
 LANDSLIDES = "/collections/scarp.v_landslides"
@@ -26,20 +26,14 @@ ORIGIN = "https://maps.example.org"
 @pytest.fixture(scope="module")
 def settings(cluster_home, tmp_path_factory):
     """A world with the example's reference inventory, published."""
-    import flows.world
     from flows.import_inventory import PolygonSource, import_inventory
     from flows.register import register_event
     from tasks.events.request import read_event
 
-    home = tmp_path_factory.mktemp("serve")
-    with pytest.MonkeyPatch.context() as patch, new_world(cluster_home, home) as settings:
-        patch.setenv("SCARP_HOME", str(settings.home))
-        patch.setenv("SCARP_DATABASE_URL", settings.database_url)
+    with entered_world(cluster_home, tmp_path_factory.mktemp("serve")) as settings:
         register_event(read_event(EXAMPLE / "event.json"), EXAMPLE / "aoi.geojson")
         import_inventory(EVENT, PolygonSource(EXAMPLE / "landslides.gpkg"), publish=True)
         yield settings
-        flows.world.open_world().engine.dispose()
-        flows.world._open.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import geopandas as gpd
 import pytest
 from shapely.geometry import MultiPolygon, box
 
-from tests.conftest import new_world
+from tests.conftest import entered_world
 from tests.console.test_serve import LANDSLIDES, TILES, decoded, service  # noqa: F401
 
 EAST, WEST = box(179.99, -16.8, 179.995, -16.795), box(-179.995, -16.8, -179.99, -16.795)
@@ -15,15 +15,12 @@ EAST, WEST = box(179.99, -16.8, 179.995, -16.795), box(-179.995, -16.8, -179.99,
 @pytest.fixture(scope="module")
 def settings(cluster_home, tmp_path_factory):
     """A world with a landslide on each side, published."""
-    import flows.world
     from flows.import_inventory import PolygonSource, import_inventory
     from flows.register import register_event
     from tasks.types import Event
 
     home = tmp_path_factory.mktemp("serve")
-    with pytest.MonkeyPatch.context() as patch, new_world(cluster_home, home) as settings:
-        patch.setenv("SCARP_HOME", str(settings.home))
-        patch.setenv("SCARP_DATABASE_URL", settings.database_url)
+    with entered_world(cluster_home, home) as settings:
         area, slides = home / "aoi.gpkg", home / "slides.gpkg"
         around = MultiPolygon([box(179.9, -17, 180, -16.5), box(-180, -17, -179.9, -16.5)])
         gpd.GeoDataFrame(geometry=[around], crs=4326).to_file(area)
@@ -33,8 +30,6 @@ def settings(cluster_home, tmp_path_factory):
         register_event(storm, area, ask=False)
         import_inventory("yasa", PolygonSource(slides, observed_file=area), publish=True)
         yield settings
-        flows.world.open_world().engine.dispose()
-        flows.world._open.cache_clear()
 
 
 def test_a_box_finds_both_sides(service):  # noqa: F811

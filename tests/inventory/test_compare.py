@@ -149,6 +149,23 @@ def test_a_map_in_an_unknown_format_is_refused(tmp_path):
         write_changes(found, tmp_path / "map.dwg")
 
 
+def store(connection, run_id, digest, outlines, ground, publish):
+    store_inventory(
+        connection,
+        event_id=STORM.id,
+        run_id=run_id,
+        digest=digest,
+        method="manual",
+        threshold=None,
+        minimum_mapping_unit_m2=0,
+        observed=ground,
+        scenes=[],
+        landslides=gpd.GeoDataFrame(geometry=outlines, crs=4326),
+        doubts=[],
+        publish=publish,
+    )
+
+
 @pytest.fixture
 def stored(engine):
     """Four versions: one landslide that grows, is split by the network, and is gone in the last."""
@@ -163,20 +180,7 @@ def stored(engine):
         register(connection, STORM, AreaOfInterest(GROUND, "given"))
         run_id = start_run(connection, Provenance(STORM.id, {}), "test", None, "c0ffee")
         for number, (shapes, ground) in enumerate(zip(outlines, observed, strict=True)):
-            store_inventory(
-                connection,
-                event_id=STORM.id,
-                run_id=run_id,
-                digest=str(number),
-                method="manual",
-                threshold=None,
-                minimum_mapping_unit_m2=0,
-                observed=ground,
-                scenes=[],
-                landslides=gpd.GeoDataFrame(geometry=shapes, crs=4326),
-                doubts=[],
-                publish=number < 3,
-            )
+            store(connection, run_id, str(number), shapes, ground, publish=number < 3)
     with engine.begin() as connection:
         yield connection
 
@@ -204,20 +208,8 @@ def test_a_landslide_of_no_version_cannot_be_followed(stored):
 
 @pytest.mark.parametrize("start", [1, 5])
 def test_a_version_that_did_not_look_does_not_end_the_trail(stored, start):
-    store_inventory(
-        stored,
-        event_id=STORM.id,
-        run_id=get_inventory(stored, STORM.id, 1).run_id,
-        digest="once more",
-        method="manual",
-        threshold=None,
-        minimum_mapping_unit_m2=0,
-        observed=GROUND,
-        scenes=[],
-        landslides=gpd.GeoDataFrame(geometry=[cell(60), cell(9)], crs=4326),
-        doubts=[],
-        publish=False,
-    )
+    run_id = get_inventory(stored, STORM.id, 1).run_id
+    store(stored, run_id, "once more", [cell(60), cell(9)], GROUND, publish=False)
     steps = lineage(stored, STORM.id, start, 2)
     assert [(step.version, step.numbers, step.change) for step in steps] == [
         (1, (2,), None),

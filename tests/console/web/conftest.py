@@ -14,7 +14,7 @@ import uvicorn
 from sqlalchemy import text
 
 from infra.ports import free_port
-from tests.conftest import EXAMPLE, new_world
+from tests.conftest import EXAMPLE, entered_world
 from tests.console.machine import wait_for
 
 EVENT = "emilia-romagna-2023"
@@ -26,17 +26,15 @@ XSS = "<script>window.struck=1</script><img src=x onerror=window.struck=1>"
 @pytest.fixture(scope="module")
 def settings(cluster_home, tmp_path_factory):
     """A world in which the example was responded to; SCARP_* name it while the module runs."""
-    import flows.world
+    from console.web import ask
     from flows.options import ResponseOptions
     from flows.register import register_event
     from flows.respond import respond
+    from flows.world import open_world
     from tasks.events.request import read_event
 
-    home = tmp_path_factory.mktemp("console")
-    with pytest.MonkeyPatch.context() as patch, new_world(cluster_home, home) as settings:
-        patch.setenv("SCARP_HOME", str(settings.home))
-        patch.setenv("SCARP_DATABASE_URL", settings.database_url)
-        _forget()
+    with entered_world(cluster_home, tmp_path_factory.mktemp("console")) as settings:
+        ask._reader.cache_clear()
         register_event(read_event(EXAMPLE / "event.json"), EXAMPLE / "aoi.geojson", ask=False)
         # The first weights find so few landslides that the map has a doubt to show.
         options = ResponseOptions(
@@ -44,11 +42,10 @@ def settings(cluster_home, tmp_path_factory):
         )
         respond(EVENT, options)
         yield settings
-        engine = flows.world.open_world().engine
+        engine = open_world().engine
         # A connection that is given back to a pool after its end would never be closed.
         wait_for(lambda: engine.pool.checkedout() == 0)
-        engine.dispose()
-        _forget()
+        ask._reader.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +58,6 @@ def mapped(settings):
         count = connection.execute(question).scalar_one()
     assert count > 9, "too few for what is done with them"
     return count
-
-
-def _forget():
-    """What a process remembers of a world, since a test has another one each time."""
-    import flows.world
-    from console.web import ask
-
-    flows.world._open.cache_clear()
-    ask._reader.cache_clear()
 
 
 @contextmanager
