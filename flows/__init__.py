@@ -2,6 +2,7 @@
 
 import os
 
+import models  # noqa: F401  # before anything loads OpenMP
 from infra.settings import Settings
 
 # Prefect reads these when it is first imported. Nothing is reported to anyone. Without a server of
