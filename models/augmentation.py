@@ -94,11 +94,13 @@ def standardise_as_in_a_scene(
     """Standardise tiles (n, bands, h, w) by the statistics of a scene with more or less landslides.
 
     Half of the tiles keep their own share of landslides, the others get one between 0 and
-    `recipe.share`: pixels of the tile's two kinds of ground weigh so much more or less.
+    `recipe.share`, where that is not 0: pixels of the tile's two kinds of ground weigh so much more
+    or less.
     """
     own = truth.sum((2, 3), keepdim=True) / seen.sum((2, 3), keepdim=True).clamp_min(1)
     uniform = torch.rand(2, len(x), 1, 1, 1, generator=dice)
-    share = torch.where((uniform[0] < 0.5) | (own == 0), own, recipe.share * uniform[1])
+    kept = (uniform[0] < 0.5) | (own == 0) | (not recipe.share)
+    share = torch.where(kept, own, recipe.share * uniform[1])
     # A tile of landslide alone has no other ground to imagine more of.
     share = torch.where(own == 1, own, share)
     weight = share * _spread(truth) + (1 - share) * _spread(seen - truth)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from models.errors import ModelError
 from models.pictures import by_stem, picture_statistics, read_image, read_pair, size_in_file
-from models.samples import RGB, Entry, Sample, Split, as_mask, tiles_of
+from models.samples import RGB, Entry, Sample, Split, as_mask, moved, tiles_of
 
 # Where training data lie, as west, south, east, north in degrees; drawn generously round the
 # districts that Ghorbanzadeh et al. 2022 name, since the tiles themselves carry no position.
@@ -47,7 +47,7 @@ _SPLITS: dict[str, Split] = {
 }  # fmt: skip
 # LDM-Net's section 2.5 and GDCLD's section 5 test on these, and train on the others.
 _GVLM_TESTS = ("kaikoura", "kodagu", "taitung")
-_GDCLD_TESTS = ("lushan", "mesetas", "mestas", "sumatra", "palu")
+_GDCLD_TESTS = ("lushan", "mesetas", "mestas", "sumatra", "sumarta", "palu")
 _ULMD_TESTS = ("jiuzhaigou",)
 # Of the counties of Bijie in which landslides were mapped, by the letters that tiles begin with.
 _BIJIE_SPLITS: dict[str, Split] = {"wn": "validation", "hz": "test"}
@@ -92,7 +92,8 @@ def landslide4sense(folder: Path, split: Split) -> Tiles:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             pixels, packed = archive["x"], archive["y"]
-    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+    # A single array, as .npy files hold, is none that can be closed: TypeError.
+    except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile) as error:
         raise ModelError(f"{path}: not a Landslide4Sense archive with x and y ({error})") from error
     if packed.dtype != np.uint8 or packed.ndim != 3:
         raise ModelError(
@@ -216,10 +217,14 @@ def _read_npy(image: Path, mask: Path, number: int, split: Split) -> Sample:
 
 @lru_cache(maxsize=16)
 def _npy(path: Path) -> NDArray[Any]:
+    wrong = f"{path}: is missing, truncated or no array of numbers; fetch the dataset again"
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, EOFError, ValueError) as error:
-        raise ModelError(f"{path}: is missing, truncated or no array of numbers") from error
+        raise ModelError(wrong) from error
+    # An archive of arrays may be called .npy too.
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
+        raise ModelError(wrong)
     return array
 
 
@@ -270,16 +275,28 @@ def _gdcld_gsd(path: Path) -> float | None:
 
 
 def cas(folder: Path) -> list[Entry]:
-    """CAS (Xu et al. 2024): a folder a region with `img` and `mask` (512², 0 and 1).
+    """CAS (Xu et al. 2024): a folder a region and sensor with `img` and `mask` (512², 0 and 1).
 
-    Tiles overlap by half, so that only whole regions are kept apart: in the order of their names,
-    every fifth is for testing and the one before it for validation.
+    Tiles overlap by half, and sensors named in brackets, as in `Longxi River (UAV)`, see the same
+    ground, so that only whole regions are kept apart: in the order of their names, every fifth is
+    for testing and the one before it for validation.
     """
-    entries = _paired(folder, "cas", gsd_m=None)
-    regions = sorted({entry.event for entry in entries})
+    entries = _paired(folder, "cas", gsd_m=_cas_gsd)
+    of = {entry.event: re.sub(r"\s*[(（].*?[)）]", "", entry.event) for entry in entries}
     turns: dict[int, Split] = {3: "validation", 4: "test"}
-    split = {region: turns.get(i % 5, "train") for i, region in enumerate(regions)}
-    return [_moved(entry, group=entry.event, split=split[entry.event]) for entry in entries]
+    ordered = sorted(set(of.values()), key=str.casefold)
+    split = {region: turns.get(i % 5, "train") for i, region in enumerate(ordered)}
+    regions = [of[entry.event] for entry in entries]
+    return [
+        replace(moved(entry, event=region, split=split[region]), group=region)
+        for entry, region in zip(entries, regions, strict=True)
+    ]
+
+
+def _cas_gsd(path: Path) -> float | None:
+    """Pixel size as the folder is named, such as `Jiuzhai valley (UAV-0.2m)`."""
+    found = re.search(r"([\d.]+) ?m[)）]", path.as_posix())
+    return float(found[1]) if found else None
 
 
 def lmhld(folder: Path) -> list[Entry]:
@@ -288,7 +305,7 @@ def lmhld(folder: Path) -> list[Entry]:
     Blue, green, red, near infrared; split as the folders are, in which patches do not overlap.
     """
     entries = _paired(folder, "lmhld", gsd_m=None, bands=PLANET_BANDS)
-    return [entry if entry.event else _moved(entry, event=folder.name) for entry in entries]
+    return [entry if entry.event else moved(entry, event=folder.name) for entry in entries]
 
 
 def chips(folder: Path) -> list[Entry]:
@@ -446,15 +463,6 @@ def _paired(
 def _split_of(folder: str) -> Split | None:
     """The split that a folder's name says; None if it is no split's."""
     return _SPLITS.get(re.sub("_data(set)?$", "", folder.lower()))
-
-
-def _moved(entry: Entry, group: str = "", **known: Any) -> Entry:
-    """The entry with another event or split, and so what it reads."""
-
-    def read() -> Sample:
-        return replace(entry.read(), **known)
-
-    return replace(entry, read=read, group=group, **known)
 
 
 def _sample(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -115,6 +115,15 @@ class Entry:
     source: str = ""
     split: Split = "test"
     group: str = ""
+
+
+def moved(entry: Entry, **known: Any) -> Entry:
+    """The entry with another event or split, and so what it reads."""
+
+    def read() -> Sample:
+        return replace(entry.read(), **known)
+
+    return replace(entry, read=read, **known)
 
 
 def size_of(pixels: NDArray[Any]) -> str:

@@ -23,7 +23,7 @@ from models.datasets import REGIONS
 from models.errors import ModelError
 from models.metrics import Confusion, confusion
 from models.registry import build
-from models.samples import Entry, Sample, group_of
+from models.samples import Entry, Sample, group_of, moved
 from models.training import Progress, train
 from models.weights import load, save
 from tasks.learning.catalog import of_split
@@ -39,6 +39,8 @@ from tasks.publish.training_figures import learning_figure
 
 _HELD_EVERY = 10
 _QUANTILE_TILES = 200
+# What of a run's config is a digest, and of what.
+_CHANGED = {"tiles": "tiles, masks or reviews", "weights": "weights"}
 Told = Callable[[str, int, int], None]
 Score = NDArray[np.float32]
 
@@ -96,7 +98,7 @@ def split_entries(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry], l
     if not held:
         groups = list(dict.fromkeys(group_of(entry) for entry in learnt))
         chosen = set(groups[_HELD_EVERY - 1 :: _HELD_EVERY] or groups[1:][-1:])
-        held = [replace(e, split="validation") for e in learnt if group_of(e) in chosen]
+        held = [moved(e, split="validation") for e in learnt if group_of(e) in chosen]
         learnt = [entry for entry in learnt if group_of(entry) not in chosen]
     if not held:
         raise ModelError(
@@ -274,10 +276,11 @@ def claim(run: Run, tiles: str, weights: Sequence[str]) -> None:
                 f"{run.folder} holds another run: {key} = {json.dumps(was)} there and "
                 f"{json.dumps(wanted)} here; give another folder, or the same command to go on"
             )
-        if kept != found:
+        changed = [what for key, what in _CHANGED.items() if kept[key] != found[key]]
+        if changed:
             raise ModelError(
-                f"{run.folder} was begun with other tiles, masks, reviews or weights than now lie "
-                "under the same names; give another folder"
+                f"{run.folder} was begun with other {' and other '.join(changed)} than now lie "
+                "under the same names; put back those, or give another folder"
             )
         return
     with written_aside(path) as aside:

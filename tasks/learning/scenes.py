@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
 
 import geopandas as gpd
@@ -30,6 +31,10 @@ POLYGONS = (".gpkg", ".geojson", ".shp", ".fgb")
 Layers = tuple[tuple[str, ...], ...]
 LANDSLIDES: Layers = (("landslides",), ("scars", "deposits"))
 LOOKED_AT: Layers = (("observed_area",), ("observed",), ("interpreted_area",))
+# Events by which Scarp is judged; no weights may learn from them.
+TEST_EVENTS = ("hokkaido2018",)
+# Cuts a side that are one group: of single cuts held out all neighbours would be learnt from.
+_GROUP = 2
 
 
 def scenes(
@@ -44,7 +49,7 @@ def scenes(
     The polygons are those of the same stem, else the only polygon file of the folder. Of several
     layers `landslides`, or else `scars` and `deposits`, are meant, and `observed_area` or
     `interpreted_area` is where somebody looked; without, that is the whole image. Cuts that nobody
-    saw are left out. A tile is normalised by its scene.
+    saw are left out. A tile is normalised by its scene; of more than four, two by two are a group.
 
     Args:
         folder: of GeoTIFFs and polygon files.
@@ -61,14 +66,19 @@ def scenes(
     for image in images:
         polygons = polygons_of(image)
         looked = drawn(polygons, image, LOOKED_AT)
-        for place in tiles_of(size_in_file(image), size):
+        places = tiles_of(size_in_file(image), size)
+        columns = len({place[1].start for place in places})
+        side = _GROUP if len(places) > _GROUP**2 else 1
+        for number, place in enumerate(places):
             seen = read_image(image, place=place).valid
             if not (seen if looked is None else seen & looked[place]).any():
                 continue
             name = f"{image.stem}/{place[0].start}-{place[1].start}"
             of = event or image.stem
             read = partial(_read, image, polygons, place, source, split, of)
-            entries.append(Entry(name, read, of, source, split))
+            row, column = divmod(number, columns)
+            group = f"{image.stem}/{row // side}-{column // side}"
+            entries.append(Entry(name, read, of, source, split, group))
     return entries
 
 
@@ -76,11 +86,14 @@ def images_of(folder: Path) -> list[Path]:
     """The GeoTIFFs of a folder.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is none, or two have one stem.
     """
     images = [p for p in listed(folder) if p.suffix.lower() in (".tif", ".tiff")]
     if not images:
         raise ModelError(f"{folder}: holds no GeoTIFF with polygons beside it")
+    for one, other in pairwise(images):
+        if one.stem == other.stem:
+            raise ModelError(f"{other} and {one.name} have one stem; keep one of them")
     return images
 
 

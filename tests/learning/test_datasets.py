@@ -18,6 +18,7 @@ from models.errors import ModelError
 from models.samples import RGB, group_of, tiles_of
 from tasks.errors import RasterError
 from tasks.learning.catalog import of_split, read_data
+from tasks.learning.run import split_entries
 from tasks.learning.scenes import (
     drawn,
     hokkaido2018,
@@ -104,6 +105,22 @@ def test_cas_uses_the_masks_and_keeps_regions_apart(tmp_path, write_picture, sce
     entries = READERS["cas"](tmp_path)
     assert splits(entries) == {"train": 6, "validation": 2, "test": 2}
     assert check(entries[-1]).event == "Palu" and check(entries[-1]).mask.sum() == 20 * 24
+
+
+def test_ground_of_cas_that_two_sensors_saw_is_of_one_split(tmp_path, write_picture, scene):
+    folders = (
+        "Hokkaido Iburi-Tobu", "Jiuzhai valley (UAV-0.2m)", "Jiuzhai valley (UAV-0.5m)", "Lombok",
+        "Longxi River（SAT）", "Longxi River（UAV）", "Mengdong", "palu",
+    )  # fmt: skip
+    for number, folder in enumerate(folders):
+        image, mask = scene(number, 64)
+        write_picture(tmp_path / folder / "img" / "0.tif", image)
+        write_picture(tmp_path / folder / "mask" / "0.tif", mask)
+    entries = READERS["cas"](tmp_path)
+    held = {entry.event for entry in entries if entry.split != "train"}
+    assert held == {"Longxi River", "Mengdong"}, "the fourth and the fifth region, whole"
+    assert [check(e).gsd_m for e in entries if e.event == "Jiuzhai valley"] == [0.2, 0.5]
+    assert len({group_of(entry) for entry in entries}) == 6
 
 
 @pytest.mark.parametrize("size", [32, 64, 128, 224])
@@ -200,6 +217,24 @@ def test_masks_of_another_layout_are_refused_by_name(tmp_path, name, truth, says
         [entry.read() for entry in READERS[name](tmp_path)]
 
 
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((1, 128, 128, 4), "U3"), np.zeros((1, 128, 128, 4), complex), "archive"]
+)
+def test_arrays_of_no_numbers_and_archives_of_arrays_are_refused_by_name(tmp_path, pixels):
+    with (tmp_path / "trainX.npy").open("wb") as file:
+        (np.savez if isinstance(pixels, str) else np.save)(file, pixels)
+    np.save(tmp_path / "trainY.npy", np.zeros((1, 128, 128, 1)))
+    with pytest.raises(ModelError, match=r"trainX.npy: is missing, .* no array of numbers"):
+        READERS["hr-gldd"](tmp_path)
+
+
+def test_an_array_in_place_of_an_archive_is_refused_by_name(tmp_path):
+    with (tmp_path / "train.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ModelError, match="train.npz: not a Landslide4Sense archive"):
+        READERS["l4s_rgb"](tmp_path)
+
+
 @pytest.fixture
 def georeferenced(tmp_path, write_picture, scene):
     """A 5 m scene of 100 × 64 pixels with one landslide, drawn in degrees, and what was seen."""
@@ -248,6 +283,23 @@ def test_where_the_ground_came_to_lie_is_landslide_too(georeferenced):
     below.to_crs("EPSG:4326").to_file(folder / "drawn.gpkg", layer="deposits")
     drawn.cache_clear()
     assert entry.read().mask.sum() == 2 * 20 * 24 and entry.read().mask[40:60, 10:34].all()
+
+
+def test_cuts_of_a_scene_are_held_out_two_by_two(georeferenced):
+    folder, _ = georeferenced
+    learnt, held, _ = split_entries(scenes(folder, size=16))
+    corner = {"after/32-57", "after/32-71", "after/48-57", "after/48-71"}
+    assert {e.name for e in held} == corner, "the last that somebody saw, whole"
+    assert len(learnt) == 20 and {e.read().split for e in held} == {"validation"}
+    few = scenes(folder, size=64)
+    assert len({group_of(entry) for entry in few}) == len(few) == 2, "or none could be held out"
+
+
+def test_two_images_of_one_stem_are_refused(georeferenced):
+    folder, _ = georeferenced
+    (folder / "after.tiff").write_bytes((folder / "after.tif").read_bytes())
+    with pytest.raises(ModelError, match="after.tiff and after.tif have one stem"):
+        scenes(folder)
 
 
 def test_cuts_cover_a_raster_once_or_with_overlap():
