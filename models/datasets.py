@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -49,6 +49,10 @@ _SPLITS: dict[str, Split] = {
 _GVLM_TESTS = ("kaikoura", "kodagu", "taitung")
 _GDCLD_TESTS = ("lushan", "mesetas", "mestas", "sumatra", "sumarta", "palu")
 _ULMD_TESTS = ("jiuzhaigou",)
+# Metres by sensor (GDCLD, Table 3) and by study area (LMHLD, Table 1).
+_GDCLD_GSD = {"uav": 0.2, "planet": 3.0, "gf6": 2.0, "gf-6": 2.0, "gaofen": 2.0}
+_LMHLD_GSD = {"rio": 5.0, "hokkaido": 3.0, "emilia": 10.0, "gorkha": 10.0, "jiuzhai": 1.0,
+              "wenchuan": 0.8, "taiwan": 3.0}  # fmt: skip
 # Of the counties of Bijie in which landslides were mapped, by the letters that tiles begin with.
 _BIJIE_SPLITS: dict[str, Split] = {"wn": "validation", "hz": "test"}
 
@@ -250,7 +254,8 @@ def gvlm(folder: Path) -> list[Entry]:
             )  # fmt: skip
             name = f"{site.name}/{place[0].start}-{place[1].start}"
             # Cuts overlap, so that a site is the least that can be drawn apart.
-            entries.append(Entry(name, read, site.name, "gvlm", split, site.name))
+            where = (site.name, *place)
+            entries.append(Entry(name, read, site.name, "gvlm", split, site.name, where))
     return _some(entries, folder, "<site>/im2.png with ref.png")
 
 
@@ -265,12 +270,12 @@ def gdcld(folder: Path) -> list[Entry]:
     The sensor is told from the names, for a pixel size of 0.2 m (UAV), 3 m (PlanetScope) or 2 m
     (Gaofen-6); unknown otherwise, as Map World has several.
     """
-    return _paired(folder, "gdcld", gsd_m=_gdcld_gsd, tests=_GDCLD_TESTS)
+    return _paired(folder, "gdcld", gsd_m=partial(_by_word, _GDCLD_GSD), tests=_GDCLD_TESTS)
 
 
-def _gdcld_gsd(path: Path) -> float | None:
+def _by_word(sizes: Mapping[str, float], path: Path) -> float | None:
+    """The pixel size that belongs to a word on the way to a tile, or in its name."""
     text = path.as_posix().lower()
-    sizes = {"uav": 0.2, "planet": 3.0, "gf6": 2.0, "gf-6": 2.0, "gaofen": 2.0}
     return next((size for word, size in sizes.items() if word in text), None)
 
 
@@ -302,9 +307,10 @@ def _cas_gsd(path: Path) -> float | None:
 def lmhld(folder: Path) -> list[Entry]:
     """LMHLD (Liu et al. 2025): patches of 32-224² in four bands, a folder a study area.
 
-    Blue, green, red, near infrared; split as the folders are, in which patches do not overlap.
+    Blue, green, red, near infrared; split as the folders are, in which patches do not overlap. The
+    area's name tells the pixel size (Table 1).
     """
-    entries = _paired(folder, "lmhld", gsd_m=None, bands=PLANET_BANDS)
+    entries = _paired(folder, "lmhld", gsd_m=partial(_by_word, _LMHLD_GSD), bands=PLANET_BANDS)
     return [entry if entry.event else moved(entry, event=folder.name) for entry in entries]
 
 
@@ -453,7 +459,7 @@ def _paired(
             tested: Split = "test" if _named(f"{event}/{stem}", tests) else split
             read = partial(
                 read_pair, image, truths[stem], bands,
-                gsd_m(image.relative_to(folder)) if callable(gsd_m) else gsd_m,
+                gsd_m(image.relative_to(folder.parent)) if callable(gsd_m) else gsd_m,
                 event=event, source=source, split=tested,
             )  # fmt: skip
             entries.append(Entry("/".join((*way, stem)), read, event, source, tested))

@@ -106,7 +106,8 @@ class Entry:
     """A tile that is not read yet; `read` opens it, and may raise ModelError that names it.
 
     `group` tells tiles that lie on the same ground or beside each other, such as cuts of one scene;
-    tiles of a group are resampled together. Empty: a group of its own.
+    tiles of a group are resampled together. Empty: a group of its own. `place` is the picture that
+    a tile was cut from, with its rows and columns there, where such cuts overlap.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Entry:
     source: str = ""
     split: Split = "test"
     group: str = ""
+    place: tuple[str, slice, slice] | None = None
 
 
 def moved(entry: Entry, **known: Any) -> Entry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -162,7 +162,8 @@ def incremental(protocol: Protocol, entries: Sequence[Entry], block_px: int = 12
     own pixel size. Where the protocol chooses the threshold, so does a second arm of 0 %: what
     blocks teach is what is gained on that one.
     """
-    blocks = [block for entry in of_split(entries, "test") for block in blocks_of(entry, block_px)]
+    tests = of_split(entries, "test")
+    blocks = _apart([block for entry in tests for block in blocks_of(entry, block_px)])
     order = np.random.default_rng(protocol.recipe.seed).permutation(len(blocks))
     shuffled = [blocks[number] for number in order]
     pool = shuffled[: round(max(SHARES) * len(blocks))]
@@ -282,6 +283,24 @@ def remembered(entries: Sequence[Entry], room: int = KEPT_BYTES) -> list[Entry]:
     return [replace(entry, read=partial(read, i)) for i, entry in enumerate(entries)]
 
 
+def _apart(blocks: Iterable[Entry]) -> list[Entry]:
+    """Blocks without those that show ground of one before, as blocks of cuts that overlap do."""
+    kept, seen = [], defaultdict[tuple[str, str], list[tuple[slice, slice]]](list)
+    for block in blocks:
+        if block.place:
+            picture, *there = block.place
+            before = seen[block.source, picture]
+            if any(_overlap(there, other) for other in before):
+                continue
+            before.append((there[0], there[1]))
+        kept.append(block)
+    return kept
+
+
+def _overlap(one: Sequence[slice], other: Sequence[slice]) -> bool:
+    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
+
+
 def blocks_of(entry: Entry, block_px: int) -> list[Entry]:
     """A tile cut into blocks, each with half a block around it; those nobody saw are left out."""
     sample = entry.read()
@@ -304,10 +323,23 @@ def blocks_of(entry: Entry, block_px: int) -> list[Entry]:
 
     return [
         replace(entry, name=f"{entry.name}/{place[0].start}-{place[1].start}",
-                read=partial(read, place), group="")
+                read=partial(read, place), group="", place=_shifted(entry.place, place))
         for place in places
         if sample.valid[place].any()
     ]  # fmt: skip
+
+
+def _shifted(
+    whole: tuple[str, slice, slice] | None, part: tuple[slice, slice]
+) -> tuple[str, slice, slice] | None:
+    """Where a part of a cut lies in the picture."""
+    if whole is None:
+        return None
+    picture, *there = whole
+    rows, columns = (
+        slice(w.start + p.start, w.start + p.stop) for w, p in zip(there, part, strict=True)
+    )
+    return picture, rows, columns
 
 
 def _scores(arm: Arm, run: Run, told: Told) -> dict[str, Any]:

@@ -126,8 +126,9 @@ def _check_teachable(learnt: Sequence[Entry]) -> None:
 def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
     """Train by a protocol, score on what was held out, and write weights with their card.
 
-    Everything lies in the run's folder: config.json, log.jsonl and curves.png (after every epoch),
-    the checkpoints from which a killed run goes on, and <name>.safetensors with its card.
+    Everything lies in the run's folder: config.json, training.jsonl and curves.png (after every
+    epoch; stage-0.jsonl, stage-0.png and so on of a serial one), the checkpoints from which a
+    killed run goes on, and <name>.safetensors with its card.
 
     Args:
         run: what and where.

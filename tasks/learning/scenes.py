@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -177,8 +178,8 @@ def outlines(polygons: Path, image: Path, layers: Layers) -> list[BaseGeometry] 
     Raises:
         ModelError: the image or the layer has no CRS, or the file or a feature is none of polygons.
     """
-    crs_of = _layers(polygons)
-    names = list(crs_of)
+    info_of = _layers(polygons)
+    names = list(info_of)
     there = ([name for name in together if name in names] for together in layers)
     wanted = next((found for found in there if found), [])
     if not wanted and layers == LANDSLIDES and len(names) == 1:
@@ -190,12 +191,14 @@ def outlines(polygons: Path, image: Path, layers: Layers) -> list[BaseGeometry] 
             raise ModelError(f"{image}: has no CRS, so that polygons cannot be drawn in it")
         crs = dataset.crs.to_wkt()
     for name in wanted:
-        if crs_of[name] is None:
+        if info_of[name]["crs"] is None:
             raise ModelError(
                 f"{polygons}, layer {name}, has no CRS; put a copy in its place that has the one "
                 f"it was drawn in (ogr2ogr -a_srs EPSG:4326 COPY {polygons.name})"
             )
-    frames: list[gpd.GeoDataFrame] = [read_features(polygons, name).frame for name in wanted]
+    # Nothing drawn is an answer where somebody looked; as an inventory it would be refused.
+    filled = [name for name in wanted if info_of[name]["features"]]
+    frames: list[gpd.GeoDataFrame] = [read_features(polygons, name).frame for name in filled]
     every = (outline for frame in frames for outline in frame.to_crs(crs).geometry)
     found = [outline for outline in every if outline and not outline.is_empty]
     odd = next((o.geom_type for o in found if shapely.get_dimensions(o) < 2), "")
@@ -207,11 +210,11 @@ def outlines(polygons: Path, image: Path, layers: Layers) -> list[BaseGeometry] 
     return found
 
 
-def _layers(polygons: Path) -> dict[str, str | None]:
-    """The layers of a file by name, each with its CRS or None."""
+def _layers(polygons: Path) -> dict[str, dict[str, Any]]:
+    """The layers of a file by name, each with its `crs`, or None, and number of `features`."""
     try:
         names = [str(name) for name, _ in pyogrio.list_layers(polygons)]
-        return {name: pyogrio.read_info(polygons, layer=name)["crs"] for name in names}
+        return {name: pyogrio.read_info(polygons, layer=name) for name in names}
     except (DataSourceError, DataLayerError) as error:
         why = str(error).split(";")[0].splitlines()[0].rstrip(".")
         raise ModelError(f"{polygons}: is no file of polygons ({why}); export it again") from error

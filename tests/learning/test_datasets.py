@@ -134,7 +134,7 @@ def test_lmhld_patches_of_every_size(tmp_path, write_picture, size):
     assert splits(entries) == {"train": 1, "validation": 1, "test": 1}
     sample = check(entries[0])
     assert sample.bands == ("blue", "green", "red", "nir") and sample.image.shape == (4, size, size)
-    assert sample.event == "Gorkha"
+    assert sample.event == "Gorkha" and sample.gsd_m == 10
 
 
 def test_landslide4sense_h5(tmp_path):
@@ -550,6 +550,15 @@ def test_polygons_of_other_ground_are_refused_with_both_names(georeferenced):
             entry.read()
         (folder / "drawn.gpkg").unlink()
         elsewhere.to_file(folder / "drawn.gpkg", layer="scars")
+
+
+def test_where_somebody_looked_and_drew_nothing_there_is_no_landslide(georeferenced):
+    folder, _ = georeferenced
+    empty = gpd.GeoDataFrame({"id": []}, geometry=[], crs="EPSG:32654")
+    empty.to_file(folder / "drawn.gpkg", layer="scars", geometry_type="Polygon")
+    drawn.cache_clear()
+    (entry,) = scenes(folder)
+    assert not entry.read().mask.any() and entry.read().valid.any()
 
 
 def test_points_are_no_landslides(georeferenced):

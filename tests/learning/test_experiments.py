@@ -170,6 +170,21 @@ def test_blocks_of_a_new_region_are_learnt_from_or_tested_on_never_both(world, w
     check_apart(arms[-1].entries)
 
 
+def test_blocks_of_cuts_that_overlap_show_no_ground_twice(world, write_picture):
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 640, 700)).astype(np.uint8)
+    site = world / "gvlm" / "Kodagu_India"
+    write_picture(site / "im2.png", pixels)
+    write_picture(site / "ref.png", pixels[0] // 200)
+    protocol = read_protocol(str(world / "tiny.toml"))
+    arm = incremental(protocol, entries_of(world, "gvlm"), block_px=64)[-1]
+    shown = np.zeros(pixels.shape[1:], int)
+    for block in arm.entries:
+        _, rows, columns = block.place
+        assert np.array_equal(block.read().image, pixels[:, rows, columns])
+        shown[rows, columns] += 1
+    assert shown.max() == 1 and shown.mean() > 0.8
+
+
 def test_what_blocks_teach_is_told_from_what_a_chosen_threshold_brings(world, write_picture):
     dice = np.random.default_rng(0)
     big = dice.integers(0, 255, (3, 640, 640)).astype(np.uint8)
