@@ -18,7 +18,7 @@ LOSSES = {"bce": bce, "dynamic_weighted_ce": dynamic_weighted_ce, "focal": focal
 
 @dataclass(frozen=True)
 class Recipe:
-    """The defaults are those of the shipped weights.
+    """The defaults are those of the first weights, `ldm-net-tiny`.
 
     Attributes:
         epochs: passes over as many tiles as there are.

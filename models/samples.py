@@ -171,10 +171,10 @@ def tiles_of(shape: tuple[int, int], size: int, overlap: float = 0.0) -> list[tu
     return [(row, column) for row in places(shape[0]) for column in places(shape[1])]
 
 
-def some_of(names: Sequence[str], most: int = 5) -> str:
-    """The first of many names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def some_of(names: Sequence[str]) -> str:
+    """The first five of many names, and how many more there are."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
 
 
 def group_of(entry: Entry) -> str:

@@ -265,9 +265,10 @@ def run_experiment(
     return summary
 
 
-def remembered(entries: Sequence[Entry], room: int = KEPT_BYTES) -> list[Entry]:
+def remembered(entries: Sequence[Entry]) -> list[Entry]:
     """The same tiles, read once and kept while there is room: every arm reads them again."""
     kept: dict[int, Sample] = {}
+    room = KEPT_BYTES
 
     def read(number: int) -> Sample:
         nonlocal room
