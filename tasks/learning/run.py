@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from math import isnan
@@ -32,7 +33,8 @@ from tasks.learning.scoring import by_scene, score_sample
 from tasks.learning.thresholds import best_threshold, check_choosable, holds_landslide
 from tasks.mapping.memory import reuse_freed_memory
 from tasks.mapping.windows import WindowPlan
-from tasks.publish.products import written_aside
+from tasks.publish.products import held as held_folder
+from tasks.publish.products import storage_error, written_aside
 from tasks.publish.training_figures import learning_figure
 
 _HELD_EVERY = 10
@@ -134,7 +136,7 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
 
     Raises:
         ModelError: the data or the protocol cannot be used, tiles of two splits lie on each other,
-            or the folder holds another run.
+            or the folder holds another run, or one that is under way.
         StorageError: the folder cannot be written.
     """
     protocol, recipe = run.protocol, run.protocol.recipe
@@ -160,16 +162,40 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
         protocol, {**run.named, "commit": run.commit}, network, learnt,
         before[1] if before else None, [card for _, card in teachers],
     )  # fmt: skip
-    for number, stage in enumerate(_stages(protocol.serial, learnt)):
-        _train_stage(run, network, draft, number, stage, held, [net for net, _ in teachers], told)
-    if not protocol.threshold:
-        draft = replace(draft, threshold=best_threshold(held, scorer(network, draft, run.device)))
-    scores = {
-        name: scores_of(network, draft, tiles, run.device, partial(told, f"scoring {name}"))
-        for name, tiles in (("validation", held), ("test", tests))
-        if tiles
-    }
-    return save(network.cpu(), replace(draft, scores=scores), run.folder)
+    nets = [net for net, _ in teachers]
+    with writing_in(run.folder):
+        for number, stage in enumerate(_stages(protocol.serial, learnt)):
+            _train_stage(run, network, draft, number, stage, held, nets, told)
+        if not protocol.threshold:
+            score = scorer(network, draft, run.device)
+            draft = replace(draft, threshold=best_threshold(held, score))
+        scores = {
+            name: scores_of(network, draft, some, run.device, partial(told, f"scoring {name}"))
+            for name, some in (("validation", held), ("test", tests))
+            if some
+        }
+        return save(network.cpu(), replace(draft, scores=scores), run.folder)
+
+
+@contextmanager
+def writing_in(folder: Path) -> Iterator[None]:
+    """Keep others from a folder until the block ends, and say why it cannot be written.
+
+    Raises:
+        ModelError: another command is at work there.
+        StorageError: the folder cannot be written, or the disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with held_folder(folder):
+            yield
+    except BlockingIOError as error:
+        raise ModelError(
+            f"{folder}: another command is at work there; wait until it ends, or give another "
+            "folder"
+        ) from error
+    except OSError as error:
+        raise storage_error(folder, error) from error
 
 
 def _stages(serial: Serial | None, learnt: Sequence[Entry]) -> list[list[Entry]]:

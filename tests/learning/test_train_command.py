@@ -26,10 +26,12 @@ from models.registry import build
 from models.samples import Entry, Sample
 from models.training import Progress, train
 from models.weights import load
+from tasks.errors import StorageError
 from tasks.learning.leaks import check_apart, overlapping
 from tasks.learning.protocol import protocols, read_protocol
 from tasks.learning.run import split_entries
 from tasks.learning.scenes import scenes
+from tasks.publish.products import held
 
 TINY = """
 network = "ldm-net-compact"
@@ -139,6 +141,19 @@ def test_a_run_is_not_gone_on_with_on_tiles_or_weights_that_changed(world, write
     run(*command(world, world / "before", "--set", "epochs=1", "--seed", "9"))
     assert f"{begun}weights than now lie" in refused(*words)
     assert (world / "run" / "config.json").read_bytes() == config
+
+
+def test_a_full_disk_and_a_run_that_is_under_way_are_said(world):
+    folder = world / "run"
+    folder.mkdir()
+    (folder / "training.part").symlink_to("/dev/full")
+    words = command(world, folder, "--set", "epochs=1")
+    full = CliRunner().invoke(app, words).exception
+    assert isinstance(full, StorageError) and "run: free some disk space" in str(full)
+    (folder / "training.part").unlink()
+    with held(folder):
+        assert "run: another command is at work there" in refused(*words)
+    run(*words)
 
 
 def test_who_is_taught_has_seen_what_its_teacher_saw(world):
