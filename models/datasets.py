@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -437,25 +437,21 @@ def _paired(
     bands: tuple[str, ...] = RGB,
     tests: tuple[str, ...] = (),
 ) -> list[Entry]:
-    """Images in folders beside their masks, anywhere under `folder`.
+    """Images in folders beside their masks, anywhere under `folder`, as `_pairs` finds them.
 
     A folder called train, val or test on the way, or `train_dataset` and so on as archives are
     named, gives the split, and what else is on the way the event; an event of `tests`, told by that
     or by the file's name, is for testing.
     """
     entries = []
-    for images in (path for path in listed(folder, "**/*") if path.name.lower() in _IMAGES):
-        masks = [p for p in _folders(images.parent) if p.name.lower() in _MASKS]
-        if not masks:
-            continue
-        truths = by_stem(sorted(masks, key=lambda path: _MASKS.index(path.name.lower()))[0])
-        way = images.parent.relative_to(folder).parts
+    for images, masks, way in _pairs(folder):
+        truths = by_stem(masks)
         splits = [found for part in way if (found := _split_of(part))]
         split: Split = splits[0] if splits else "train"
         event = "/".join(part for part in way if not _split_of(part))
         for stem, image in by_stem(images).items():
             if stem not in truths:
-                raise ModelError(f"{image}: has no mask of that stem in {masks[0]}")
+                raise ModelError(f"{image}: has no mask of that stem in {masks}")
             tested: Split = "test" if _named(f"{event}/{stem}", tests) else split
             read = partial(
                 read_pair, image, truths[stem], bands,
@@ -464,6 +460,26 @@ def _paired(
             )  # fmt: skip
             entries.append(Entry("/".join((*way, stem)), read, event, source, tested))
     return _some(entries, folder, "image folders beside mask folders")
+
+
+def _pairs(folder: Path) -> Iterator[tuple[Path, Path, tuple[str, ...]]]:
+    """Folders of images, each with that of its masks, and the names on the way to both.
+
+    One called image or the like lies beside one called mask or the like, or `test_data` beside
+    `test_label`; both may hold a folder an event.
+    """
+    for images in listed(folder, "**/*"):
+        name = images.name.lower()
+        if name not in _IMAGES and not name.endswith("_data"):
+            continue
+        words = _MASKS if name in _IMAGES else (name.replace("_data", "_label"),)
+        beside = {path.name.lower(): path for path in _folders(images.parent)}
+        masks = next((beside[word] for word in words if word in beside), None)
+        if masks:
+            way = images.parent.relative_to(folder).parts
+            way += (images.name,) if _split_of(name) else ()
+            both = ((one, masks / one.name, (*way, one.name)) for one in _folders(images))
+            yield from [pair for pair in both if pair[1].is_dir()] or [(images, masks, way)]
 
 
 def _split_of(folder: str) -> Split | None:

@@ -399,6 +399,24 @@ def test_gdcld_is_split_as_its_archives_are_named(tmp_path, write_picture, scene
     assert {entry.event for entry in entries} == {""}
 
 
+def test_scenes_to_test_on_of_gdcld_lie_in_a_folder_an_event(tmp_path, write_picture, scene):
+    image, mask = scene(1, 64)
+    write_picture(tmp_path / "train_dataset" / "images" / "1.tif", image)
+    write_picture(tmp_path / "train_dataset" / "labels" / "1.tif", mask)
+    unseen = mask.copy()
+    unseen[:4] = 3
+    for event in ("Lushan", "Sumarta"):
+        write_picture(tmp_path / "test_data" / "test_data" / event / f"{event}_1.tif", image)
+        label = tmp_path / "test_data" / "test_label" / event / f"{event}_1.tif"
+        write_picture(label, unseen, nodata=3)
+    entries = READERS["gdcld"](tmp_path)
+    assert splits(entries) == {"train": 1, "validation": 0, "test": 2}
+    assert {entry.event for entry in entries} == {"", "Lushan", "Sumarta"}
+    sample = check(entries[0])
+    assert sample.mask.sum() == mask.sum() and not sample.valid[:4].any() and sample.valid[4:].all()
+    assert len({entry.name for entry in entries}) == 3
+
+
 def test_a_landslide_of_bijie_is_never_learnt_from_by_mistake(tmp_path, write_picture, scene):
     table = tmp_path / "tiles.csv"
     for stem in ("ls_1", "ls_2"):
