@@ -52,7 +52,6 @@ from tasks.mapping.windows import WindowPlan
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
 EXAMPLE = ROOT / "examples" / "emilia_romagna_2023"
-FIRST = "ldm-net-tiny"
 # The first clear acquisition after the storm, which `scarp demo` maps.
 AFTER = EXAMPLE / "scenes" / "2023-05-23"
 ROUNDS = 8

@@ -104,7 +104,7 @@ def train(
     protocol: Annotated[
         str | None,
         typer.Argument(
-            help="ldm-net, scgc-net, gdcld, lmhld, lmhld-part, compact, teacher, or a TOML file."
+            help="ldm-net, scgc-net, gdcld, lmhld, lmhld-part, compact, teacher, reviews, or TOML."
         ),
     ] = None,
     data: Annotated[
@@ -152,9 +152,9 @@ def train(
 
     Example: scarp train --from-reviews us2000h8ty -o runs/reviewed
     """
+    wishes = [*(changes or ()), *(() if seed is None else (f"seed={seed}",))]
     if from_reviews is not None:
         _refuse("--from-reviews", {"PROTOCOL": protocol, "--data": data, "--teacher": teacher})
-        wishes = [*(changes or ()), *(() if seed is None else (f"seed={seed}",))]
         _train_from_reviews(from_reviews, out, version, start, wishes, block_px, device, as_json)
         return
     _refuse("PROTOCOL", {"--version": version, "--block-px": block_px})
@@ -162,7 +162,6 @@ def train(
         raise BadInputError("nothing to learn from: give PROTOCOL and --data, or --from-reviews")
     from flows.train_protocol import train_protocol
 
-    wishes = [*(changes or ()), *(() if seed is None else (f"seed={seed}",))]
     with progress_bars():
         card = train_protocol(protocol, data, out, wishes, start, device, teacher or ())
     if as_json:

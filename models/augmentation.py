@@ -50,7 +50,9 @@ def augment(
     grey = x.mean(1, keepdim=True)
     x = grey + (1 - recipe.fade * torch.rand(n, 1, 1, 1, generator=dice)) * (x - grey)
     frame = [n, bands, recipe.crop, recipe.crop]
-    grid = F.affine_grid(_placements(n, recipe, x.shape[2], dice), frame, align_corners=False)
+    # A mosaic is ground everywhere; a tile alone lies in the middle of what nobody saw.
+    reach = torch.ones(n, 2, 1) if recipe.gsd_m else _reach(valid)
+    grid = F.affine_grid(_placements(reach, recipe, x.shape[2], dice), frame, align_corners=False)
     x = F.grid_sample(x * seen, grid, align_corners=False)
     both = torch.cat([truth.float(), seen], 1)
     truth, valid = (F.grid_sample(both, grid, align_corners=False) > 0.5).split(1, 1)
@@ -94,11 +96,13 @@ def standardise_as_in_a_scene(
     """Standardise tiles (n, bands, h, w) by the statistics of a scene with more or less landslides.
 
     Half of the tiles keep their own share of landslides, the others get one between 0 and
-    `recipe.share`: pixels of the tile's two kinds of ground weigh so much more or less.
+    `recipe.share`, where that is not 0: pixels of the tile's two kinds of ground weigh so much more
+    or less.
     """
     own = truth.sum((2, 3), keepdim=True) / seen.sum((2, 3), keepdim=True).clamp_min(1)
     uniform = torch.rand(2, len(x), 1, 1, 1, generator=dice)
-    share = torch.where((uniform[0] < 0.5) | (own == 0), own, recipe.share * uniform[1])
+    kept = (uniform[0] < 0.5) | (own == 0) | (not recipe.share)
+    share = torch.where(kept, own, recipe.share * uniform[1])
     # A tile of landslide alone has no other ground to imagine more of.
     share = torch.where(own == 1, own, share)
     weight = share * _spread(truth) + (1 - share) * _spread(seen - truth)
@@ -112,8 +116,23 @@ def _spread(chosen: Tensor) -> Tensor:
     return chosen / chosen.sum((2, 3), keepdim=True).clamp_min(1)
 
 
-def _placements(n: int, recipe: Recipe, side: int, dice: torch.Generator) -> Tensor:
-    """Affine maps (n, 2, 3) from crop to tile: a quarter turn, a flip, a scale and a place."""
+def _reach(valid: Tensor) -> Tensor:
+    """Share of the half side to which something was seen from the middle, (n, 2, 1), x and y.
+
+    1 where nothing was.
+    """
+    side = valid.shape[2]
+    far = ((torch.arange(side) + 0.5) * 2 / side - 1).abs() + 1 / side
+    reach = torch.stack([(valid.any(axis) * far).amax((1, 2)) for axis in (2, 3)], 1)[..., None]
+    return torch.where(reach > 0, reach, 1.0)
+
+
+def _placements(reach: Tensor, recipe: Recipe, side: int, dice: torch.Generator) -> Tensor:
+    """Affine maps (n, 2, 3) from crop to tile: a quarter turn, a flip, a scale and a place.
+
+    A crop lies within `reach`, or holds all of that where it is larger.
+    """
+    n = len(reach)
     low, high = (math.log(s) for s in recipe.scales)
     uniform = torch.rand(5, n, generator=dice)
     scale = torch.exp(low + (high - low) * uniform[0])
@@ -123,7 +142,7 @@ def _placements(n: int, recipe: Recipe, side: int, dice: torch.Generator) -> Ten
     cos, sin = turn.cos().round(), turn.sin().round()
     extent = (recipe.crop / side / scale).view(n, 1, 1)
     linear = torch.stack([cos * flip, -sin, sin * flip, cos], -1).view(n, 2, 2) * extent
-    place = (1 - extent) * (2 * torch.rand(n, 2, 1, generator=dice) - 1)
+    place = (reach - extent) * (2 * torch.rand(n, 2, 1, generator=dice) - 1)
     return torch.cat([linear, place], 2)
 
 

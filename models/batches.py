@@ -97,7 +97,7 @@ class Cuts:
         Raises:
             ModelError: a tile cannot be read or lacks a band; it is named.
         """
-        side = math.ceil(recipe.crop / min(recipe.scales[0], 1.0))
+        side = recipe.canvas_px
         n = len(chosen)
         pixels = torch.zeros(n, len(self._bands), side, side)
         truth, valid = torch.zeros(2, n, 1, side, side, dtype=torch.bool)

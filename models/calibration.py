@@ -12,6 +12,7 @@ from models.metrics import Mask
 # The bits of positive floats are in the order of the floats; without the last nine, scores are told
 # apart to one in 16,000 of themselves, however small they are.
 _DROPPED_BITS = 9
+_BINS = 10
 LEVELS = (int(np.float32(1).view(np.int32)) >> _DROPPED_BITS) + 1
 
 
@@ -46,23 +47,23 @@ class ScoreCounts:
         recall, precision = self.pr_curve()
         return float((np.diff(recall, prepend=0) * precision).sum())
 
-    def reliability(self, bins: int = 10) -> list[dict[str, float | int | None]]:
-        """Mean score and observed share of landslides of the pixels in each bin of equal width."""
-        level, which = _levels(bins)
+    def reliability(self) -> list[dict[str, float | int | None]]:
+        """Mean score and observed share of landslides of the pixels in ten bins of equal width."""
+        level, which = _levels(_BINS)
         count, hits = self.landslide + self.stable, self.landslide
         pixels, true, total = (
-            np.bincount(which, weights=values, minlength=bins)
+            np.bincount(which, weights=values, minlength=_BINS)
             for values in (count, hits, count * level)
         )
         return [
             {
-                "from": number / bins,
-                "to": (number + 1) / bins,
+                "from": number / _BINS,
+                "to": (number + 1) / _BINS,
                 "pixels": int(pixels[number]),
                 "mean_score": float(total[number] / pixels[number]) if pixels[number] else None,
                 "observed": float(true[number] / pixels[number]) if pixels[number] else None,
             }
-            for number in range(bins)
+            for number in range(_BINS)
         ]
 
     def histogram(self, bins: int) -> NDArray[np.int64]:

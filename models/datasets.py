@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from models.errors import ModelError
 from models.pictures import by_stem, picture_statistics, read_image, read_pair, size_in_file
-from models.samples import RGB, Entry, Sample, Split, as_mask, tiles_of
+from models.samples import RGB, Entry, Sample, Split, as_mask, moved, tiles_of
 
 # Where training data lie, as west, south, east, north in degrees; drawn generously round the
 # districts that Ghorbanzadeh et al. 2022 name, since the tiles themselves carry no position.
@@ -47,8 +47,12 @@ _SPLITS: dict[str, Split] = {
 }  # fmt: skip
 # LDM-Net's section 2.5 and GDCLD's section 5 test on these, and train on the others.
 _GVLM_TESTS = ("kaikoura", "kodagu", "taitung")
-_GDCLD_TESTS = ("lushan", "mesetas", "mestas", "sumatra", "palu")
+_GDCLD_TESTS = ("lushan", "mesetas", "mestas", "sumatra", "sumarta", "palu")
 _ULMD_TESTS = ("jiuzhaigou",)
+# Metres by sensor (GDCLD, Table 3) and by study area (LMHLD, Table 1).
+_GDCLD_GSD = {"uav": 0.2, "planet": 3.0, "gf6": 2.0, "gf-6": 2.0, "gaofen": 2.0}
+_LMHLD_GSD = {"rio": 5.0, "hokkaido": 3.0, "emilia": 10.0, "gorkha": 10.0, "jiuzhai": 1.0,
+              "wenchuan": 0.8, "taiwan": 3.0}  # fmt: skip
 # Of the counties of Bijie in which landslides were mapped, by the letters that tiles begin with.
 _BIJIE_SPLITS: dict[str, Split] = {"wn": "validation", "hz": "test"}
 
@@ -92,7 +96,8 @@ def landslide4sense(folder: Path, split: Split) -> Tiles:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             pixels, packed = archive["x"], archive["y"]
-    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+    # A single array, as .npy files hold, is none that can be closed: TypeError.
+    except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile) as error:
         raise ModelError(f"{path}: not a Landslide4Sense archive with x and y ({error})") from error
     if packed.dtype != np.uint8 or packed.ndim != 3:
         raise ModelError(
@@ -216,10 +221,14 @@ def _read_npy(image: Path, mask: Path, number: int, split: Split) -> Sample:
 
 @lru_cache(maxsize=16)
 def _npy(path: Path) -> NDArray[Any]:
+    wrong = f"{path}: is missing, truncated or no array of numbers; fetch the dataset again"
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, EOFError, ValueError) as error:
-        raise ModelError(f"{path}: is missing, truncated or no array of numbers") from error
+        raise ModelError(wrong) from error
+    # An archive of arrays may be called .npy too.
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
+        raise ModelError(wrong)
     return array
 
 
@@ -245,7 +254,8 @@ def gvlm(folder: Path) -> list[Entry]:
             )  # fmt: skip
             name = f"{site.name}/{place[0].start}-{place[1].start}"
             # Cuts overlap, so that a site is the least that can be drawn apart.
-            entries.append(Entry(name, read, site.name, "gvlm", split, site.name))
+            where = (site.name, *place)
+            entries.append(Entry(name, read, site.name, "gvlm", split, site.name, where))
     return _some(entries, folder, "<site>/im2.png with ref.png")
 
 
@@ -260,35 +270,48 @@ def gdcld(folder: Path) -> list[Entry]:
     The sensor is told from the names, for a pixel size of 0.2 m (UAV), 3 m (PlanetScope) or 2 m
     (Gaofen-6); unknown otherwise, as Map World has several.
     """
-    return _paired(folder, "gdcld", gsd_m=_gdcld_gsd, tests=_GDCLD_TESTS)
+    return _paired(folder, "gdcld", gsd_m=partial(_by_word, _GDCLD_GSD), tests=_GDCLD_TESTS)
 
 
-def _gdcld_gsd(path: Path) -> float | None:
+def _by_word(sizes: Mapping[str, float], path: Path) -> float | None:
+    """The pixel size that belongs to a word on the way to a tile, or in its name."""
     text = path.as_posix().lower()
-    sizes = {"uav": 0.2, "planet": 3.0, "gf6": 2.0, "gf-6": 2.0, "gaofen": 2.0}
     return next((size for word, size in sizes.items() if word in text), None)
 
 
 def cas(folder: Path) -> list[Entry]:
-    """CAS (Xu et al. 2024): a folder a region with `img` and `mask` (512², 0 and 1).
+    """CAS (Xu et al. 2024): a folder a region and sensor with `img` and `mask` (512², 0 and 1).
 
-    Tiles overlap by half, so that only whole regions are kept apart: in the order of their names,
-    every fifth is for testing and the one before it for validation.
+    Tiles overlap by half, and sensors named in brackets, as in `Longxi River (UAV)`, see the same
+    ground, so that only whole regions are kept apart: in the order of their names, every fifth is
+    for testing and the one before it for validation.
     """
-    entries = _paired(folder, "cas", gsd_m=None)
-    regions = sorted({entry.event for entry in entries})
+    entries = _paired(folder, "cas", gsd_m=_cas_gsd)
+    of = {entry.event: re.sub(r"\s*[(（].*?[)）]", "", entry.event) for entry in entries}
     turns: dict[int, Split] = {3: "validation", 4: "test"}
-    split = {region: turns.get(i % 5, "train") for i, region in enumerate(regions)}
-    return [_moved(entry, group=entry.event, split=split[entry.event]) for entry in entries]
+    ordered = sorted(set(of.values()), key=str.casefold)
+    split = {region: turns.get(i % 5, "train") for i, region in enumerate(ordered)}
+    regions = [of[entry.event] for entry in entries]
+    return [
+        replace(moved(entry, event=region, split=split[region]), group=region)
+        for entry, region in zip(entries, regions, strict=True)
+    ]
+
+
+def _cas_gsd(path: Path) -> float | None:
+    """Pixel size as the folder is named, such as `Jiuzhai valley (UAV-0.2m)`."""
+    found = re.search(r"([\d.]+) ?m[)）]", path.as_posix())
+    return float(found[1]) if found else None
 
 
 def lmhld(folder: Path) -> list[Entry]:
     """LMHLD (Liu et al. 2025): patches of 32-224² in four bands, a folder a study area.
 
-    Blue, green, red, near infrared; split as the folders are, in which patches do not overlap.
+    Blue, green, red, near infrared; split as the folders are, in which patches do not overlap. The
+    area's name tells the pixel size (Table 1).
     """
-    entries = _paired(folder, "lmhld", gsd_m=None, bands=PLANET_BANDS)
-    return [entry if entry.event else _moved(entry, event=folder.name) for entry in entries]
+    entries = _paired(folder, "lmhld", gsd_m=partial(_by_word, _LMHLD_GSD), bands=PLANET_BANDS)
+    return [entry if entry.event else moved(entry, event=folder.name) for entry in entries]
 
 
 def chips(folder: Path) -> list[Entry]:
@@ -414,47 +437,54 @@ def _paired(
     bands: tuple[str, ...] = RGB,
     tests: tuple[str, ...] = (),
 ) -> list[Entry]:
-    """Images in folders beside their masks, anywhere under `folder`.
+    """Images in folders beside their masks, anywhere under `folder`, as `_pairs` finds them.
 
     A folder called train, val or test on the way, or `train_dataset` and so on as archives are
     named, gives the split, and what else is on the way the event; an event of `tests`, told by that
     or by the file's name, is for testing.
     """
     entries = []
-    for images in (path for path in listed(folder, "**/*") if path.name.lower() in _IMAGES):
-        masks = [p for p in _folders(images.parent) if p.name.lower() in _MASKS]
-        if not masks:
-            continue
-        truths = by_stem(sorted(masks, key=lambda path: _MASKS.index(path.name.lower()))[0])
-        way = images.parent.relative_to(folder).parts
+    for images, masks, way in _pairs(folder):
+        truths = by_stem(masks)
         splits = [found for part in way if (found := _split_of(part))]
         split: Split = splits[0] if splits else "train"
         event = "/".join(part for part in way if not _split_of(part))
         for stem, image in by_stem(images).items():
             if stem not in truths:
-                raise ModelError(f"{image}: has no mask of that stem in {masks[0]}")
+                raise ModelError(f"{image}: has no mask of that stem in {masks}")
             tested: Split = "test" if _named(f"{event}/{stem}", tests) else split
             read = partial(
                 read_pair, image, truths[stem], bands,
-                gsd_m(image.relative_to(folder)) if callable(gsd_m) else gsd_m,
+                gsd_m(image.relative_to(folder.parent)) if callable(gsd_m) else gsd_m,
                 event=event, source=source, split=tested,
             )  # fmt: skip
             entries.append(Entry("/".join((*way, stem)), read, event, source, tested))
     return _some(entries, folder, "image folders beside mask folders")
 
 
+def _pairs(folder: Path) -> Iterator[tuple[Path, Path, tuple[str, ...]]]:
+    """Folders of images, each with that of its masks, and the names on the way to both.
+
+    One called image or the like lies beside one called mask or the like, or `test_data` beside
+    `test_label`; both may hold a folder an event.
+    """
+    for images in listed(folder, "**/*"):
+        name = images.name.lower()
+        if name not in _IMAGES and not name.endswith("_data"):
+            continue
+        words = _MASKS if name in _IMAGES else (name.replace("_data", "_label"),)
+        beside = {path.name.lower(): path for path in _folders(images.parent)}
+        masks = next((beside[word] for word in words if word in beside), None)
+        if masks:
+            way = images.parent.relative_to(folder).parts
+            way += (images.name,) if _split_of(name) else ()
+            both = ((one, masks / one.name, (*way, one.name)) for one in _folders(images))
+            yield from [pair for pair in both if pair[1].is_dir()] or [(images, masks, way)]
+
+
 def _split_of(folder: str) -> Split | None:
     """The split that a folder's name says; None if it is no split's."""
     return _SPLITS.get(re.sub("_data(set)?$", "", folder.lower()))
-
-
-def _moved(entry: Entry, group: str = "", **known: Any) -> Entry:
-    """The entry with another event or split, and so what it reads."""
-
-    def read() -> Sample:
-        return replace(entry.read(), **known)
-
-    return replace(entry, read=read, group=group, **known)
 
 
 def _sample(

@@ -1,8 +1,7 @@
 """Train the first weights: `python -m models.first_weights --data FOLDER --out FOLDER`.
 
 An LDM-Net on Landslide4Sense as 8-bit RGB, beside two one-line mappers tuned on the same tiles.
-Other
-data, networks and recipes are for `scarp train`.
+Other data, networks and recipes are for `scarp train`.
 """
 
 from __future__ import annotations
@@ -26,23 +25,25 @@ from models.cards import Card
 from models.datasets import REGIONS, Tiles, hold_out, landslide4sense
 from models.ldmnet import LDMNet, ldmnet
 from models.metrics import Confusion, confusion, macro
+from models.normalisation import quantiles_of
 from models.recipes import Recipe
 from models.training import train
 from models.weights import load, save
 
 DEFAULT = Recipe()
+_BATCH = 32
 _log = logging.getLogger(__name__)
 
 
-def scores(network: nn.Module, tiles: Tiles, magnify: int = 1, batch: int = 32) -> NDArray[Any]:
+def scores(network: nn.Module, tiles: Tiles, magnify: int = 1) -> NDArray[Any]:
     """Landslide score of every pixel, float32 (n, h, w), at the tiles' own resolution.
 
     Each tile is normalised by its own statistics; with `magnify` the network sees it that many
     times enlarged and the scores are averaged back.
     """
     parts = []
-    for first in range(0, len(tiles), batch):
-        x = _normalised(tiles.pixels[first : first + batch])
+    for first in range(0, len(tiles), _BATCH):
+        x = _normalised(tiles.pixels[first : first + _BATCH])
         with torch.no_grad():
             if magnify > 1:
                 x = F.interpolate(x, scale_factor=magnify, mode="bilinear", align_corners=False)
@@ -95,19 +96,13 @@ def compare(
     return results
 
 
+def _bands_first(pixels: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
+
+
 def _normalised(pixels: NDArray[np.uint8]) -> Tensor:
-    x = standardise(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
+    x = standardise(_bands_first(pixels))
     return x.clamp(-NORMALISATION.clip, NORMALISATION.clip)
-
-
-def training_quantiles(
-    pixels: NDArray[np.uint8], levels: int = 33
-) -> tuple[tuple[float, ...], ...]:
-    """Quantiles of each band of standardised tiles (n, h, w, bands), at even steps of 0-1."""
-    x = standardise(torch.from_numpy(pixels).permute(0, 3, 1, 2).float()).numpy()
-    steps = np.linspace(0, 1, levels)
-    bands = [np.quantile(x[:, band], steps) for band in range(x.shape[1])]
-    return tuple(tuple(round(float(value), 4) for value in band) for band in bands)
 
 
 def _brightness(tiles: Tiles) -> NDArray[Any]:
@@ -148,7 +143,8 @@ def fit(
     magnify, threshold = tune(network, held)
     results = compare(network, magnify, threshold, learnt, test)
     card = _card(name, network, recipe, history, results, magnify)
-    quantiles = training_quantiles(learnt.pixels)
+    bands = standardise(_bands_first(learnt.pixels)).transpose(0, 1).flatten(1)
+    quantiles = quantiles_of(bands.numpy())
     card = replace(card, normalisation=replace(NORMALISATION, quantiles=quantiles))
     card = save(network, card, out)
     _log.info("%s\n%s", card.digest, json.dumps(results, indent=2))

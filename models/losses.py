@@ -16,6 +16,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from models.errors import ModelError
 
+_LARGEST_WEIGHT = 10.0
+
 
 def bce(logits: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
     """Binary cross-entropy, LDM-Net Eq. 5, over valid pixels; truth may lie between 0 and 1."""
@@ -23,19 +25,17 @@ def bce(logits: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
     return _mean(binary_cross_entropy_with_logits(z, y, reduction="none"), seen)
 
 
-def dynamic_weighted_ce(
-    logits: Tensor, truth: Tensor, valid: Tensor | None = None, largest: float = 10.0
-) -> Tensor:
+def dynamic_weighted_ce(logits: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
     """Cross-entropy with class weights from each image's own class shares, SCGC-Net Eq. 27.
 
     The paper leaves the weights w0(x), w1(x) undefined. Here w_c = N / (2 N_c) over the image's
-    valid pixels, at most `largest`, so that one landslide pixel does not outweigh its whole tile.
+    valid pixels, at most 10, so that one landslide pixel does not outweigh its whole tile.
     """
     z, y, seen = _masked(logits, truth, valid)
     count = seen.flatten(1).sum(1)
     landslide = (y * seen).flatten(1).sum(1)
     w1, w0 = (
-        (count / (2 * members.clamp(min=1))).clamp(max=largest).view(-1, 1, 1, 1)
+        (count / (2 * members.clamp(min=1))).clamp(max=_LARGEST_WEIGHT).view(-1, 1, 1, 1)
         for members in (landslide, count - landslide)
     )
     return _mean(_cross_entropy(z, y) * torch.where(y > 0, w1, w0), seen)
@@ -63,15 +63,6 @@ def lovasz(logits: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor
     classes = [members for members in (ranked, 1 - ranked) if members.any()]
     return sum((error @ _jaccard_steps(members) for members in classes), z.sum() * 0) / max(
         len(classes), 1
-    )
-
-
-def scgc(logits: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
-    """SCGC-Net's composite, Eq. 26 with the weights its grid search found: 0.4, 0.4, 0.2."""
-    return (
-        0.4 * dynamic_weighted_ce(logits, truth, valid)
-        + 0.4 * focal(logits, truth, valid)
-        + 0.2 * lovasz(logits, truth, valid)
     )
 
 

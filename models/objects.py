@@ -6,9 +6,9 @@ Landslides are bodies of pixels that touch at a side or a corner, inside one til
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,14 +48,19 @@ class Bodies:
     true: tuple[Body, ...]
     mapped: tuple[Body, ...]
 
+    def scaled(self, pixel_m2: float) -> Self:
+        """The same with sizes in m² instead of pixels of that area."""
+        true, mapped = (
+            tuple(replace(body, size=body.size * pixel_m2) for body in side)
+            for side in (self.true, self.mapped)
+        )
+        return type(self)(true, mapped)
 
-def match(truth: Mask, mapped: Mask, pixel_m2: float = 1.0) -> Bodies:
+
+def match(truth: Mask, mapped: Mask) -> Bodies:
     """Compare the bodies of two masks of one tile, both bool (h, w) and False where nobody looked.
 
-    Args:
-        truth: landslides.
-        mapped: what was mapped.
-        pixel_m2: area of a pixel; 1 gives sizes in pixels.
+    Their sizes are in pixels.
     """
     eight = np.ones((3, 3), int)
     (one, n), (other, m) = label(truth, eight), label(mapped, eight)
@@ -66,19 +71,19 @@ def match(truth: Mask, mapped: Mask, pixel_m2: float = 1.0) -> Bodies:
     left, right, shared = left[both], right[both], shared[both]
     iou = shared / (sizes[0][left] + sizes[1][right] - shared)
     return Bodies(
-        _bodies(left, shared, iou, sizes[0], pixel_m2),
-        _bodies(right, shared, iou, sizes[1], pixel_m2),
+        _bodies(left, shared, iou, sizes[0]),
+        _bodies(right, shared, iou, sizes[1]),
     )
 
 
 def _bodies(
-    which: NDArray[Any], shared: NDArray[Any], iou: NDArray[Any], sizes: NDArray[Any], area: float
+    which: NDArray[Any], shared: NDArray[Any], iou: NDArray[Any], sizes: NDArray[Any]
 ) -> tuple[Body, ...]:
     best, covered = np.zeros(len(sizes)), np.zeros(len(sizes))
     np.maximum.at(best, which, iou)
     np.add.at(covered, which, shared)
     return tuple(
-        Body(float(size * area), float(fit), float(inside / size))
+        Body(float(size), float(fit), float(inside / size))
         for size, fit, inside in zip(sizes[1:], best[1:], covered[1:], strict=True)
     )
 

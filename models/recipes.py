@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf
+from math import ceil, inf
 from typing import Literal
 
 import torch
@@ -18,7 +18,7 @@ LOSSES = {"bce": bce, "dynamic_weighted_ce": dynamic_weighted_ce, "focal": focal
 
 @dataclass(frozen=True)
 class Recipe:
-    """The defaults are those of the shipped weights.
+    """The defaults are those of the first weights, `ldm-net-tiny`.
 
     Attributes:
         epochs: passes over as many tiles as there are.
@@ -51,8 +51,9 @@ class Recipe:
         scales: range of the magnification of tiles; their pixel size is divided by it.
         native: share of tiles kept at their own scale, the only ones with true fine detail.
         share: largest share of landslides in the imagined scene whose statistics normalise a tile;
-            after an earthquake they may cover a quarter of a scene, and dull its contrast.
-        jitter: strength of the changes in colour; 0 leaves only the tile's own normalisation.
+            after an earthquake they may cover a quarter of a scene, and dull its contrast. 0 leaves
+            every tile its own.
+        jitter: strength of the changes in colour; 0 leaves them.
         contrast: strength of a contrast in colour laid between landslides and other ground, as a
             fresh scar has in a forest, in deviations of the tile, where the bands are three: red,
             green and blue; 0 adds none.
@@ -122,7 +123,7 @@ class Recipe:
             "warmup": (0 <= self.warmup <= 1, share),
             "clip": (0 <= self.clip < inf, any_size),
             "patience": (self.patience >= 0, any_size),
-            "seed": (0 <= self.seed < 2**63, "0 to 2^63 - 1"),
+            "seed": (0 <= self.seed < 2**32, "0 to 2^32 - 1"),
             "native": (0 <= self.native <= 1, share),
             "share": (0 <= self.share <= 1, share),
             "jitter": (0 <= self.jitter < inf, any_size),
@@ -135,7 +136,11 @@ class Recipe:
                 self.schedule in ("cosine", "exponential", "constant"),
                 "cosine, exponential or constant",
             ),
-            "scales": (0 < self.scales[0] <= self.scales[1] < inf, "[least, most], both above 0"),
+            "scales": (
+                0 < self.scales[0] <= self.scales[1] < inf
+                and self.crop <= LARGEST_PX * self.scales[0],
+                f"[least, most], both above 0, and crop / least at most {LARGEST_PX} pixels",
+            ),
             "gsd_m": (0 < of_gsd[0] <= of_gsd[1] < inf, "[finest, coarsest] in metres, above 0"),
             "composed": (0 <= self.composed <= 1, share),
             "fade": (0 <= self.fade <= 1, share),
@@ -153,6 +158,11 @@ class Recipe:
                 raise ModelError(
                     f"{name} = {getattr(self, name)!r} makes no sense; give {range_of}"
                 )
+
+    @property
+    def canvas_px(self) -> int:
+        """Side of what is cut from a tile so that `crop` is filled at the least of `scales`."""
+        return ceil(self.crop / min(self.scales[0], 1.0))
 
     def loss(
         self, logits: Tensor, truth: Tensor, valid: Tensor | None, taught: Tensor | None = None

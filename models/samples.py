@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -106,7 +106,8 @@ class Entry:
     """A tile that is not read yet; `read` opens it, and may raise ModelError that names it.
 
     `group` tells tiles that lie on the same ground or beside each other, such as cuts of one scene;
-    tiles of a group are resampled together. Empty: a group of its own.
+    tiles of a group are resampled together. Empty: a group of its own. `place` is the picture that
+    a tile was cut from, with its rows and columns there, where such cuts overlap.
     """
 
     name: str
@@ -115,6 +116,16 @@ class Entry:
     source: str = ""
     split: Split = "test"
     group: str = ""
+    place: tuple[str, slice, slice] | None = None
+
+
+def moved(entry: Entry, **known: Any) -> Entry:
+    """The entry with another event or split, and so what it reads."""
+
+    def read() -> Sample:
+        return replace(entry.read(), **known)
+
+    return replace(entry, read=read, **known)
 
 
 def size_of(pixels: NDArray[Any]) -> str:
@@ -160,10 +171,10 @@ def tiles_of(shape: tuple[int, int], size: int, overlap: float = 0.0) -> list[tu
     return [(row, column) for row in places(shape[0]) for column in places(shape[1])]
 
 
-def some_of(names: Sequence[str], most: int = 5) -> str:
-    """The first of many names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def some_of(names: Sequence[str]) -> str:
+    """The first five of many names, and how many more there are."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
 
 
 def group_of(entry: Entry) -> str:

@@ -75,6 +75,7 @@ def train(
     Raises:
         ModelError: the checkpoint is of another recipe, the tiles do not fill a batch, the recipe
             wants patience and there is no judge, or the loss is no longer a number.
+        OSError: the checkpoint cannot be written.
     """
     count = len(tiles.sources)
     if not recipe.steps and count < recipe.batch:
@@ -221,7 +222,11 @@ class _Run:
             self.best = self.weights()
 
     def write(self, checkpoint: Path) -> None:
-        """Keep everything, whole or not at all."""
+        """Keep everything, whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         state = {
             "recipe": repr(self.recipe),
             "epoch": self.done,
@@ -233,7 +238,9 @@ class _Run:
             "schedule": self.schedule.state_dict(),
         }
         aside = checkpoint.with_suffix(".part")
-        torch.save(state, aside)
+        # By a path torch says of a full disk that a position is unexpected; a file says why.
+        with aside.open("wb") as file:
+            torch.save(state, file)
         aside.replace(checkpoint)
 
     def resume(self, checkpoint: Path) -> None:

@@ -79,6 +79,9 @@ def save(network: nn.Module, card: Card, folder: Path) -> Card:
 
     Each file appears whole or not at all, the weights first: a card never describes a file that is
     not there.
+
+    Raises:
+        OSError: a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{card.name}.safetensors"

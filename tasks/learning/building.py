@@ -23,6 +23,7 @@ from models.errors import ModelError
 from models.pictures import gsd_of, opened, read_image
 from models.samples import Sample, Split
 from tasks.errors import StorageError
+from tasks.learning.catalog import SPLITS
 from tasks.learning.leaks import check_apart
 from tasks.learning.patches import Sizing, assign, chip_sizes, hardest
 from tasks.learning.scenes import LANDSLIDES, LOOKED_AT, drawn, images_of, outlines, polygons_of
@@ -265,7 +266,6 @@ def _card(
             "groups": len({chip.group for chip in some}),
         }
 
-    splits: tuple[Split, ...] = ("train", "validation", "test")
     return {
         "made_from": [image.name for image in images_of(folder)],
         "chip_px": size,
@@ -278,7 +278,7 @@ def _card(
         "seed": wishes.seed,
         "chips_seen_whole": looked_at,
         **counts(chips),
-        "splits": {name: counts([c for c in chips if c.split == name]) for name in splits},
+        "splits": {name: counts([c for c in chips if c.split == name]) for name in SPLITS},
         "events": dict(Counter(chip.image.stem for chip in chips)),
     }
 

@@ -86,13 +86,8 @@ class Tally:
             )
         )
 
-    def summary(self, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
-        """All scores as one JSON document; None where a score is undefined.
-
-        Args:
-            resamples: of the bootstrap.
-            seed: of its draws.
-        """
+    def summary(self) -> dict[str, Any]:
+        """All scores as one JSON document; None where a score is undefined."""
         each = [tile.pixels for tile in self.tiles]
         aucs = [tile.pr_auc for tile in self.tiles]
         mean, pooled = macro(each, aucs), sum(each, Confusion(0, 0, 0, 0))
@@ -113,8 +108,8 @@ class Tally:
             "threshold": self.threshold,
             "intervals": {
                 "level": LEVEL,
-                "resamples": resamples,
-                **bootstrap(each, aucs, groups, resamples, seed),
+                "resamples": RESAMPLES,
+                **bootstrap(each, aucs, groups),
             },
             "objects": self._objects(),
             "boundary_f1": {
@@ -134,7 +129,7 @@ class Tally:
         """By square metres where every tile's pixel size is known, else by pixels."""
         metric = all(tile.gsd_m for tile in self.tiles)
         sized = [
-            _scaled(tile.bodies, tile.gsd_m**2 if metric and tile.gsd_m else 1.0)
+            tile.bodies.scaled(tile.gsd_m**2) if metric and tile.gsd_m else tile.bodies
             for tile in self.tiles
         ]
         classes = CLASSES_M2 if metric else CLASSES_PX
@@ -204,11 +199,3 @@ def _areas(pooled: Confusion) -> dict[str, Any]:
         "mapped_px": mapped,
         "bias": mapped / true - 1 if true else None,
     }
-
-
-def _scaled(bodies: Bodies, area: float) -> Bodies:
-    true, mapped = (
-        tuple(type(body)(body.size * area, body.iou, body.covered) for body in side)
-        for side in (bodies.true, bodies.mapped)
-    )
-    return Bodies(true, mapped)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,12 +18,13 @@ import torch
 from models.batches import KEPT_BYTES
 from models.errors import ModelError
 from models.registry import build
-from models.samples import Entry, Sample, tiles_of
+from models.samples import Entry, Sample, Split, moved, tiles_of
 from models.weights import load
 from tasks.learning.catalog import of_split
 from tasks.learning.leaks import digest_of
 from tasks.learning.protocol import Protocol
 from tasks.learning.run import Run, Told, claim, run_training, scorer, scores_of
+from tasks.learning.scenes import TEST_EVENTS
 from tasks.learning.thresholds import best_threshold
 from tasks.publish.products import written_aside
 
@@ -91,7 +92,7 @@ def events(protocol: Protocol, entries: Sequence[Entry]) -> list[Arm]:
     """Each event, or dataset that names none, tested on by what all others taught (Table 3).
 
     Tiles without an event in a dataset that names some, as Bijie's without landslides, are no
-    event: nobody could say what was never seen of them.
+    event: nobody could say what was never seen of them. `TEST_EVENTS` are tested on by all.
     """
     naming = {entry.source for entry in entries if entry.event}
     events_of = [e.event or ("" if e.source in naming else e.source) for e in entries]
@@ -103,14 +104,18 @@ def events(protocol: Protocol, entries: Sequence[Entry]) -> list[Arm]:
             f"never seen: {name}",
             protocol,
             tuple(
-                moved(entry, "test")
-                if event == name
-                else moved(entry, "train" if entry.split == "test" else entry.split)
+                moved(entry, split=_split_without(entry, event == name))
                 for entry, event in zip(entries, events_of, strict=True)
             ),
         )
         for name in names
     ]
+
+
+def _split_without(entry: Entry, is_unseen: bool) -> Split:
+    if is_unseen or entry.source in TEST_EVENTS:
+        return "test"
+    return "train" if entry.split == "test" else entry.split
 
 
 def sources(protocol: Protocol, entries: Sequence[Entry]) -> list[Arm]:
@@ -157,7 +162,8 @@ def incremental(protocol: Protocol, entries: Sequence[Entry], block_px: int = 12
     own pixel size. Where the protocol chooses the threshold, so does a second arm of 0 %: what
     blocks teach is what is gained on that one.
     """
-    blocks = [block for entry in of_split(entries, "test") for block in blocks_of(entry, block_px)]
+    tests = of_split(entries, "test")
+    blocks = _apart([block for entry in tests for block in blocks_of(entry, block_px)])
     order = np.random.default_rng(protocol.recipe.seed).permutation(len(blocks))
     shuffled = [blocks[number] for number in order]
     pool = shuffled[: round(max(SHARES) * len(blocks))]
@@ -172,9 +178,9 @@ def incremental(protocol: Protocol, entries: Sequence[Entry], block_px: int = 12
     for share in SHARES:
         count = max(1, round(share * len(blocks))) if share else 0
         entries_of = [
-            *(moved(block, "train") for block in pool[:count]),
-            *(moved(block, "validation") for block in held),
-            *(moved(block, "test") for block in rest),
+            *(moved(block, split="train") for block in pool[:count]),
+            *(moved(block, split="validation") for block in held),
+            *(moved(block, split="test") for block in rest),
         ]
         name = f"{share:.0%} of the blocks"
         arms.append(Arm(name, protocol, tuple(entries_of)))
@@ -259,9 +265,10 @@ def run_experiment(
     return summary
 
 
-def remembered(entries: Sequence[Entry], room: int = KEPT_BYTES) -> list[Entry]:
+def remembered(entries: Sequence[Entry]) -> list[Entry]:
     """The same tiles, read once and kept while there is room: every arm reads them again."""
     kept: dict[int, Sample] = {}
+    room = KEPT_BYTES
 
     def read(number: int) -> Sample:
         nonlocal room
@@ -277,13 +284,22 @@ def remembered(entries: Sequence[Entry], room: int = KEPT_BYTES) -> list[Entry]:
     return [replace(entry, read=partial(read, i)) for i, entry in enumerate(entries)]
 
 
-def moved(entry: Entry, split: Any) -> Entry:
-    """The entry in another split, and so what it reads."""
+def _apart(blocks: Iterable[Entry]) -> list[Entry]:
+    """Blocks without those that show ground of one before, as blocks of cuts that overlap do."""
+    kept, seen = [], defaultdict[tuple[str, str], list[tuple[slice, slice]]](list)
+    for block in blocks:
+        if block.place:
+            picture, *there = block.place
+            before = seen[block.source, picture]
+            if any(_overlap(there, other) for other in before):
+                continue
+            before.append((there[0], there[1]))
+        kept.append(block)
+    return kept
 
-    def read() -> Sample:
-        return replace(entry.read(), split=split)
 
-    return entry if entry.split == split else replace(entry, read=read, split=split)
+def _overlap(one: Sequence[slice], other: Sequence[slice]) -> bool:
+    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
 
 
 def blocks_of(entry: Entry, block_px: int) -> list[Entry]:
@@ -308,10 +324,23 @@ def blocks_of(entry: Entry, block_px: int) -> list[Entry]:
 
     return [
         replace(entry, name=f"{entry.name}/{place[0].start}-{place[1].start}",
-                read=partial(read, place))
+                read=partial(read, place), group="", place=_shifted(entry.place, place))
         for place in places
         if sample.valid[place].any()
     ]  # fmt: skip
+
+
+def _shifted(
+    whole: tuple[str, slice, slice] | None, part: tuple[slice, slice]
+) -> tuple[str, slice, slice] | None:
+    """Where a part of a cut lies in the picture."""
+    if whole is None:
+        return None
+    picture, *there = whole
+    rows, columns = (
+        slice(w.start + p.start, w.start + p.stop) for w, p in zip(there, part, strict=True)
+    )
+    return picture, rows, columns
 
 
 def _scores(arm: Arm, run: Run, told: Told) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from models.samples import Entry
 from models.weights import load, save
 from tasks.learning.catalog import of_split
 from tasks.learning.composing import composed_scenes
-from tasks.learning.run import Told, scorer, scores_of
+from tasks.learning.run import Told, scorer, scores_of, writing_in
 from tasks.learning.thresholds import best_threshold, holds_landslide
 
 
@@ -77,7 +77,8 @@ def join_weights(
         for kind, tiles in splits.items()
         if tiles
     }
-    return save(network.cpu().half(), replace(card, scores=scores), folder)
+    with writing_in(folder):
+        return save(network.cpu().half(), replace(card, scores=scores), folder)
 
 
 def _check_choosable(held: Sequence[Entry]) -> None:

@@ -96,7 +96,7 @@ def _check_ground(seen: Sequence[_Seen]) -> None:
         if placed[one].entry.split != placed[other].entry.split:
             raise ModelError(
                 f"{_name(placed[other])} lies on the ground of {_name(placed[one])}; "
-                "split by event or by blocks of ground"
+                "leave one of them out, or keep both in one split"
             )
 
 

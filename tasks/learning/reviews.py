@@ -71,7 +71,7 @@ def review_blocks(
         for place in group:
             read = partial(_read, image, place, truth[place], unknown[place], event, split)
             name = f"{event}/{place[0].start}-{place[1].start}"
-            entries.append(Entry(name, read, event, "reviews", split))
+            entries.append(Entry(name, read, event, "reviews", split, f"{event}/{number}"))
     return entries
 
 

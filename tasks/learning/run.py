@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -16,29 +16,30 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from models.augmentation import NORMALISATION
 from models.batches import Cuts
-from models.cards import ANY_GSD_M, Card
-from models.datasets import REGIONS
+from models.cards import Card
 from models.errors import ModelError
 from models.metrics import Confusion, confusion
 from models.registry import build
-from models.samples import Entry, Sample, group_of
+from models.samples import Entry, Sample, group_of, moved
 from models.training import Progress, train
 from models.weights import load, save
 from tasks.learning.catalog import of_split
+from tasks.learning.drafting import drafted
 from tasks.learning.evaluation import evaluate
 from tasks.learning.leaks import check_apart
 from tasks.learning.protocol import Protocol, Serial
-from tasks.learning.scoring import by_scene, normalised, score_sample
+from tasks.learning.scoring import by_scene, score_sample
 from tasks.learning.thresholds import best_threshold, check_choosable, holds_landslide
 from tasks.mapping.memory import reuse_freed_memory
 from tasks.mapping.windows import WindowPlan
-from tasks.publish.products import written_aside
+from tasks.publish.products import held as held_folder
+from tasks.publish.products import storage_error, written_aside
 from tasks.publish.training_figures import learning_figure
 
 _HELD_EVERY = 10
-_QUANTILE_TILES = 200
+# What of a run's config is a digest, and of what.
+_CHANGED = {"tiles": "tiles, masks or reviews", "weights": "weights"}
 Told = Callable[[str, int, int], None]
 Score = NDArray[np.float32]
 
@@ -96,7 +97,7 @@ def split_entries(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry], l
     if not held:
         groups = list(dict.fromkeys(group_of(entry) for entry in learnt))
         chosen = set(groups[_HELD_EVERY - 1 :: _HELD_EVERY] or groups[1:][-1:])
-        held = [replace(e, split="validation") for e in learnt if group_of(e) in chosen]
+        held = [moved(e, split="validation") for e in learnt if group_of(e) in chosen]
         learnt = [entry for entry in learnt if group_of(entry) not in chosen]
     if not held:
         raise ModelError(
@@ -124,8 +125,9 @@ def _check_teachable(learnt: Sequence[Entry]) -> None:
 def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
     """Train by a protocol, score on what was held out, and write weights with their card.
 
-    Everything lies in the run's folder: config.json, log.jsonl and curves.png (after every epoch),
-    the checkpoints from which a killed run goes on, and <name>.safetensors with its card.
+    Everything lies in the run's folder: config.json, training.jsonl and curves.png (after every
+    epoch; stage-0.jsonl, stage-0.png and so on of a serial one), the checkpoints from which a
+    killed run goes on, and <name>.safetensors with its card.
 
     Args:
         run: what and where.
@@ -134,7 +136,7 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
 
     Raises:
         ModelError: the data or the protocol cannot be used, tiles of two splits lie on each other,
-            or the folder holds another run.
+            or the folder holds another run, or one that is under way.
         StorageError: the folder cannot be written.
     """
     protocol, recipe = run.protocol, run.protocol.recipe
@@ -156,20 +158,44 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
     )  # fmt: skip
     cards = [card for _, card in ([before] if before else []) + teachers]
     claim(run, tiles, [card.digest for card in cards])
-    draft = _card(run, network, learnt)
-    if before:
-        draft = _with_before(draft, before[1])
-    draft = _with_teachers(draft, [card for _, card in teachers])
-    for number, stage in enumerate(_stages(protocol.serial, learnt)):
-        _train_stage(run, network, draft, number, stage, held, [net for net, _ in teachers], told)
-    if not protocol.threshold:
-        draft = replace(draft, threshold=best_threshold(held, scorer(network, draft, run.device)))
-    scores = {
-        name: scores_of(network, draft, tiles, run.device, partial(told, f"scoring {name}"))
-        for name, tiles in (("validation", held), ("test", tests))
-        if tiles
-    }
-    return save(network.cpu(), replace(draft, scores=scores), run.folder)
+    draft = drafted(
+        protocol, {**run.named, "commit": run.commit}, network, learnt,
+        before[1] if before else None, [card for _, card in teachers],
+    )  # fmt: skip
+    nets = [net for net, _ in teachers]
+    with writing_in(run.folder):
+        for number, stage in enumerate(_stages(protocol.serial, learnt)):
+            _train_stage(run, network, draft, number, stage, held, nets, told)
+        if not protocol.threshold:
+            score = scorer(network, draft, run.device)
+            draft = replace(draft, threshold=best_threshold(held, score))
+        scores = {
+            name: scores_of(network, draft, some, run.device, partial(told, f"scoring {name}"))
+            for name, some in (("validation", held), ("test", tests))
+            if some
+        }
+        return save(network.cpu(), replace(draft, scores=scores), run.folder)
+
+
+@contextmanager
+def writing_in(folder: Path) -> Iterator[None]:
+    """Keep others from a folder until the block ends, and say why it cannot be written.
+
+    Raises:
+        ModelError: another command is at work there.
+        StorageError: the folder cannot be written, or the disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with held_folder(folder):
+            yield
+    except BlockingIOError as error:
+        raise ModelError(
+            f"{folder}: another command is at work there; wait until it ends, or give another "
+            "folder"
+        ) from error
+    except OSError as error:
+        raise storage_error(folder, error) from error
 
 
 def _stages(serial: Serial | None, learnt: Sequence[Entry]) -> list[list[Entry]]:
@@ -274,10 +300,11 @@ def claim(run: Run, tiles: str, weights: Sequence[str]) -> None:
                 f"{run.folder} holds another run: {key} = {json.dumps(was)} there and "
                 f"{json.dumps(wanted)} here; give another folder, or the same command to go on"
             )
-        if kept != found:
+        changed = [what for key, what in _CHANGED.items() if kept[key] != found[key]]
+        if changed:
             raise ModelError(
-                f"{run.folder} was begun with other tiles, masks, reviews or weights than now lie "
-                "under the same names; give another folder"
+                f"{run.folder} was begun with other {' and other '.join(changed)} than now lie "
+                "under the same names; put back those, or give another folder"
             )
         return
     with written_aside(path) as aside:
@@ -341,83 +368,3 @@ def _freeze(network: nn.Module, names: Sequence[str]) -> None:
         except AttributeError as error:
             raise ModelError(f"serial.shallow: the network has no part {name!r}") from error
         block.requires_grad_(False)
-
-
-def _card(run: Run, network: nn.Module, learnt: Sequence[Entry]) -> Card:
-    """The card before any score; its normalisation keeps quantiles of tiles learnt from."""
-    protocol = run.protocol
-    described = getattr(network, "description", None)
-    seen = [entry.read() for entry in islice(learnt, 0, None, -(-len(learnt) // _QUANTILE_TILES))]
-    card = Card(
-        name=protocol.name,
-        architecture="ldm-net" if described else protocol.network,
-        options=described or {"bands": len(protocol.bands), **protocol.options},
-        bands=protocol.bands,
-        gsd_range_m=_gsd_range(seen, protocol),
-        training_data=", ".join(sorted({entry.source for entry in learnt})),
-        licence=protocol.licence,
-        regions=_regions(learnt),
-        threshold=protocol.threshold or 0.5,
-        normalisation=NORMALISATION,
-        recipe={**run.named, "commit": run.commit},
-    )
-    return replace(card, normalisation=replace(NORMALISATION, quantiles=_quantiles(seen, card)))
-
-
-def _with_before(draft: Card, before: Card) -> Card:
-    """What the weights that were gone on from had seen is seen by what became of them."""
-    ranges = draft.gsd_range_m, before.gsd_range_m
-    return replace(
-        draft,
-        gsd_range_m=(min(low for low, _ in ranges), max(high for _, high in ranges)),
-        training_data=f"{before.training_data}; then {draft.training_data}",
-        regions=tuple(sorted({*before.regions, *draft.regions})),
-        recipe={**draft.recipe, "before": {"name": before.name, "digest": before.digest}},
-    )
-
-
-def _with_teachers(draft: Card, teachers: Sequence[Card]) -> Card:
-    """What teachers had seen is seen by whom they taught."""
-    if not teachers:
-        return draft
-    taught = ", ".join(f"{card.name} ({card.training_data})" for card in teachers)
-    return replace(
-        draft,
-        training_data=f"{draft.training_data}; taught by {taught}",
-        regions=tuple(sorted({*draft.regions, *(r for card in teachers for r in card.regions)})),
-        recipe={
-            **draft.recipe,
-            "teachers": [{"name": card.name, "digest": card.digest} for card in teachers],
-        },
-    )
-
-
-def _quantiles(samples: Sequence[Sample], card: Card) -> tuple[tuple[float, ...], ...]:
-    wide = replace(card, normalisation=replace(NORMALISATION, clip=np.inf))
-    values = [normalised(s, wide)[:, s.valid] for s in samples if s.valid.any()]
-    steps = np.linspace(0, 1, 33)
-    bands = np.quantile(np.concatenate(values, axis=1), steps, axis=1).T
-    return tuple(tuple(round(float(value), 4) for value in band) for band in bands)
-
-
-def _gsd_range(samples: Sequence[Sample], protocol: Protocol) -> tuple[float, float]:
-    """Finest and coarsest pixel the network sees; any where no tile says."""
-    if protocol.recipe.gsd_m:
-        return protocol.recipe.gsd_m
-    seen = [
-        sample.gsd_m * (max(sample.mask.shape) / protocol.resize if protocol.resize else 1)
-        for sample in samples
-        if sample.gsd_m
-    ]
-    if not seen:
-        return ANY_GSD_M
-    low, high = protocol.recipe.scales
-    return min(seen) / max(high, 1), max(seen) / min(low, 1)
-
-
-def _regions(learnt: Sequence[Entry]) -> tuple[str, ...]:
-    """Where tiles come from, so that nobody takes a map of there for an independent test."""
-    named = {entry.event for entry in learnt if entry.event}
-    if any(entry.source in ("l4s_rgb", "landslide4sense") for entry in learnt):
-        named |= set(REGIONS)
-    return tuple(sorted(named))

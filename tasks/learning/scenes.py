@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -30,6 +32,10 @@ POLYGONS = (".gpkg", ".geojson", ".shp", ".fgb")
 Layers = tuple[tuple[str, ...], ...]
 LANDSLIDES: Layers = (("landslides",), ("scars", "deposits"))
 LOOKED_AT: Layers = (("observed_area",), ("observed",), ("interpreted_area",))
+# Events by which Scarp is judged; no weights may learn from them.
+TEST_EVENTS = ("hokkaido2018",)
+# Cuts a side that are one group: of single cuts held out all neighbours would be learnt from.
+_GROUP = 2
 
 
 def scenes(
@@ -44,7 +50,7 @@ def scenes(
     The polygons are those of the same stem, else the only polygon file of the folder. Of several
     layers `landslides`, or else `scars` and `deposits`, are meant, and `observed_area` or
     `interpreted_area` is where somebody looked; without, that is the whole image. Cuts that nobody
-    saw are left out. A tile is normalised by its scene.
+    saw are left out. A tile is normalised by its scene; of more than four, two by two are a group.
 
     Args:
         folder: of GeoTIFFs and polygon files.
@@ -61,14 +67,19 @@ def scenes(
     for image in images:
         polygons = polygons_of(image)
         looked = drawn(polygons, image, LOOKED_AT)
-        for place in tiles_of(size_in_file(image), size):
+        places = tiles_of(size_in_file(image), size)
+        columns = len({place[1].start for place in places})
+        side = _GROUP if len(places) > _GROUP**2 else 1
+        for number, place in enumerate(places):
             seen = read_image(image, place=place).valid
             if not (seen if looked is None else seen & looked[place]).any():
                 continue
             name = f"{image.stem}/{place[0].start}-{place[1].start}"
             of = event or image.stem
             read = partial(_read, image, polygons, place, source, split, of)
-            entries.append(Entry(name, read, of, source, split))
+            row, column = divmod(number, columns)
+            group = f"{image.stem}/{row // side}-{column // side}"
+            entries.append(Entry(name, read, of, source, split, group))
     return entries
 
 
@@ -76,11 +87,14 @@ def images_of(folder: Path) -> list[Path]:
     """The GeoTIFFs of a folder.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is none, or two have one stem.
     """
     images = [p for p in listed(folder) if p.suffix.lower() in (".tif", ".tiff")]
     if not images:
         raise ModelError(f"{folder}: holds no GeoTIFF with polygons beside it")
+    for one, other in pairwise(images):
+        if one.stem == other.stem:
+            raise ModelError(f"{other} and {one.name} have one stem; keep one of them")
     return images
 
 
@@ -164,8 +178,8 @@ def outlines(polygons: Path, image: Path, layers: Layers) -> list[BaseGeometry] 
     Raises:
         ModelError: the image or the layer has no CRS, or the file or a feature is none of polygons.
     """
-    crs_of = _layers(polygons)
-    names = list(crs_of)
+    info_of = _layers(polygons)
+    names = list(info_of)
     there = ([name for name in together if name in names] for together in layers)
     wanted = next((found for found in there if found), [])
     if not wanted and layers == LANDSLIDES and len(names) == 1:
@@ -177,12 +191,14 @@ def outlines(polygons: Path, image: Path, layers: Layers) -> list[BaseGeometry] 
             raise ModelError(f"{image}: has no CRS, so that polygons cannot be drawn in it")
         crs = dataset.crs.to_wkt()
     for name in wanted:
-        if crs_of[name] is None:
+        if info_of[name]["crs"] is None:
             raise ModelError(
                 f"{polygons}, layer {name}, has no CRS; put a copy in its place that has the one "
                 f"it was drawn in (ogr2ogr -a_srs EPSG:4326 COPY {polygons.name})"
             )
-    frames: list[gpd.GeoDataFrame] = [read_features(polygons, name).frame for name in wanted]
+    # Nothing drawn is an answer where somebody looked; as an inventory it would be refused.
+    filled = [name for name in wanted if info_of[name]["features"]]
+    frames: list[gpd.GeoDataFrame] = [read_features(polygons, name).frame for name in filled]
     every = (outline for frame in frames for outline in frame.to_crs(crs).geometry)
     found = [outline for outline in every if outline and not outline.is_empty]
     odd = next((o.geom_type for o in found if shapely.get_dimensions(o) < 2), "")
@@ -194,11 +210,11 @@ def outlines(polygons: Path, image: Path, layers: Layers) -> list[BaseGeometry] 
     return found
 
 
-def _layers(polygons: Path) -> dict[str, str | None]:
-    """The layers of a file by name, each with its CRS or None."""
+def _layers(polygons: Path) -> dict[str, dict[str, Any]]:
+    """The layers of a file by name, each with its `crs`, or None, and number of `features`."""
     try:
         names = [str(name) for name, _ in pyogrio.list_layers(polygons)]
-        return {name: pyogrio.read_info(polygons, layer=name)["crs"] for name in names}
+        return {name: pyogrio.read_info(polygons, layer=name) for name in names}
     except (DataSourceError, DataLayerError) as error:
         why = str(error).split(";")[0].splitlines()[0].rstrip(".")
         raise ModelError(f"{polygons}: is no file of polygons ({why}); export it again") from error

@@ -24,9 +24,8 @@ def score_sample(
 ) -> NDArray[np.float32]:
     """Landslide score of every pixel of a tile, at the tile's own resolution.
 
-    Where its pixel size is known and the network was
-    not trained for it, the network looks at the tile resampled, as `scarp map` would; else at its
-    native pixels.
+    Where its pixel size is known and the network was not trained for it, the network looks at the
+    tile resampled, as `scarp map` would; else at its native pixels.
 
     Args:
         sample: with the bands of the card among its own.
@@ -39,7 +38,7 @@ def score_sample(
         float32 (h, w) in 0-1; 0 where nobody looked.
 
     Raises:
-        ModelError: a band is missing, or pixels are too coarse.
+        ModelError: a band is missing, pixels are too coarse, or scores are no numbers.
     """
     if sample.around is not None:
         whole = score_sample(sample.around, network, card, plan, device)
@@ -51,16 +50,28 @@ def score_sample(
     if gsd and (problem := card.too_coarse(gsd)):
         raise ModelError(f"{sample.name}: {problem}")
     factor = card.working_gsd_m(gsd) / gsd if gsd else 1.0
+    score: NDArray[np.float32]
     if abs(factor - 1) < _SAME:
-        return _score(_normalised(pixels, seen, sample.scene, card), seen, network, plan, device)
+        score = _score(_normalised(pixels, seen, sample.scene, card), seen, network, plan, device)
+        return _finite(score, sample, card)
     shape = [max(1, round(side / factor)) for side in seen.shape]
     weight = _resized(seen[None].astype(np.float32), shape)[0]
     looked = weight > 0.5
     filled = _resized(np.where(seen, pixels, 0).astype(np.float32), shape)
     coarse = filled / np.where(looked, weight, 1)
     x = _normalised(coarse, looked, sample.scene, card)
-    score = _score(x, looked, network, plan, device)
+    score = _finite(_score(x, looked, network, plan, device), sample, card)
     return np.asarray(_resized(score[None], list(seen.shape))[0].clip(0, 1) * seen)
+
+
+def _finite(score: NDArray[np.float32], sample: Sample, card: Card) -> NDArray[np.float32]:
+    """The score, if it is one: of weights grown too large, though finite, come NaN."""
+    if not np.isfinite(score).all():
+        raise ModelError(
+            f"{sample.name}: the scores of weights {card.name!r} are no numbers: their training "
+            "diverged; train them at a lower rate, or take others"
+        )
+    return score
 
 
 def normalised(sample: Sample, card: Card) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from flows.map_landslides import map_landslides
 from flows.weights import current_weights, locate_weights, promote_weights
 from models.cards import DEFAULT
 from models.errors import ModelError
+from models.samples import group_of
 from models.weights import load
 from tasks.inventory.review import Reviewer, add, confirm, reject
 from tasks.inventory.store import read_landslides, read_review_states, scenes_of
@@ -131,3 +132,5 @@ def test_blocks_that_share_a_landslide_are_not_parted(tmp_path):
     splits = {entry.name: entry.split for entry in entries}
     assert splits["storm/0-0"] == splits["storm/0-32"] == "train"
     assert sorted(splits.values()) == ["test"] + ["train"] * 5
+    groups = {entry.name: group_of(entry) for entry in entries}
+    assert groups["storm/0-0"] == groups["storm/0-32"] and len(set(groups.values())) == 5

@@ -18,6 +18,7 @@ from models.errors import ModelError
 from models.samples import RGB, group_of, tiles_of
 from tasks.errors import RasterError
 from tasks.learning.catalog import of_split, read_data
+from tasks.learning.run import split_entries
 from tasks.learning.scenes import (
     drawn,
     hokkaido2018,
@@ -106,6 +107,22 @@ def test_cas_uses_the_masks_and_keeps_regions_apart(tmp_path, write_picture, sce
     assert check(entries[-1]).event == "Palu" and check(entries[-1]).mask.sum() == 20 * 24
 
 
+def test_ground_of_cas_that_two_sensors_saw_is_of_one_split(tmp_path, write_picture, scene):
+    folders = (
+        "Hokkaido Iburi-Tobu", "Jiuzhai valley (UAV-0.2m)", "Jiuzhai valley (UAV-0.5m)", "Lombok",
+        "Longxi River（SAT）", "Longxi River（UAV）", "Mengdong", "palu",
+    )  # fmt: skip
+    for number, folder in enumerate(folders):
+        image, mask = scene(number, 64)
+        write_picture(tmp_path / folder / "img" / "0.tif", image)
+        write_picture(tmp_path / folder / "mask" / "0.tif", mask)
+    entries = READERS["cas"](tmp_path)
+    held = {entry.event for entry in entries if entry.split != "train"}
+    assert held == {"Longxi River", "Mengdong"}, "the fourth and the fifth region, whole"
+    assert [check(e).gsd_m for e in entries if e.event == "Jiuzhai valley"] == [0.2, 0.5]
+    assert len({group_of(entry) for entry in entries}) == 6
+
+
 @pytest.mark.parametrize("size", [32, 64, 128, 224])
 def test_lmhld_patches_of_every_size(tmp_path, write_picture, size):
     dice = np.random.default_rng(0)
@@ -117,7 +134,7 @@ def test_lmhld_patches_of_every_size(tmp_path, write_picture, size):
     assert splits(entries) == {"train": 1, "validation": 1, "test": 1}
     sample = check(entries[0])
     assert sample.bands == ("blue", "green", "red", "nir") and sample.image.shape == (4, size, size)
-    assert sample.event == "Gorkha"
+    assert sample.event == "Gorkha" and sample.gsd_m == 10
 
 
 def test_landslide4sense_h5(tmp_path):
@@ -200,6 +217,24 @@ def test_masks_of_another_layout_are_refused_by_name(tmp_path, name, truth, says
         [entry.read() for entry in READERS[name](tmp_path)]
 
 
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((1, 128, 128, 4), "U3"), np.zeros((1, 128, 128, 4), complex), "archive"]
+)
+def test_arrays_of_no_numbers_and_archives_of_arrays_are_refused_by_name(tmp_path, pixels):
+    with (tmp_path / "trainX.npy").open("wb") as file:
+        (np.savez if isinstance(pixels, str) else np.save)(file, pixels)
+    np.save(tmp_path / "trainY.npy", np.zeros((1, 128, 128, 1)))
+    with pytest.raises(ModelError, match=r"trainX.npy: is missing, .* no array of numbers"):
+        READERS["hr-gldd"](tmp_path)
+
+
+def test_an_array_in_place_of_an_archive_is_refused_by_name(tmp_path):
+    with (tmp_path / "train.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ModelError, match="train.npz: not a Landslide4Sense archive"):
+        READERS["l4s_rgb"](tmp_path)
+
+
 @pytest.fixture
 def georeferenced(tmp_path, write_picture, scene):
     """A 5 m scene of 100 × 64 pixels with one landslide, drawn in degrees, and what was seen."""
@@ -248,6 +283,23 @@ def test_where_the_ground_came_to_lie_is_landslide_too(georeferenced):
     below.to_crs("EPSG:4326").to_file(folder / "drawn.gpkg", layer="deposits")
     drawn.cache_clear()
     assert entry.read().mask.sum() == 2 * 20 * 24 and entry.read().mask[40:60, 10:34].all()
+
+
+def test_cuts_of_a_scene_are_held_out_two_by_two(georeferenced):
+    folder, _ = georeferenced
+    learnt, held, _ = split_entries(scenes(folder, size=16))
+    corner = {"after/32-57", "after/32-71", "after/48-57", "after/48-71"}
+    assert {e.name for e in held} == corner, "the last that somebody saw, whole"
+    assert len(learnt) == 20 and {e.read().split for e in held} == {"validation"}
+    few = scenes(folder, size=64)
+    assert len({group_of(entry) for entry in few}) == len(few) == 2, "or none could be held out"
+
+
+def test_two_images_of_one_stem_are_refused(georeferenced):
+    folder, _ = georeferenced
+    (folder / "after.tiff").write_bytes((folder / "after.tif").read_bytes())
+    with pytest.raises(ModelError, match="after.tiff and after.tif have one stem"):
+        scenes(folder)
 
 
 def test_cuts_cover_a_raster_once_or_with_overlap():
@@ -345,6 +397,24 @@ def test_gdcld_is_split_as_its_archives_are_named(tmp_path, write_picture, scene
     entries = READERS["gdcld"](tmp_path)
     assert splits(entries) == {"train": 1, "validation": 1, "test": 1}
     assert {entry.event for entry in entries} == {""}
+
+
+def test_scenes_to_test_on_of_gdcld_lie_in_a_folder_an_event(tmp_path, write_picture, scene):
+    image, mask = scene(1, 64)
+    write_picture(tmp_path / "train_dataset" / "images" / "1.tif", image)
+    write_picture(tmp_path / "train_dataset" / "labels" / "1.tif", mask)
+    unseen = mask.copy()
+    unseen[:4] = 3
+    for event in ("Lushan", "Sumarta"):
+        write_picture(tmp_path / "test_data" / "test_data" / event / f"{event}_1.tif", image)
+        label = tmp_path / "test_data" / "test_label" / event / f"{event}_1.tif"
+        write_picture(label, unseen, nodata=3)
+    entries = READERS["gdcld"](tmp_path)
+    assert splits(entries) == {"train": 1, "validation": 0, "test": 2}
+    assert {entry.event for entry in entries} == {"", "Lushan", "Sumarta"}
+    sample = check(entries[0])
+    assert sample.mask.sum() == mask.sum() and not sample.valid[:4].any() and sample.valid[4:].all()
+    assert len({entry.name for entry in entries}) == 3
 
 
 def test_a_landslide_of_bijie_is_never_learnt_from_by_mistake(tmp_path, write_picture, scene):
@@ -498,6 +568,15 @@ def test_polygons_of_other_ground_are_refused_with_both_names(georeferenced):
             entry.read()
         (folder / "drawn.gpkg").unlink()
         elsewhere.to_file(folder / "drawn.gpkg", layer="scars")
+
+
+def test_where_somebody_looked_and_drew_nothing_there_is_no_landslide(georeferenced):
+    folder, _ = georeferenced
+    empty = gpd.GeoDataFrame({"id": []}, geometry=[], crs="EPSG:32654")
+    empty.to_file(folder / "drawn.gpkg", layer="scars", geometry_type="Polygon")
+    drawn.cache_clear()
+    (entry,) = scenes(folder)
+    assert not entry.read().mask.any() and entry.read().valid.any()
 
 
 def test_points_are_no_landslides(georeferenced):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from console.cli import app
 from models.errors import ModelError
-from models.samples import group_of
+from models.samples import Entry, group_of
 from models.weights import load
 from tasks.learning.catalog import read_data
 from tasks.learning.experiments import (
@@ -147,6 +147,14 @@ def test_tiles_without_an_event_beside_others_that_name_theirs_are_none_of_their
         assert [e.split for e in arm.entries if e.name == "nameless"] == ["train"]
 
 
+def test_the_event_scarp_is_judged_by_is_learnt_from_in_no_arm(world):
+    protocol = read_protocol(str(world / "tiny.toml"))
+    kept = Entry("scene/0-0", lambda: None, "us2000h8ty", "hokkaido2018", "test")
+    arms = events(protocol, [*entries_of(world, "bijie"), kept])
+    found = [e for arm in arms for e in arm.entries if e.source == kept.source]
+    assert len(found) == len(arms) > 1 and all(e.split == "test" for e in found)
+
+
 def test_blocks_of_a_new_region_are_learnt_from_or_tested_on_never_both(world, write_picture):
     dice = np.random.default_rng(0)
     big = dice.integers(0, 255, (3, 320, 320)).astype(np.uint8)
@@ -160,6 +168,21 @@ def test_blocks_of_a_new_region_are_learnt_from_or_tested_on_never_both(world, w
     assert all(each == tested[0] for each in tested), "all arms are tested on the same blocks"
     assert not {e.name for e in learnt[-1]} & tested[0]
     check_apart(arms[-1].entries)
+
+
+def test_blocks_of_cuts_that_overlap_show_no_ground_twice(world, write_picture):
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 640, 700)).astype(np.uint8)
+    site = world / "gvlm" / "Kodagu_India"
+    write_picture(site / "im2.png", pixels)
+    write_picture(site / "ref.png", pixels[0] // 200)
+    protocol = read_protocol(str(world / "tiny.toml"))
+    arm = incremental(protocol, entries_of(world, "gvlm"), block_px=64)[-1]
+    shown = np.zeros(pixels.shape[1:], int)
+    for block in arm.entries:
+        _, rows, columns = block.place
+        assert np.array_equal(block.read().image, pixels[:, rows, columns])
+        shown[rows, columns] += 1
+    assert shown.max() == 1 and shown.mean() > 0.8
 
 
 def test_what_blocks_teach_is_told_from_what_a_chosen_threshold_brings(world, write_picture):
@@ -200,6 +223,15 @@ def test_a_block_is_scored_with_the_ground_around_it_in_sight(world):
     seen = score(block)
     assert np.array_equal(seen, score(block.around)[:32, :32])
     assert np.abs(seen - score(replace(block, around=None))).max() > 0.01
+
+
+def test_scores_that_are_no_numbers_are_those_of_no_weights(world):
+    network, card = load("ldm-net-tiny")
+    for parameter in network.parameters():
+        parameter.data *= 1e30
+    sample = entries_of(world, "bijie")[0].read()
+    with pytest.raises(ModelError, match="df001.png: the scores of weights 'ldm-net-tiny' are no"):
+        score_sample(sample, network, card, WindowPlan(), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(

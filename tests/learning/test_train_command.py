@@ -26,10 +26,12 @@ from models.registry import build
 from models.samples import Entry, Sample
 from models.training import Progress, train
 from models.weights import load
+from tasks.errors import StorageError
 from tasks.learning.leaks import check_apart, overlapping
 from tasks.learning.protocol import protocols, read_protocol
 from tasks.learning.run import split_entries
 from tasks.learning.scenes import scenes
+from tasks.publish.products import held
 
 TINY = """
 network = "ldm-net-compact"
@@ -129,16 +131,29 @@ def test_a_run_is_not_gone_on_with_on_tiles_or_weights_that_changed(world, write
     run(*words)
     config = (world / "run" / "config.json").read_bytes()
     run(*words)
-    begun = f"{world / 'run'} was begun with other tiles, masks, reviews or weights than now lie"
+    begun = f"{world / 'run'} was begun with other "
     mask = world / "bijie" / "landslide" / "mask" / "df001.png"
     whole = mask.read_bytes()
     write_picture(mask, np.zeros_like(scene(1, 40)[1]))
-    assert begun in refused(*words)
+    assert f"{begun}tiles, masks or reviews than now lie" in refused(*words)
     mask.write_bytes(whole)
     shutil.rmtree(world / "before")
     run(*command(world, world / "before", "--set", "epochs=1", "--seed", "9"))
-    assert begun in refused(*words)
+    assert f"{begun}weights than now lie" in refused(*words)
     assert (world / "run" / "config.json").read_bytes() == config
+
+
+def test_a_full_disk_and_a_run_that_is_under_way_are_said(world):
+    folder = world / "run"
+    folder.mkdir()
+    (folder / "training.part").symlink_to("/dev/full")
+    words = command(world, folder, "--set", "epochs=1")
+    full = CliRunner().invoke(app, words).exception
+    assert isinstance(full, StorageError) and "run: free some disk space" in str(full)
+    (folder / "training.part").unlink()
+    with held(folder):
+        assert "run: another command is at work there" in refused(*words)
+    run(*words)
 
 
 def test_who_is_taught_has_seen_what_its_teacher_saw(world):

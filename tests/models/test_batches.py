@@ -123,6 +123,36 @@ def test_what_a_scene_standardises_keeps_its_level_and_the_rest_is_standardised_
     assert pixels[[0, 1, 3]][seen[[0, 1, 3]]].abs().max() < 0.1, "tiles without contrast"
 
 
+def test_a_share_of_0_leaves_every_tile_normalised_by_itself_and_others_do_not():
+    dice = np.random.default_rng(0)
+    truth = torch.zeros(64, 1, 32, 32, dtype=torch.bool)
+    truth[..., 8:24, 8:24] = True
+    pixels = torch.from_numpy(dice.random((64, 3, 32, 32)).astype(np.float32)) + truth
+
+    def levels(share):
+        recipe, chance = replace(PLAIN, share=share), torch.Generator().manual_seed(1)
+        seen = torch.ones_like(truth)
+        return augment(pixels, truth, seen, NOT_STANDARD, recipe, chance)[0].mean((1, 2, 3))
+
+    assert levels(0.0).abs().max() < 1e-4
+    assert (levels(0.4).abs() > 0.02).float().mean() > 0.3
+
+
+@pytest.mark.parametrize(("scale", "seen"), [(0.5, 16**2), (1.0, 32**2), (2.0, 32**2)])
+def test_crops_of_a_tile_alone_lie_within_it_or_hold_all_of_it(scale, seen):
+    tile = entry("a", 50, 3.0, "dark", size=32)
+    batch = Cuts([tile], RGB).draw(
+        np.zeros(64, int), replace(PLAIN, scales=(0.5, 2.0)), torch.Generator().manual_seed(0)
+    )
+    assert batch[0].shape[2:] == (64, 64) and batch[2][0].sum() == 32**2
+    recipe = replace(PLAIN, scales=(scale, scale), native=0.0)
+    _, _, valid = augment(*batch, recipe, torch.Generator().manual_seed(1))
+    counts = valid.sum((1, 2, 3))
+    assert ((counts - seen).abs() <= 2 * seen**0.5).all(), counts
+    places = valid.float().argmax(3).amax((1, 2))
+    assert scale > 0.5 or len(places.unique()) > 8, "not always in the middle"
+
+
 def test_contrast_makes_landslides_brighter_and_redder_than_they_are():
     dice = np.random.default_rng(0)
     pixels = torch.from_numpy(dice.random((64, 3, 32, 32)).astype(np.float32))
@@ -151,6 +181,9 @@ def test_contrast_makes_landslides_brighter_and_redder_than_they_are():
         {"teaching": 2},
         {"encoder_rate": -1},
         {"steps": -1},
+        {"seed": 2**63 - 1},
+        {"scales": (0.001, 1.0)},
+        {"scales": (1e-320, 1.0)},
     ],
 )
 def test_wishes_that_make_no_sense_are_refused(wrong):

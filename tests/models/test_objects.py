@@ -40,7 +40,7 @@ def test_pixels_that_touch_at_a_corner_are_one_landslide():
 
 def test_recall_is_told_by_size_in_square_metres():
     truth = mask((0, 2, 0, 2), (10, 30, 10, 30))
-    scores = object_scores([match(truth, mask((10, 30, 10, 30)), pixel_m2=9.0)], (500.0, np.inf))
+    scores = object_scores([match(truth, mask((10, 30, 10, 30))).scaled(9.0)], (500.0, np.inf))
     small, large = scores["by_size"]
     assert (small["true"], small["recall_overlap_0.3"]) == (1, 0)
     assert (large["true"], large["recall_overlap_0.3"], large["to"]) == (1, 1, None)
