@@ -297,10 +297,11 @@ def read_reviewed(
 
 def count_reviewed(connection: Connection, inventory_id: UUID) -> tuple[int, float]:
     """How many landslides of an inventory stand after its reviews, and their area in m²."""
-    standing = select(func.count(), func.coalesce(func.sum(_as_reviewed.c.area_m2), 0.0)).where(
-        _as_reviewed.c.inventory_id == inventory_id, _as_reviewed.c.stands
+    standing = text(
+        "SELECT standing_count, standing_area_m2 FROM scarp.v_inventories "
+        "WHERE inventory_id = :inventory_id"
     )
-    count, area_m2 = connection.execute(standing).one()
+    count, area_m2 = connection.execute(standing, {"inventory_id": inventory_id}).one()
     return int(count), float(area_m2)
 
 

@@ -93,6 +93,17 @@ def test_a_review_from_confirming_to_undoing(scarp_inventory, engine, tmp_path):
     assert "100 % reviewed: 1 confirmed" in scarp_inventory("review", "storm", "--progress")
 
 
+def test_the_list_counts_what_stands_beside_what_was_stored(scarp_inventory):
+    scarp_inventory("review", "storm", "--reject", "1-2", "--by", "ann")
+    lines = json.loads(scarp_inventory("list", "storm", "--json"))
+    assert [(one["landslides"], one["landslides_as_stored"]) for one in lines] == [(3, 3), (1, 3)]
+    assert lines[1]["area_km2"] < lines[1]["area_km2_as_stored"] == lines[0]["area_km2"]
+    assert "1 (3 stored)" in scarp_inventory("list", "storm")
+    assert "landslides_as_reviewed" not in scarp_inventory("show", "storm")
+    told = json.loads(scarp_inventory("show", "storm", "--json"))
+    assert told["landslides_as_reviewed"] == len(told["landslides"]["features"]) == 1
+
+
 def test_a_review_is_stored_whole_or_not_at_all(scarp_inventory):
     with pytest.raises(InventoryError, match="no landslide 9"):
         scarp_inventory("review", "storm", "--confirm", "1", "--reject", "9", "--by", "ann")

@@ -344,6 +344,17 @@ def test_far_tiles_show_a_new_version_at_once(service, tmp_path):
     assert decoded(service.get(f"{TILES}/{where}"))["landslides"].sum() == 7
 
 
+def test_tiles_of_every_zoom_count_what_stands_after_a_review(service):
+    from flows.world import open_world
+    from tasks.inventory.review import Reviewer, reject
+    from tasks.inventory.store import find_published
+
+    with open_world().engine.begin() as connection:
+        reject(connection, find_published(connection, EVENT).id, [1, 2], Reviewer("ann"))
+    for where in ("4/8/5", tile_of(service, 9)):
+        assert decoded(service.get(f"{TILES}/{where}"))["landslides"].sum() == 5
+
+
 def test_head_gives_the_headers_of_get_and_no_body(service):
     for path in ("/", "/collections", f"{LANDSLIDES}/items?limit=3"):
         whole, head = service.get(path), service.head(path)
