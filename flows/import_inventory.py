@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flows.publish_draft import publish_draft
 from flows.runs import recorded_run
 from flows.world import open_world
 from tasks.events.registry import find_aoi
@@ -71,7 +72,9 @@ def import_inventory(
 
     Raises:
         EventError: the event is not registered.
-        InventoryError: a file or layer cannot be used; nothing is stored.
+        InventoryError: a file or layer cannot be used, and nothing is stored; or the version that
+            is stored already cannot be published.
+        AssessmentError: as `publish_draft`.
     """
     world = open_world()
     with world.engine.connect() as connection:
@@ -87,22 +90,23 @@ def import_inventory(
     provenance = _provenance(event_id, source, credit)
     with world.engine.connect() as connection:
         stored = find_inventory(connection, event_id, provenance.digest)
-    if stored and not (publish and stored.status == "draft"):
-        return Imported(stored, polygons)
-    with recorded_run(world.engine, provenance, NAME) as run_id, world.engine.begin() as connection:
-        stored = store_import(
-            connection,
-            event_id=event_id,
-            run_id=run_id,
-            digest=provenance.digest,
-            imported=polygons,
-            observed=observed,
-            elsewhere=elsewhere,
-            publish=publish,
-            licence=licence,
-            attribution=attribution,
-        )
-        finish_run(connection, run_id, "succeeded")
+    if stored is None:
+        run = recorded_run(world.engine, provenance, NAME)
+        with run as run_id, world.engine.begin() as connection:
+            stored = store_import(
+                connection,
+                event_id=event_id,
+                run_id=run_id,
+                digest=provenance.digest,
+                imported=polygons,
+                observed=observed,
+                elsewhere=elsewhere,
+                licence=licence,
+                attribution=attribution,
+            )
+            finish_run(connection, run_id, "succeeded")
+    if publish and stored.status == "draft":
+        stored = publish_draft(event_id, stored.version)
     return Imported(stored, polygons)
 
 

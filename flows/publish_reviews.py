@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from flows.runs import recorded_run
 from flows.world import open_world
 from tasks.errors import AssessmentError, InventoryError, ReviewConflictError, ScarpError
+from tasks.events.states import settle_published
 from tasks.inventory.origin import REVIEWED
 from tasks.inventory.review import hold, progress, require_current
 from tasks.inventory.runs import finish_run
@@ -116,5 +117,6 @@ def _publish(event_id: str, version: int | None) -> StoredInventory:
             licence=reviewed.licence,
             attribution=reviewed.attribution,
         )
+        settle_published(connection, event_id, stored.version)
         finish_run(connection, run_id, "succeeded" if stored.landslide_count else "succeeded_empty")
     return stored

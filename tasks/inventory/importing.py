@@ -178,13 +178,12 @@ def store_import(
     imported: ImportedPolygons,
     observed: MultiPolygon | None,
     elsewhere: int = 0,
-    publish: bool = False,
     licence: str = "",
     attribution: str = "",
 ) -> StoredInventory:
     """Store imported outlines as an event's next inventory version, of method `imported`.
 
-    A draft by default, so that the version published before stays the event's answer.
+    It is a draft, so that the version published before stays the event's answer.
 
     Args:
         connection: in a transaction that the caller commits.
@@ -194,7 +193,6 @@ def store_import(
         imported: what `read_inventory_file` read.
         observed: ground the author looked at; None takes the outlines' convex hull, with a doubt.
         elsewhere: how many of them lie outside the event's area of interest, for a doubt.
-        publish: publish it in place of the version published before.
         licence: licence of the file.
         attribution: whom to credit.
 
@@ -239,7 +237,7 @@ def store_import(
         scenes=[],
         landslides=_measured(imported.landslides),
         doubts=doubts,
-        publish=publish,
+        publish=False,
         licence=_text(licence, "the licence"),
         attribution=_text(attribution, "the attribution"),
     )

@@ -164,7 +164,7 @@ def store_inventory(
     """Store an event's next inventory version with its landslides, in the caller's transaction.
 
     Writers of one event wait for each other. The same digest again returns what is stored, which
-    publishes it at most. An empty frame is an inventory that found nothing.
+    publishes it at most, as `publish_draft` does. An empty frame is an inventory that found nothing.
 
     Args:
         connection: in a transaction that the caller commits; until then nothing is visible.
@@ -223,8 +223,7 @@ def store_inventory(
         load_landslides(connection, inventory_id, rows, [n for n in MEASURES if n in rows])
         stored = _one(connection, inventory_id)
     if publish and stored.status == "draft":
-        _publish(connection, stored)
-        stored = _one(connection, stored.id)
+        stored = publish_draft(connection, stored)
     return stored
 
 

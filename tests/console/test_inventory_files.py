@@ -108,6 +108,30 @@ def test_manual_and_imported_versions_stand_side_by_side(registered, tmp_path):
     assert [one["status"] for one in stored(registered)] == ["superseded", "published"]
 
 
+def test_an_older_draft_is_not_published_over_a_newer_version(registered, tmp_path):
+    older = drawn(tmp_path, [SQUARE])
+    registered("inventory", "import", EVENT, older)
+    registered("inventory", "import", EVENT, str(EXAMPLE / "landslides.gpkg"), "--publish")
+    code, _, error = registered("inventory", "import", EVENT, older, "--publish")
+    assert code == 2
+    assert f"version 1 of {EVENT} is older than what is published" in " ".join(error.split())
+    assert f"`scarp inventory export {EVENT} --version 1 -o FILE`" in " ".join(error.split())
+    assert [one["status"] for one in stored(registered)] == ["draft", "published"]
+
+
+def test_an_event_of_which_an_inventory_is_published_says_so(registered, tmp_path):
+    def state():
+        return json.loads(registered("events", "show", EVENT, "--json")[1])["state"]
+
+    registered("inventory", "import", EVENT, drawn(tmp_path, [SQUARE]))
+    assert state() == "registered"
+    registered("inventory", "publish", EVENT, "--version", "1")
+    assert state() == "published"
+    registered("events", "hold", EVENT, "--reason", "wait")
+    registered("inventory", "import", EVENT, str(EXAMPLE / "landslides.gpkg"), "--publish")
+    assert state() == "held"
+
+
 @pytest.mark.parametrize("profile", ["usgs", "inspire"])
 def test_a_profile_is_exported(registered, tmp_path, profile):
     registered("inventory", "import", EVENT, str(EXAMPLE / "landslides.gpkg"), "--publish")
