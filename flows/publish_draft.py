@@ -24,7 +24,9 @@ def publish_draft(event_id: str, version: int) -> StoredInventory:
         if stored.status == "published":
             settle_published(connection, event_id, version)
     if stored.status != "published":
-        why = "was superseded" if stored.status == "superseded" else "is older than what is published"
+        why = (
+            "was superseded" if stored.status == "superseded" else "is older than what is published"
+        )
         raise InventoryError(
             f"version {version} of {event_id} {why}; to bring it back, write it to a file with "
             f"`scarp inventory export {event_id} --version {version} -o FILE` and import that"

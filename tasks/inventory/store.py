@@ -163,8 +163,8 @@ def store_inventory(
 ) -> StoredInventory:
     """Store an event's next inventory version with its landslides, in the caller's transaction.
 
-    Writers of one event wait for each other. The same digest again returns what is stored, which
-    publishes it at most, as `publish_draft` does. An empty frame is an inventory that found nothing.
+    Writers of one event wait for each other. The same digest again returns what is stored, at
+    most published as `publish_draft` does. An empty frame is an inventory that found nothing.
 
     Args:
         connection: in a transaction that the caller commits; until then nothing is visible.
