@@ -41,3 +41,7 @@ COMMENT ON COLUMN scarp.v_inventories.standing_count IS
     'Landslides that stand after reviews; 0 is valid.';
 COMMENT ON COLUMN scarp.v_inventories.standing_area_m2 IS
     'Sum of the areas of those that stand, in m².';
+COMMENT ON COLUMN scarp.v_landslides.perimeter_m IS
+    'Geodesic perimeter in m, without the rims of holes.';
+COMMENT ON COLUMN scarp.v_landslides_all.perimeter_m IS
+    'Geodesic perimeter in m, without the rims of holes.';

@@ -46,3 +46,5 @@ BEGIN
 END $$;
 
 COMMENT ON COLUMN scarp.v_inventories.inventory_id IS 'Identity of the inventory.';
+COMMENT ON COLUMN scarp.v_landslides.perimeter_m IS 'Geodesic perimeter in m.';
+COMMENT ON COLUMN scarp.v_landslides_all.perimeter_m IS 'Geodesic perimeter in m.';
