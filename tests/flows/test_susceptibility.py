@@ -104,6 +104,8 @@ def test_a_list_tells_the_auc_of_the_version_it_shows_not_of_a_later_drafts_map(
     assert (line.version, line.status) == (1, "published")
     assert line.auc_spatial == pytest.approx(published.auc_spatial.value)
     assert line.auc_spatial != pytest.approx(draft.auc_spatial.value)
+    maps = "SELECT version, status, current FROM scarp.v_susceptibility ORDER BY version"
+    assert rows(mapped, maps) == [(1, "published", True), (2, "draft", True)]
 
 
 def test_a_review_whose_map_cannot_be_made_is_published_and_says_so(mapped, asked, tmp_path):

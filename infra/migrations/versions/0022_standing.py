@@ -1,4 +1,4 @@
-"""Standing: the views count landslides as reviewers left them."""
+"""Standing: the views count landslides as reviewers left them, and tell maps of drafts apart."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +21,10 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Undo."""
     _run("0022_undo.sql")
+    _run("0005_susceptibility.sql")
+    op.execute(
+        "COMMENT ON VIEW scarp.v_susceptibility IS 'Susceptibility maps and how well they predict.'"
+    )
 
 
 def _run(script: str) -> None:

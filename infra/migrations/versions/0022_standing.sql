@@ -32,6 +32,23 @@ LEFT JOIN scarp.v_inventories AS published
     ON published.event_id = event.id AND published.status = 'published'
 LEFT JOIN scarp.shakemap ON shakemap.event_id = event.id AND shakemap.in_use;
 
+-- Maps of drafts stand beside that of the published version, and looked like it.
+CREATE OR REPLACE VIEW scarp.v_susceptibility AS
+SELECT susceptibility.id AS susceptibility_id, susceptibility.event_id, inventory.version,
+    susceptibility.current, susceptibility.path, susceptibility.auc_spatial,
+    susceptibility.auc_spatial_low, susceptibility.auc_spatial_high, susceptibility.auc_random,
+    susceptibility.auc_random_low, susceptibility.auc_random_high, susceptibility.model,
+    susceptibility.factors, susceptibility.sampling, susceptibility.importance, susceptibility.roc,
+    susceptibility.doubts, susceptibility.created_at, susceptibility.inventory_id,
+    susceptibility.run_id, susceptibility.digest, susceptibility.kind, susceptibility.learned_from,
+    susceptibility.auc_random - susceptibility.auc_spatial AS auc_gap, susceptibility.settings,
+    susceptibility.metrics, susceptibility.classes, susceptibility.factor_table,
+    susceptibility.absent_factors, susceptibility.compared, susceptibility.applicable_share,
+    susceptibility.classes_path, susceptibility.uncertainty_path,
+    susceptibility.applicability_path, inventory.status
+FROM scarp.susceptibility
+LEFT JOIN scarp.inventory ON inventory.id = susceptibility.inventory_id;
+
 COMMENT ON COLUMN scarp.v_events.landslide_count IS
     'Landslides in it, as reviewed; 0 is a finding, NULL is not known.';
 COMMENT ON COLUMN scarp.v_inventories.landslide_count IS
@@ -45,3 +62,5 @@ COMMENT ON COLUMN scarp.v_landslides.perimeter_m IS
     'Geodesic perimeter in m, without the rims of holes.';
 COMMENT ON COLUMN scarp.v_landslides_all.perimeter_m IS
     'Geodesic perimeter in m, without the rims of holes.';
+COMMENT ON COLUMN scarp.v_susceptibility.status IS
+    'Of that inventory: draft, published or superseded; NULL if it was carried over.';

@@ -48,3 +48,5 @@ END $$;
 COMMENT ON COLUMN scarp.v_inventories.inventory_id IS 'Identity of the inventory.';
 COMMENT ON COLUMN scarp.v_landslides.perimeter_m IS 'Geodesic perimeter in m.';
 COMMENT ON COLUMN scarp.v_landslides_all.perimeter_m IS 'Geodesic perimeter in m.';
+
+DROP VIEW scarp.v_susceptibility;
