@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flows.publish_draft import publish_draft
@@ -19,6 +19,7 @@ from tasks.inventory.importing import (
     require_in_area,
     store_import,
 )
+from tasks.inventory.polygon_files import OBSERVED, fields_of_ours
 from tasks.inventory.runs import finish_run
 from tasks.inventory.store import StoredInventory, find_inventory
 from tasks.inventory.tables import LandslideKind
@@ -40,6 +41,8 @@ class PolygonSource:
         kinds: what the file's words for a kind mean.
         observed_file: file of the ground its author looked at.
         observed_layer: layer of that file.
+
+    Of a file that Scarp wrote, what it looked at and what outlines bound is read unless said.
     """
 
     file: Path
@@ -79,6 +82,7 @@ def import_inventory(
     world = open_world()
     with world.engine.connect() as connection:
         aoi = find_aoi(connection, event_id)
+    source = _as_exported(source)
     polygons = _read(source)
     elsewhere = require_in_area(polygons, aoi.geometry)
     observed = (
@@ -108,6 +112,18 @@ def import_inventory(
     if publish and stored.status == "draft":
         stored = publish_draft(event_id, stored.version)
     return Imported(stored, polygons)
+
+
+def _as_exported(source: PolygonSource) -> PolygonSource:
+    """What files that Scarp wrote say of themselves, where nothing else was said."""
+    fields = fields_of_ours(source.file) if source.file.exists() else None
+    if fields is None:
+        return source
+    if source.observed_file is None:
+        source = replace(source, observed_file=source.file, observed_layer=OBSERVED)
+    if "kind" in fields and not source.layers:
+        source = replace(source, columns={"kind": "kind"} | dict(source.columns))
+    return source
 
 
 def _read(source: PolygonSource) -> ImportedPolygons:

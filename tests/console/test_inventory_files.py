@@ -132,6 +132,31 @@ def test_an_event_of_which_an_inventory_is_published_says_so(registered, tmp_pat
     assert state() == "held"
 
 
+@pytest.mark.parametrize("suffix", ["gpkg", "kml", "zip"])
+def test_what_was_exported_edited_and_brought_back_keeps_its_kinds_and_its_ground(
+    registered, tmp_path, suffix
+):
+    drawn(tmp_path, [SQUARE], part=["scar"])
+    drawn(tmp_path, [SQUARE.buffer(0.001)], name="looked.gpkg")
+    words = [str(tmp_path / "slides.gpkg"), "--column", "kind=part", "--publish"]
+    words += ["--observed-file", str(tmp_path / "looked.gpkg")]
+    assert registered("inventory", "import", EVENT, *words)[0] == 0
+    out = tmp_path / f"out.{suffix}"
+    registered("inventory", "export", EVENT, "-o", str(out))
+    if suffix == "gpkg":  # a landslide drawn in QGIS, of which nothing is said
+        rows = gpd.read_file(out, layer="landslides")
+        outlines = [*rows.geometry, box(11.585, 44.33, 11.586, 44.331)]
+        edited = gpd.GeoDataFrame({"kind": [*rows["kind"], None]}, geometry=outlines, crs=4326)
+        edited.to_file(out, layer="landslides")
+    code, said, error = registered("inventory", "import", EVENT, str(out), "--json")
+    assert code == 0, error
+    back, first = json.loads(said), stored(registered)[0]
+    assert back["observed_km2"] == pytest.approx(first["observed_km2"], abs=1e-4)
+    shown = registered("inventory", "show", EVENT, "--version", "2", "--json")[1]
+    kinds = [one["properties"]["kind"] for one in json.loads(shown)["landslides"]["features"]]
+    assert kinds == (["scar", "landslide"] if suffix == "gpkg" else ["scar"])
+
+
 @pytest.mark.parametrize("profile", ["usgs", "inspire"])
 def test_a_profile_is_exported(registered, tmp_path, profile):
     registered("inventory", "import", EVENT, str(EXAMPLE / "landslides.gpkg"), "--publish")
