@@ -117,6 +117,6 @@ def _publish(event_id: str, version: int | None) -> StoredInventory:
             licence=reviewed.licence,
             attribution=reviewed.attribution,
         )
-        settle_published(connection, event_id, stored.version)
+        settle_published(connection, event_id)
         finish_run(connection, run_id, "succeeded" if stored.landslide_count else "succeeded_empty")
     return stored

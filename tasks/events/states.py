@@ -83,15 +83,14 @@ def settle(connection: Connection, event_id: str, change: Move, reason: str) -> 
         move(connection, event_id, change, reason)
 
 
-def settle_published(connection: Connection, event_id: str, version: int) -> None:
+def settle_published(connection: Connection, event_id: str) -> None:
     """Let an event to which nobody responded be published, now that an inventory of it is.
 
     A response settles by itself; what is held, cancelled or closed stays so.
     """
     known = _locked(connection, event_id)
     if known.state == "registered" and known.published_version is not None:
-        reason = f"inventory version {version} was published"
-        _change(connection, known, "published", "published", reason)
+        _change(connection, known, "published", "published", "without a response")
 
 
 def require_open(known: RegisteredEvent) -> None:

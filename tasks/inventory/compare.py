@@ -74,12 +74,14 @@ class Difference:
 
     `changes` holds one row a group, EPSG:4326: change, before and after (tuples of its landslides'
     numbers), before_m2, after_m2 and shared_m2 (on the ground compared), and its outline after the
-    change, or before it where it vanished.
+    change, or before it where it vanished. `left_out` holds one row a landslide that is not
+    comparable, EPSG:4326: side (before or after) and number.
     """
 
     changes: gpd.GeoDataFrame
     tallies: dict[str, Tally]
     not_comparable: Tally
+    left_out: gpd.GeoDataFrame
     ground: MultiPolygon
     ground_km2: float
 
@@ -143,6 +145,7 @@ def difference(
         changes=changes,
         tallies=tallies,
         not_comparable=_left_out((old, new), kept),
+        left_out=_outlines_of(old.only(~kept[0]), new.only(~kept[1])),
         ground=common,
         ground_km2=float(plane.area) / 1e6,
     )
@@ -191,7 +194,9 @@ def lineage(connection: Connection, event_id: str, version: int, number: int) ->
 
 
 def write_changes(found: Difference, path: Path) -> Path:
-    """Write the map of a difference: layer `changes`, in a GeoPackage also `ground_compared`.
+    """Write the map of a difference: layer `changes`.
+
+    A GeoPackage also holds `ground_compared`, and `not_comparable` if a landslide is.
 
     Raises:
         InventoryError: the suffix names no format.
@@ -205,6 +210,8 @@ def write_changes(found: Difference, path: Path) -> Path:
         changes[side] = [", ".join(map(str, numbers)) for numbers in changes[side]]
     layers = {"changes": changes}
     if path.suffix == ".gpkg":
+        if len(found.left_out):
+            layers["not_comparable"] = found.left_out
         layers["ground_compared"] = gpd.GeoDataFrame(geometry=[found.ground], crs="EPSG:4326")
     with written_aside(path) as aside:
         try:
@@ -381,6 +388,13 @@ def _left_out(
     before, after = (int((~which).sum()) for which in kept)
     areas = (float(side.whole_m2.sum() - side.inside_m2[which].sum()) for side, which in pairs)
     return Tally(before, after, *areas)
+
+
+def _outlines_of(old: _Side, new: _Side) -> gpd.GeoDataFrame:
+    sides = np.repeat(["before", "after"], [len(old.numbers), len(new.numbers)])
+    numbers = np.concatenate([old.numbers, new.numbers])
+    outlines = np.concatenate([old.outlines, new.outlines])
+    return gpd.GeoDataFrame({"side": sides, "number": numbers}, geometry=outlines, crs="EPSG:4326")
 
 
 def _across(
