@@ -9,7 +9,7 @@ from pathlib import Path
 from flows.publish_draft import publish_draft
 from flows.runs import recorded_run
 from flows.world import open_world
-from tasks.events.registry import find_aoi
+from tasks.events.registry import find_aoi, find_event
 from tasks.files import file_sha256
 from tasks.inventory.importing import (
     ImportedPolygons,
@@ -81,6 +81,7 @@ def import_inventory(
     """
     world = open_world()
     with world.engine.connect() as connection:
+        event_id = find_event(connection, event_id).id
         aoi = find_aoi(connection, event_id)
     source = _as_exported(source)
     polygons = _read(source)

@@ -22,7 +22,7 @@ def publish_draft(event_id: str, version: int) -> StoredInventory:
         draft = get_inventory(connection, event_id, version)
         stored = publish(connection, draft) if draft.status == "draft" else draft
         if stored.status == "published":
-            settle_published(connection, event_id)
+            settle_published(connection, stored.event_id)
     if stored.status != "published":
         why = (
             "was superseded" if stored.status == "superseded" else "is older than what is published"

@@ -99,22 +99,31 @@ class Step:
 def difference_of_versions(
     connection: Connection, event_id: str, before: int, after: int
 ) -> Difference:
-    """What changed from one version of an event's inventory to another, both as reviewed.
-
-    Where one is what reviews made of the other, the older is taken as it was stored: as reviewed
-    the two are alike.
+    """What changed from one version of an event's inventory to another, `as_compared`.
 
     Raises:
         EventError, InventoryError: there is no such version.
     """
     old, new = (get_inventory(connection, event_id, version) for version in (before, after))
-    mapped = [mapped_version(connection, inventory).id for inventory in (old, new)]
-    unreviewed = min(before, after) if before != after and mapped[0] == mapped[1] else None
-    then, now = (
+    return difference(*as_compared(connection, old, new), old.observed & new.observed)
+
+
+def as_compared(
+    connection: Connection, one: StoredInventory, other: StoredInventory
+) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame]:
+    """The landslides of two versions of an event, as reviewed.
+
+    Where one is what reviews made of the other, the older is taken as it was stored: as reviewed
+    the two are alike.
+    """
+    mapped = [mapped_version(connection, inventory).id for inventory in (one, other)]
+    versions = {one.version, other.version}
+    unreviewed = min(versions) if len(versions) > 1 and mapped[0] == mapped[1] else None
+    first, second = (
         (read_landslides if stored.version == unreviewed else read_reviewed)(connection, stored.id)
-        for stored in (old, new)
+        for stored in (one, other)
     )
-    return difference(then, now, old.observed & new.observed)
+    return first, second
 
 
 def difference(

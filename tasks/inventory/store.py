@@ -33,6 +33,7 @@ from sqlalchemy import (
 )
 
 from tasks.errors import EventError, InventoryError
+from tasks.events.tables import event_alias
 from tasks.inventory.bulk import load_landslides
 from tasks.inventory.tables import event, inventory, landslide, review_outcome, run_scene, scene
 from tasks.types import (
@@ -114,6 +115,8 @@ def get_inventory(
 ) -> StoredInventory:
     """One version of an event's inventory; without a version the published one.
 
+    `event_id` is any of the event's ids.
+
     Raises:
         EventError: the event is not registered.
         InventoryError: it has no such inventory; says which it has.
@@ -122,8 +125,7 @@ def get_inventory(
     for stored in versions:
         if stored.version == version or (version is None and stored.status == "published"):
             return stored
-    known = connection.scalar(select(func.count()).where(event.c.id == event_id))
-    if not known:
+    if _own_id(connection, event_id) is None:
         raise EventError(
             f"event {event_id!r} is not registered; `scarp events list` shows the known ones"
         )
@@ -136,11 +138,21 @@ def get_inventory(
 
 
 def list_inventories(connection: Connection, event_id: str | None = None) -> list[StoredInventory]:
-    """Every inventory of an event, or of all events, by event and version."""
+    """Every inventory of an event, by any of its ids, or of all events, by event and version."""
     query = select(inventory).order_by(inventory.c.event_id, inventory.c.version)
     if event_id is not None:
-        query = query.where(inventory.c.event_id == event_id)
+        query = query.where(inventory.c.event_id == _own_id(connection, event_id))
     return [_read(row) for row in connection.execute(query)]
+
+
+def _own_id(connection: Connection, event_id: str) -> str | None:
+    """The id under which an event's inventories stand; None if it is not registered.
+
+    An event that was merged into another keeps its own, though it is an id of the other now.
+    """
+    own = select(event.c.id).where(event.c.id == event_id)
+    alternate = select(event_alias.c.event_id).where(event_alias.c.id == event_id)
+    return connection.scalar(own) or connection.scalar(alternate)
 
 
 def store_inventory(

@@ -97,6 +97,30 @@ def test_an_event_that_does_not_exist_is_named(registered, tmp_path):
     assert "nowhere" in error
 
 
+def test_an_event_is_known_by_any_of_its_ids(registered, tmp_path):
+    event = json.loads((EXAMPLE / "event.json").read_text())
+    (alias,) = event["alternate_ids"]
+    file = drawn(tmp_path, [SQUARE])
+    assert json.loads(registered("inventory", "import", alias, file, "--json")[1])["version"] == 1
+    for words in (
+        ["publish", alias, "--version", "1"],
+        ["review", alias, "--confirm", "1", "--by", "ann"],
+        ["review", alias, "--publish"],
+        ["show", alias],
+        ["diff", alias, "1", "2"],
+        ["lineage", alias, "1"],
+        ["quality", alias],
+        ["export", alias, "-o", str(tmp_path / "out.gpkg")],
+    ):
+        code, _, error = registered("inventory", *words)
+        assert code == 0, (words, error)
+    lines = json.loads(registered("inventory", "list", alias, "--json")[1])
+    assert [(one["event_id"], one["status"]) for one in lines] == [
+        (EVENT, "superseded"),
+        (EVENT, "published"),
+    ]
+
+
 def test_manual_and_imported_versions_stand_side_by_side(registered, tmp_path):
     registered("inventory", "import", EVENT, str(EXAMPLE / "landslides.gpkg"), "--publish")
     registered("inventory", "import", EVENT, drawn(tmp_path, [SQUARE]))
