@@ -45,7 +45,14 @@ def list_inventories(
     if as_json:
         print_json(lines)
     elif lines:
-        rows = [_row(line, event_id) for line in lines]
+        # Of one event all have its name, and of many the name is worth more than what is left out.
+        left_out = {"event"} if event_id else {"method", "stored"}
+        if all(line["landslides"] == line["landslides_as_stored"] for line in lines):
+            left_out.add("stored")
+        rows = [
+            {name: value for name, value in _short(line).items() if name not in left_out}
+            for line in lines
+        ]
         screen.print(table(f"Inventories of {event_id}" if event_id else "Inventories", rows))
     else:
         screen.print("no inventory is stored yet: see scarp respond --help")
@@ -72,25 +79,19 @@ def publish(
     screen.print(hint, highlight=False)
 
 
-def _row(line: dict[str, Any], event_id: str | None) -> dict[str, Any]:
+def _short(line: dict[str, Any]) -> dict[str, Any]:
     """A line that fits on a terminal of 80 columns."""
-    short = {
+    return {
         "event": line["event_id"],
         "v": line["version"],
         "status": line["status"],
         "method": line["made_by"].partition("@")[0],
-        "slides": _standing(line["landslides"], line["landslides_as_stored"]),
+        "slides": f"{line['landslides']:,}",
+        "stored": f"{line['landslides_as_stored']:,}",
         "km²": line["area_km2"],
         "seen km²": line["observed_km2"],
         "created": line["created_at"].partition(" ")[0],
     }
-    # Of one event all have its name, and of many the name is worth more than the method.
-    left_out = "event" if event_id else "method"
-    return {name: value for name, value in short.items() if name != left_out}
-
-
-def _standing(count: int, stored: int) -> str:
-    return f"{count:,}" if count == stored else f"{count:,} ({stored:,} stored)"
 
 
 @app.command("show")
