@@ -70,6 +70,6 @@ def _row(aoi: AreaOfInterest, expected: Impact | None) -> dict[str, str | None]:
     return {
         "area_km2": f"{aoi.area_km2:,.1f}",
         "expected_landslides_km2": f"{expected.expected_km2:.3g}" if expected else None,
-        "largest_share": f"{expected.largest:.3f}" if expected and expected.largest else None,
+        "largest_share": f"{expected.largest:.3g}" if expected and expected.largest else None,
         "model": expected.model if expected else None,
     }

@@ -45,7 +45,14 @@ def list_inventories(
     if as_json:
         print_json(lines)
     elif lines:
-        rows = [_row(line, event_id) for line in lines]
+        # Of one event all have its name, and of many the name is worth more than what is left out.
+        left_out = {"event"} if event_id else {"method", "stored"}
+        if all(line["landslides"] == line["landslides_as_stored"] for line in lines):
+            left_out.add("stored")
+        rows = [
+            {name: value for name, value in _short(line).items() if name not in left_out}
+            for line in lines
+        ]
         screen.print(table(f"Inventories of {event_id}" if event_id else "Inventories", rows))
     else:
         screen.print("no inventory is stored yet: see scarp respond --help")
@@ -72,21 +79,19 @@ def publish(
     screen.print(hint, highlight=False)
 
 
-def _row(line: dict[str, Any], event_id: str | None) -> dict[str, Any]:
+def _short(line: dict[str, Any]) -> dict[str, Any]:
     """A line that fits on a terminal of 80 columns."""
-    short = {
+    return {
         "event": line["event_id"],
         "v": line["version"],
         "status": line["status"],
         "method": line["made_by"].partition("@")[0],
         "slides": f"{line['landslides']:,}",
+        "stored": f"{line['landslides_as_stored']:,}",
         "km²": line["area_km2"],
         "seen km²": line["observed_km2"],
         "created": line["created_at"].partition(" ")[0],
     }
-    # Of one event all have its name, and of many the name is worth more than the method.
-    left_out = "event" if event_id else "method"
-    return {name: value for name, value in short.items() if name != left_out}
 
 
 @app.command("show")
@@ -99,14 +104,12 @@ def show(event_id: str, version: Version = None, as_json: AsJson = False) -> Non
     with open_world().engine.connect() as connection:
         inventory = get_inventory(connection, event_id, version)
         landslides = read_reviewed(connection, inventory.id)
-        line = summary(inventory) | {
-            "made_by": made_by(connection, inventory),
-            "landslides_as_reviewed": len(landslides),
-            "area_km2_as_reviewed": round(float(landslides["area_m2"].sum()) / 1e6, 4),
-        }
+        line = summary(inventory) | {"made_by": made_by(connection, inventory)}
     if as_json:
+        # The outlines take the name of their number.
+        counted = {f"{name}_as_reviewed": line[name] for name in ("landslides", "area_km2")}
         found = {"screens": inventory.screens, "landslides": landslides.to_geo_dict()}
-        print_json(line | found)
+        print_json(line | counted | found)
         return
     fields = [{"field": name, "value": value} for name, value in line.items()]
     screen.print(table(f"Inventory {event_id} version {inventory.version}", fields))

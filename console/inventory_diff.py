@@ -35,7 +35,7 @@ def diff(
     if out and out.suffix == ".png":
         from tasks.publish.map_figures import difference_figure
 
-        difference_figure(out, found.changes, found.ground)
+        difference_figure(out, found.changes, found.left_out, found.ground)
     elif out:
         write_changes(found, out)
     tallies: dict[str, Tally] = {**found.tallies, "not comparable": found.not_comparable}

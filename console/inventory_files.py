@@ -111,23 +111,31 @@ def import_file(
 
 
 def summary(inventory: StoredInventory) -> dict[str, Any]:
-    """The line of an inventory in a list."""
+    """The line of an inventory in a list: what stands after reviews, beside what was stored."""
+    from flows.world import open_world
+    from tasks.inventory.store import count_reviewed
+
+    with open_world().engine.connect() as connection:
+        count, area_m2 = count_reviewed(connection, inventory.id)
     return {
         "event_id": inventory.event_id,
         "version": inventory.version,
         "status": inventory.status,
         "method": inventory.method,
-        "landslides": inventory.landslide_count,
-        "area_km2": round(inventory.area_m2 / 1e6, 4),
+        "landslides": count,
+        "area_km2": round(area_m2 / 1e6, 4),
+        "landslides_as_stored": inventory.landslide_count,
+        "area_km2_as_stored": round(inventory.area_m2 / 1e6, 4),
         "observed_km2": round(inventory.observed_km2, 4),
         "created_at": f"{inventory.created_at:%Y-%m-%d %H:%M}",
     }
 
 
 def _say_imported(imported: StoredInventory, mended: Sequence[Mending]) -> None:
+    line = summary(imported)
     screen.print(
         f"version {imported.version} ({imported.status}): "
-        f"{imported.landslide_count} landslides, {imported.area_m2 / 1e6:.2f} km², "
+        f"{line['landslides']} landslides, {line['area_km2']:.2f} km², "
         f"{imported.observed_km2:.1f} km² interpreted",
         highlight=False,
     )

@@ -97,7 +97,7 @@ def review(
     if published:
         count = f"{published.landslide_count} landslides"
         screen.print(f"version {published.version} published: {count}", highlight=False)
-        if (folder := open_world().products(event_id)).exists():
+        if (folder := open_world().products(published.event_id)).exists():
             hint = f"`scarp respond {event_id}`, with the options it had, renews {folder}"
             screen.print(hint, highlight=False)
 

@@ -26,7 +26,9 @@ from prefect.artifacts import (
 from prefect.exceptions import PrefectException
 
 from flows.progress import listening
+from flows.world import open_world
 from infra.settings import Settings
+from tasks.inventory.store import count_reviewed
 from tasks.percent import percent
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ def leave_inventory(mapped: Mapped) -> None:
     if not _is_seen():
         return
     made = mapped.inventory
+    with open_world().engine.connect() as connection:
+        count, area_m2 = count_reviewed(connection, made.id)
     scenes = "\n".join(
         f"| {one.scene.id} | {'used' if one.used else 'refused'} | {_share(one.clear_fraction)} | "
         f"{_cell(one.reason)} |"
@@ -84,7 +88,7 @@ def leave_inventory(mapped: Mapped) -> None:
     doubts = "\n".join(f"- {doubt.text}" for doubt in made.doubts)
     text = (
         f"## {mapped.event.title}: inventory version {made.version}\n\n"
-        f"**{made.landslide_count} landslides, {made.area_m2 / 1e6:.3g} km²**, mapped by "
+        f"**{count} landslides, {area_m2 / 1e6:.3g} km²**, mapped by "
         f"`{made.method}` on {made.observed_km2:.3g} of {mapped.aoi.area_km2:.3g} km².\n\n"
         f"| scene | | clear | why |\n|---|---|---|---|\n{scenes}\n\n{doubts}\n"
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flows.world import open_world
-from tasks.inventory.store import finest_gsd_m, get_inventory, read_landslides
+from tasks.inventory.compare import as_compared
+from tasks.inventory.store import finest_gsd_m, get_inventory
 from tasks.mapping.evaluate import Agreement, compare_inventories
 
 DEFAULT_RESOLUTION_M = 10.0
@@ -25,7 +26,7 @@ class Evaluation:
 def evaluate_inventory(
     event_id: str, reference: int, version: int | None = None, resolution_m: float | None = None
 ) -> Evaluation:
-    """Compare two inventory versions of an event where both looked.
+    """Compare two inventory versions of an event where both looked, `as_compared`.
 
     Raises:
         EventError, InventoryError: an inventory is not stored, or they share no ground.
@@ -34,12 +35,11 @@ def evaluate_inventory(
         judged = get_inventory(connection, event_id, version)
         truth = get_inventory(connection, event_id, reference)
         agreement = compare_inventories(
-            read_landslides(connection, judged.id),
-            read_landslides(connection, truth.id),
+            *as_compared(connection, judged, truth),
             judged.observed & truth.observed,
             resolution_m or finest_gsd_m(connection, judged) or DEFAULT_RESOLUTION_M,
         )
     pixels = agreement.pixels
     scores = {name: getattr(pixels, name) for name in ("precision", "recall", "f1", "iou")}
     scores["object_recall"] = agreement.object_recall
-    return Evaluation(event_id, judged.version, truth.version, scores, agreement)
+    return Evaluation(judged.event_id, judged.version, truth.version, scores, agreement)

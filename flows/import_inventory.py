@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from flows.publish_draft import publish_draft
 from flows.runs import recorded_run
 from flows.world import open_world
-from tasks.events.registry import find_aoi
+from tasks.events.registry import find_aoi, find_event
 from tasks.files import file_sha256
 from tasks.inventory.importing import (
     ImportedPolygons,
@@ -18,6 +19,7 @@ from tasks.inventory.importing import (
     require_in_area,
     store_import,
 )
+from tasks.inventory.polygon_files import OBSERVED, fields_of_ours
 from tasks.inventory.runs import finish_run
 from tasks.inventory.store import StoredInventory, find_inventory
 from tasks.inventory.tables import LandslideKind
@@ -39,6 +41,8 @@ class PolygonSource:
         kinds: what the file's words for a kind mean.
         observed_file: file of the ground its author looked at.
         observed_layer: layer of that file.
+
+    Of a file that Scarp wrote, what it looked at and what outlines bound is read unless said.
     """
 
     file: Path
@@ -71,11 +75,15 @@ def import_inventory(
 
     Raises:
         EventError: the event is not registered.
-        InventoryError: a file or layer cannot be used; nothing is stored.
+        InventoryError: a file or layer cannot be used, and nothing is stored; or the version that
+            is stored already cannot be published.
+        AssessmentError: as `publish_draft`.
     """
     world = open_world()
     with world.engine.connect() as connection:
+        event_id = find_event(connection, event_id).id
         aoi = find_aoi(connection, event_id)
+    source = _as_exported(source)
     polygons = _read(source)
     elsewhere = require_in_area(polygons, aoi.geometry)
     observed = (
@@ -87,23 +95,36 @@ def import_inventory(
     provenance = _provenance(event_id, source, credit)
     with world.engine.connect() as connection:
         stored = find_inventory(connection, event_id, provenance.digest)
-    if stored and not (publish and stored.status == "draft"):
-        return Imported(stored, polygons)
-    with recorded_run(world.engine, provenance, NAME) as run_id, world.engine.begin() as connection:
-        stored = store_import(
-            connection,
-            event_id=event_id,
-            run_id=run_id,
-            digest=provenance.digest,
-            imported=polygons,
-            observed=observed,
-            elsewhere=elsewhere,
-            publish=publish,
-            licence=licence,
-            attribution=attribution,
-        )
-        finish_run(connection, run_id, "succeeded")
+    if stored is None:
+        run = recorded_run(world.engine, provenance, NAME)
+        with run as run_id, world.engine.begin() as connection:
+            stored = store_import(
+                connection,
+                event_id=event_id,
+                run_id=run_id,
+                digest=provenance.digest,
+                imported=polygons,
+                observed=observed,
+                elsewhere=elsewhere,
+                licence=licence,
+                attribution=attribution,
+            )
+            finish_run(connection, run_id, "succeeded")
+    if publish and stored.status == "draft":
+        stored = publish_draft(event_id, stored.version)
     return Imported(stored, polygons)
+
+
+def _as_exported(source: PolygonSource) -> PolygonSource:
+    """What files that Scarp wrote say of themselves, where nothing else was said."""
+    fields = fields_of_ours(source.file) if source.file.exists() else None
+    if fields is None:
+        return source
+    if source.observed_file is None:
+        source = replace(source, observed_file=source.file, observed_layer=OBSERVED)
+    if "kind" in fields and not source.layers:
+        source = replace(source, columns={"kind": "kind"} | dict(source.columns))
+    return source
 
 
 def _read(source: PolygonSource) -> ImportedPolygons:

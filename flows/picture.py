@@ -50,8 +50,8 @@ class SceneLine:
 class Picture:
     """One event, one version of its inventory and the map fitted to it, as far as there are any.
 
-    `standing` are the number and area in m² of the landslides of `shown`, as reviewed. `mapped` is
-    the version that looked at the ground, from which `shown` was reviewed, if it was;
+    `standings` are the number and area in m² of the landslides of each version, as reviewed.
+    `mapped` is the version that looked at the ground, from which `shown` was reviewed, if it was;
     `scenes` are what it looked at. `seen_share` is the part of the area of interest that was seen
     clear, 0-1, None where nobody looked; `made_by` says of each version who made it. `products` are
     the names of the files it left, `products_version` the version they show, None if nobody knows.
@@ -61,7 +61,7 @@ class Picture:
     dossier: Dossier
     inventories: tuple[StoredInventory, ...]
     shown: StoredInventory | None
-    standing: tuple[int, float]
+    standings: Mapping[int, tuple[int, float]]
     mapped: StoredInventory | None
     seen_share: float | None
     made_by: Mapping[int, str]
@@ -70,6 +70,11 @@ class Picture:
     susceptibility: StoredSusceptibility | None
     products: tuple[str, ...]
     products_version: int | None
+
+    @property
+    def standing(self) -> tuple[int, float]:
+        """Number and area in m² of the landslides of `shown`, as reviewed."""
+        return self.standings[self.shown.version] if self.shown else (0, 0.0)
 
 
 def read_picture(world: World, event_id: str, version: int | None = None) -> Picture:
@@ -93,21 +98,17 @@ def read_picture(world: World, event_id: str, version: int | None = None) -> Pic
         shown = _shown(name, versions, version)
         mapped = mapped_version(connection, shown) if shown else None
         maps = list_susceptibility(connection, name)
-        reviewed, standing = None, (0, 0.0)
-        if shown:
-            reviewed = _reviewed(world, connection, shown.id)
-            standing = standing_until(connection, shown.id, reviewed.newest)
         return Picture(
             _line(connection, name, dossier.merged_into),
             dossier,
             versions,
             shown,
-            standing,
+            {one.version: _standing(connection, one.id) for one in versions},
             mapped,
             seen_share(dossier.aoi.geometry, shown.observed) if shown else None,
             {one.version: _made_by(world, connection, one) for one in versions},
             _scenes(connection, mapped.run_id) if mapped else (),
-            reviewed,
+            _reviewed(world, connection, shown.id) if shown else None,
             next((one for one in maps if shown and one.inventory_id == shown.id), None)
             or next((one for one in maps if one.kind == "carried"), None),
             tuple(asset for asset in ASSETS if (world.products(name) / asset).is_file()),
@@ -169,9 +170,17 @@ def _made_by(world: World, connection: Connection, stored: StoredInventory) -> s
     return how_made(mapped_version(connection, stored), _reviewed(world, connection, stored.id))
 
 
+def _standing(connection: Connection, inventory_id: UUID) -> tuple[int, float]:
+    return standing_until(connection, inventory_id, _newest_review(connection, inventory_id))
+
+
 def _reviewed(world: World, connection: Connection, inventory_id: UUID) -> Progress:
+    return _progress_until(world, inventory_id, _newest_review(connection, inventory_id))
+
+
+def _newest_review(connection: Connection, inventory_id: UUID) -> int:
     newest = select(func.max(review.c.id)).where(review.c.inventory_id == inventory_id)
-    return _progress_until(world, inventory_id, connection.scalar(newest) or 0)
+    return connection.scalar(newest) or 0
 
 
 # Nothing but a review changes it, and counting 20,000 landslides takes most of a page's time.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from flows.runs import recorded_run
 from flows.world import open_world
 from tasks.errors import AssessmentError, InventoryError, ReviewConflictError, ScarpError
+from tasks.events.states import settle_published
 from tasks.inventory.origin import REVIEWED
 from tasks.inventory.review import hold, progress, require_current
 from tasks.inventory.runs import finish_run
@@ -88,8 +89,10 @@ def _publish(event_id: str, version: int | None) -> StoredInventory:
                 f"nobody has reviewed version {reviewed.version} of {event_id}; "
                 f"`scarp inventory review {event_id} --help` says how"
             )
-        provenance = Provenance(event_id, {"inventory": reviewed.digest}, {"newest_review": newest})
-        if stored := find_inventory(connection, event_id, provenance.digest):
+        provenance = Provenance(
+            reviewed.event_id, {"inventory": reviewed.digest}, {"newest_review": newest}
+        )
+        if stored := find_inventory(connection, reviewed.event_id, provenance.digest):
             return stored
         require_current(connection, reviewed.id)
     with recorded_run(world.engine, provenance, NAME) as run_id, world.engine.begin() as connection:
@@ -101,7 +104,7 @@ def _publish(event_id: str, version: int | None) -> StoredInventory:
             )
         stored = store_inventory(
             connection,
-            event_id=event_id,
+            event_id=reviewed.event_id,
             run_id=run_id,
             digest=provenance.digest,
             method=REVIEWED,
@@ -116,5 +119,6 @@ def _publish(event_id: str, version: int | None) -> StoredInventory:
             licence=reviewed.licence,
             attribution=reviewed.attribution,
         )
+        settle_published(connection, reviewed.event_id)
         finish_run(connection, run_id, "succeeded" if stored.landslide_count else "succeeded_empty")
     return stored

@@ -178,15 +178,11 @@ def read_mask(
 
     Raises:
         ModelError: the file cannot be read, holds other values than 0 and 1 or 0 and 255, declares
-            0 as nodata, so that nobody can tell unseen from stable ground, or draws landslides
-            black, so that nobody can tell them from the ground.
+            0, or the only value that may be landslide, as nodata, so that nobody can tell it from
+            unseen ground, or draws landslides black, so that nobody can tell them from the ground.
     """
     with opened(path) as dataset:
-        if dataset.nodata == 0:
-            raise ModelError(
-                f"{path}: the mask declares nodata 0, so that no landslide and nobody looked are "
-                "the same value; remove it (gdal_edit.py -unsetnodata)"
-            )
+        _check_nodata(path, dataset.nodata)
         window = None if place is None else Window.from_slices(*place)
         layers = dataset.read(window=window)
         valid = dataset.dataset_mask(window=window) > 0
@@ -203,6 +199,38 @@ def read_mask(
         if values.max() >= _JPEG_BRIGHT and unsure.mean() <= _JPEG_UNSURE:
             values = np.where(values > 127, 255, 0)
     return as_mask(np.where(valid, values, 0), path) & valid, valid
+
+
+def _check_nodata(path: Path, nodata: float | None) -> None:
+    """See that what a mask declares as nodata means nothing else.
+
+    Raises:
+        ModelError: it may mean no landslide, or landslide.
+    """
+    if nodata == 0:
+        raise ModelError(
+            f"{path}: the mask declares nodata 0, so that no landslide and nobody looked are "
+            "the same value; remove it (gdal_edit.py -unsetnodata)"
+        )
+    if nodata not in (1, 255):
+        return
+    other = 256 - nodata
+    held = _values_of(path)
+    if nodata in held and other not in held:
+        raise ModelError(
+            f"{path}: the mask declares nodata {nodata:g} and holds no {other:g}, so that "
+            f"{nodata:g} may be landslide or ground nobody looked at; if it is landslide, remove "
+            "the nodata (gdal_edit.py -unsetnodata), else give such ground a nodata of its own, "
+            "such as 2"
+        )
+
+
+@lru_cache(maxsize=64)
+def _values_of(path: Path) -> frozenset[int]:
+    """Every value of a mask, whatever part of it is asked for."""
+    with opened(path) as dataset:
+        blocks = (dataset.read(1, window=window) for _, window in dataset.block_windows(1))
+        return frozenset(int(value) for block in blocks for value in np.unique(block))
 
 
 def _check_colours(path: Path, palette: Mapping[int, tuple[int, ...]]) -> None:

@@ -42,23 +42,52 @@ def geodesic_measures(
     Returns:
         Areas in m² and perimeters in m, each of shape (n,).
     """
+    owners, outer, rings, lengths = _measured_rings(areas)
+    area, perimeter = np.zeros(len(areas)), np.zeros(len(areas))
+    if len(owners):
+        np.add.at(area, owners, 2 * rings[outer] - np.add.reduceat(rings, outer))
+        np.add.at(perimeter, owners, lengths[outer])
+    return area, perimeter
+
+
+def geodesic_rims(areas: Sequence[BaseGeometry] | NDArray[np.object_]) -> NDArray[np.float64]:
+    """Lengths of the boundaries on the WGS 84 ellipsoid, the rims of holes among them.
+
+    Args:
+        areas: as `geodesic_measures` takes them, shape (n,).
+
+    Returns:
+        Lengths in m, shape (n,); at least the outer perimeters.
+    """
+    owners, outer, _, lengths = _measured_rings(areas)
+    rims = np.zeros(len(areas))
+    if len(owners):
+        np.add.at(rims, owners, np.add.reduceat(lengths, outer))
+    return rims
+
+
+def _measured_rings(
+    areas: Sequence[BaseGeometry] | NDArray[np.object_],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Every ring of every polygon, the outer one of each before its holes.
+
+    Returns:
+        For each polygon the place of the area it belongs to, and of its outer ring; for each ring
+        the area it encloses in m² and its length in m.
+    """
     parts, owners = shapely.get_parts(np.asarray(areas, object), return_index=True)
     solid = (shapely.get_dimensions(parts) == 2) & ~shapely.is_empty(parts)
     parts, owners = parts[solid], owners[solid]
-    area, perimeter = np.zeros(len(areas)), np.zeros(len(areas))
     if not len(parts):
-        return area, perimeter
+        return owners, owners, np.empty(0), np.empty(0)
     _, points, (ring_ends, first_rings) = shapely.to_ragged_array(parts, include_z=False)
     longitude, latitude = np.ascontiguousarray(points.T)
     measured = [
         _WGS84.polygon_area_perimeter(longitude[start:end], latitude[start:end])
         for start, end in pairwise(ring_ends)
     ]
-    signed, perimeters = np.array(measured).T
-    rings, outer = np.abs(signed), first_rings[:-1]
-    np.add.at(area, owners, 2 * rings[outer] - np.add.reduceat(rings, outer))
-    np.add.at(perimeter, owners, perimeters[outer])
-    return area, perimeter
+    signed, lengths = np.array(measured).T
+    return owners, first_rings[:-1], np.abs(signed), lengths
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,18 @@ from typing import Any
 
 import asyncpg
 from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import JSONResponse
 from morecantile.errors import MorecantileError
 from tipg.database import close_db_connection, connect_to_db
 from tipg.errors import DEFAULT_STATUS_CODES as FEATURE_ERRORS
-from tipg.errors import add_exception_handlers
+from tipg.errors import (
+    InvalidDatetimeColumnName,
+    InvalidGeometryColumnName,
+    add_exception_handlers,
+)
 from tipg.factory import Endpoints
 from tipg.openapi import _update_openapi
 from tipg.settings import PostgresSettings
@@ -32,7 +37,7 @@ from console.service.collections import register_views
 from console.service.etags import Next, conditional
 from console.service.heads import AnswersHead
 from console.service.products import product_files, product_tiles
-from console.service.questions import well_asked
+from console.service.questions import Service, well_asked
 from console.service.remembered import RememberedTiles
 
 CONNECTIONS = 8
@@ -48,6 +53,8 @@ LOST = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
 )
+# A value that a parameter cannot have, which tipg calls not found.
+VALUE_ERRORS = {InvalidGeometryColumnName: 400, InvalidDatetimeColumnName: 400}
 # A zoom or a tile that the grid does not have.
 GRID_ERRORS = {MorecantileError: 404}
 
@@ -86,7 +93,7 @@ def create_app(
         await close_db_connection(app)
 
     pages: dict[str, Any] = {"openapi_url": "/api", "docs_url": "/api.html", "redoc_url": None}
-    app = FastAPI(title=title, lifespan=lifespan, **pages)
+    app = Service(title=title, lifespan=lifespan, **pages)
     _update_openapi(app)
     views = Endpoints(title=title, with_tiles_viewer=False)
     app.include_router(views.router, dependencies=[Depends(well_asked)])
@@ -94,9 +101,10 @@ def create_app(
     app.include_router(product_files(products))
     app.add_exception_handler(asyncpg.QueryCanceledError, _too_wide)
     app.add_exception_handler(asyncpg.DataError, _unfit)
+    app.add_exception_handler(RequestValidationError, _not_allowed)
     for lost in LOST:
         app.add_exception_handler(lost, _down)
-    add_exception_handlers(app, RASTER_ERRORS | FEATURE_ERRORS | GRID_ERRORS)
+    add_exception_handlers(app, RASTER_ERRORS | FEATURE_ERRORS | VALUE_ERRORS | GRID_ERRORS)
     app.middleware("http")(RememberedTiles(products))
     app.middleware("http")(conditional)
     app.middleware("http")(_refused_as_the_standard_says)
@@ -118,6 +126,18 @@ async def _refused_as_the_standard_says(request: Request, call_next: Next) -> Re
     if answer.status_code == 422:
         answer.status_code = 400
     return answer
+
+
+def _not_allowed(_: Request, error: Exception) -> JSONResponse:
+    """Each parameter that cannot be, and what it should be."""
+    assert isinstance(error, RequestValidationError)
+    # The first that is said of a parameter is ours, and the strictest.
+    said = {
+        one["loc"][-1]: one["msg"].replace("Input", repr(one["input"]), 1)
+        for one in reversed(error.errors())
+    }
+    detail = "; ".join(f"{name}: {what}" for name, what in said.items())
+    return JSONResponse({"detail": detail}, status_code=400)
 
 
 def _down(_: Request, __: Exception) -> JSONResponse:

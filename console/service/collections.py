@@ -65,7 +65,7 @@ SELECT ST_AsMVT(cells.*, 'default', {units}) FROM cells
 
 _BOXES = """
 WITH boxes AS (
-    SELECT event_id, version, landslide_count AS landslides, inventory.area_m2,
+    SELECT event_id, version, standing_count AS landslides, standing_area_m2 AS area_m2,
         ST_AsMVTGeom(ST_Transform(
             -- Ground on both sides of the antimeridian has a box on each, not one round the earth.
             CASE WHEN ST_XMax(geom) - ST_XMin(geom) > 180 THEN ST_Collect(

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from ciso8601 import parse_rfc3339
 from cql2 import Expr
-from fastapi import HTTPException, Query, Request
+from fastapi import FastAPI, HTTPException, Query, Request
 
 _LOGIC = "and or not = <> < <= > >= between in like isnull casei + - * / % ^ div"
 _SPACE = "intersects equals disjoint touches within overlaps crosses contains"
@@ -32,8 +32,24 @@ OPERATORS = frozenset(
 LARGEST = 2**63 - 1
 
 
+class Service(FastAPI):
+    """An application whose description says what `well_asked` asks for."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The description; a `limit` of 0, which tipg takes for none, is not allowed."""
+        described = super().openapi()
+        for address in described["paths"].values():
+            for one in address.get("get", {}).get("parameters", ()):
+                for schema in (one["schema"], *one["schema"].get("anyOf", ())):
+                    if one["name"] == "limit" and "minimum" in schema:
+                        schema["minimum"] = 1
+        return described
+
+
 def well_asked(
     request: Request,
+    limit: Annotated[int | None, Query(ge=1, include_in_schema=False)] = None,
+    offset: Annotated[int | None, Query(le=LARGEST, include_in_schema=False)] = None,
     bbox: str | None = None,
     datetime: str | None = None,
     ids: str | None = None,
@@ -42,10 +58,15 @@ def well_asked(
     """Refuse what cannot be read, which tipg takes for a fault of its own, and what may not be.
 
     Raises:
-        HTTPException: 400, with the reason.
+        HTTPException: 400, with the reason; 404 where there is no such collection.
     """
-    if unknown := sorted(set(request.query_params) - _parameters(request)):
+    columns = _columns(request)
+    if unknown := sorted(set(request.query_params) - _parameters(request) - columns):
         raise HTTPException(400, f"there is no parameter or column {', '.join(unknown)}")
+    for parameter in ("properties", "sortby"):
+        named = request.query_params.get(parameter, "").split(",")
+        if missing := sorted({one.strip().lstrip("+-") for one in named} - columns - {""}):
+            raise HTTPException(400, f"{parameter}: there is no column {', '.join(missing)}")
     try:
         [float(side) for side in bbox.split(",")] if bbox else []
         ends = datetime.split("/") if datetime else []
@@ -64,12 +85,20 @@ def well_asked(
 
 
 def _parameters(request: Request) -> set[str]:
-    """What the API's description lists for this address, and the collection's columns."""
+    """What the API's description lists for this address."""
     described = request.app.openapi()["paths"][request.scope["route"].path]["get"]
-    names = {one["name"] for one in described.get("parameters", []) if one["in"] == "query"}
+    return {one["name"] for one in described.get("parameters", []) if one["in"] == "query"}
+
+
+def _columns(request: Request) -> set[str]:
+    """The columns of the collection asked for; none where the address names none."""
     collections = request.app.state.collection_catalog["collections"]
-    collection = collections.get(request.path_params.get("collectionId"))
-    return names | ({column.name for column in collection.properties} if collection else set())
+    name = request.path_params.get("collectionId")
+    if name is None:
+        return set()
+    if name not in collections:
+        raise HTTPException(404, f"there is no collection {name}; /collections lists them")
+    return {column.name for column in collections[name].properties}
 
 
 def _operators(node: Any) -> Iterator[str]:

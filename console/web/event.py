@@ -145,7 +145,7 @@ def diff_picture(
         found = difference_of_versions(connection, event_id, before, after)
     if found.ground.is_empty:
         raise InventoryError(f"versions {before} and {after} looked at no ground in common")
-    return drawn(lambda path: difference_figure(path, found.changes, found.ground))
+    return drawn(lambda path: difference_figure(path, found.changes, found.left_out, found.ground))
 
 
 @router.get("/versions/{version}/{form}", response_class=FileResponse)

@@ -12,6 +12,7 @@ from tasks.events.impact_layers import ImpactLayers
 from tasks.events.land import on_land
 from tasks.events.shakemap import ShakeMap
 from tasks.events.shaken import keefer_radius_km, keefer_upper_area_km2
+from tasks.percent import percent
 from tasks.types import AreaOfInterest, Event
 
 ImpactModel = Literal["nowicki-jessee-2018", "newmark", "malamud-2004"]
@@ -131,8 +132,8 @@ def impact_of_magnitude(
     return Impact(
         "malamud-2004",
         malamud_area_km2(magnitude) * share,
-        f"the landslides of a M {magnitude:g} (Malamud et al. 2004), {share:.0%} of which would be "
-        f"on the {km2:,.0f} km² of {ground}",
+        f"the landslides of a M {magnitude:g} (Malamud et al. 2004), {percent(share)} of which "
+        f"would be on the {km2:,.0f} km² of {ground}",
         parameters={"magnitude": magnitude, "aoi_km2": km2},
     )
 

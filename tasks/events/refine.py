@@ -71,7 +71,7 @@ def refined_aoi(aoi: AreaOfInterest, prior: Path, share: float) -> AreaOfInteres
     ground = [shape(part) for part, _ in shapes(spared.astype(np.uint8), spared, transform=blocks)]
     left_out = geopandas.GeoSeries([shapely.union_all(ground)], crs=crs).to_crs("EPSG:4326").iloc[0]
     kept = as_multipolygon(shapely.difference(aoi.geometry, split_at_antimeridian(left_out)))
-    how = f"{aoi.how}; of it the ground that expects {share:.0%} of the landslides"
+    how = f"{aoi.how}; of it the ground that expects {100 * share:.3g}% of the landslides"
     return replace(aoi, geometry=kept, how=how)
 
 

@@ -74,16 +74,23 @@ def move(connection: Connection, event_id: str, change: Move, reason: str) -> Re
         raise EventError(
             f"event {known.event.id} is {known.state}; only one that is {allowed} can be {change}"
         )
-    mine = tables.event.c.id == known.event.id
-    connection.execute(update(tables.event).where(mine).values(state=target))
-    record_change(connection, known.event.id, change, reason)
-    return find_registered(connection, known.event.id)
+    return _change(connection, known, change, target, reason)
 
 
 def settle(connection: Connection, event_id: str, change: Move, reason: str) -> None:
     """End a response: as `move`, unless the event was held or cancelled meanwhile, which stays."""
     if _locked(connection, event_id).state == "responding":
         move(connection, event_id, change, reason)
+
+
+def settle_published(connection: Connection, event_id: str) -> None:
+    """Let an event to which nobody responded be published, now that an inventory of it is.
+
+    A response settles by itself; what is held, cancelled or closed stays so.
+    """
+    known = _locked(connection, event_id)
+    if known.state == "registered" and known.published_version is not None:
+        _change(connection, known, "published", "published", "without a response")
 
 
 def require_open(known: RegisteredEvent) -> None:
@@ -117,6 +124,15 @@ def history(connection: Connection, event_id: str) -> list[Change]:
         Change(change, state, reason, changed_at.astimezone(UTC))
         for change, state, reason, changed_at in rows
     ]
+
+
+def _change(
+    connection: Connection, known: RegisteredEvent, change: Move, state: EventState, reason: str
+) -> RegisteredEvent:
+    mine = tables.event.c.id == known.event.id
+    connection.execute(update(tables.event).where(mine).values(state=state))
+    record_change(connection, known.event.id, change, reason)
+    return find_registered(connection, known.event.id)
 
 
 def _locked(connection: Connection, event_id: str) -> RegisteredEvent:

@@ -74,12 +74,14 @@ class Difference:
 
     `changes` holds one row a group, EPSG:4326: change, before and after (tuples of its landslides'
     numbers), before_m2, after_m2 and shared_m2 (on the ground compared), and its outline after the
-    change, or before it where it vanished.
+    change, or before it where it vanished. `left_out` holds one row a landslide that is not
+    comparable, EPSG:4326: side (before or after) and number.
     """
 
     changes: gpd.GeoDataFrame
     tallies: dict[str, Tally]
     not_comparable: Tally
+    left_out: gpd.GeoDataFrame
     ground: MultiPolygon
     ground_km2: float
 
@@ -97,22 +99,31 @@ class Step:
 def difference_of_versions(
     connection: Connection, event_id: str, before: int, after: int
 ) -> Difference:
-    """What changed from one version of an event's inventory to another, both as reviewed.
-
-    Where one is what reviews made of the other, the older is taken as it was stored: as reviewed
-    the two are alike.
+    """What changed from one version of an event's inventory to another, `as_compared`.
 
     Raises:
         EventError, InventoryError: there is no such version.
     """
     old, new = (get_inventory(connection, event_id, version) for version in (before, after))
-    mapped = [mapped_version(connection, inventory).id for inventory in (old, new)]
-    unreviewed = min(before, after) if before != after and mapped[0] == mapped[1] else None
-    then, now = (
+    return difference(*as_compared(connection, old, new), old.observed & new.observed)
+
+
+def as_compared(
+    connection: Connection, one: StoredInventory, other: StoredInventory
+) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame]:
+    """The landslides of two versions of an event, as reviewed.
+
+    Where one is what reviews made of the other, the older is taken as it was stored: as reviewed
+    the two are alike.
+    """
+    mapped = [mapped_version(connection, inventory).id for inventory in (one, other)]
+    versions = {one.version, other.version}
+    unreviewed = min(versions) if len(versions) > 1 and mapped[0] == mapped[1] else None
+    first, second = (
         (read_landslides if stored.version == unreviewed else read_reviewed)(connection, stored.id)
-        for stored in (old, new)
+        for stored in (one, other)
     )
-    return difference(then, now, old.observed & new.observed)
+    return first, second
 
 
 def difference(
@@ -143,6 +154,7 @@ def difference(
         changes=changes,
         tallies=tallies,
         not_comparable=_left_out((old, new), kept),
+        left_out=_outlines_of(old.only(~kept[0]), new.only(~kept[1])),
         ground=common,
         ground_km2=float(plane.area) / 1e6,
     )
@@ -191,7 +203,9 @@ def lineage(connection: Connection, event_id: str, version: int, number: int) ->
 
 
 def write_changes(found: Difference, path: Path) -> Path:
-    """Write the map of a difference: layer `changes`, in a GeoPackage also `ground_compared`.
+    """Write the map of a difference: layer `changes`.
+
+    A GeoPackage also holds `ground_compared`, and `not_comparable` if a landslide is.
 
     Raises:
         InventoryError: the suffix names no format.
@@ -205,6 +219,8 @@ def write_changes(found: Difference, path: Path) -> Path:
         changes[side] = [", ".join(map(str, numbers)) for numbers in changes[side]]
     layers = {"changes": changes}
     if path.suffix == ".gpkg":
+        if len(found.left_out):
+            layers["not_comparable"] = found.left_out
         layers["ground_compared"] = gpd.GeoDataFrame(geometry=[found.ground], crs="EPSG:4326")
     with written_aside(path) as aside:
         try:
@@ -381,6 +397,13 @@ def _left_out(
     before, after = (int((~which).sum()) for which in kept)
     areas = (float(side.whole_m2.sum() - side.inside_m2[which].sum()) for side, which in pairs)
     return Tally(before, after, *areas)
+
+
+def _outlines_of(old: _Side, new: _Side) -> gpd.GeoDataFrame:
+    sides = np.repeat(["before", "after"], [len(old.numbers), len(new.numbers)])
+    numbers = np.concatenate([old.numbers, new.numbers])
+    outlines = np.concatenate([old.outlines, new.outlines])
+    return gpd.GeoDataFrame({"side": sides, "number": numbers}, geometry=outlines, crs="EPSG:4326")
 
 
 def _across(

@@ -18,6 +18,7 @@ from shapely.geometry import MultiPolygon
 from tasks.errors import InventoryError, StorageError
 from tasks.inventory.export_formats import WRITERS
 from tasks.inventory.export_profiles import Profile, in_profile
+from tasks.inventory.polygon_files import AOI, LANDSLIDES, OBSERVED, SCREENED
 from tasks.publish.products import scratch_beside
 from tasks.types import Event
 
@@ -93,12 +94,12 @@ def export_inventory(
     """
     if path.suffix not in FORMATS:
         raise InventoryError(f"{path}: write to one of {', '.join(FORMATS)}")
-    layers = {"landslides": _typed(in_profile(landslides, profile, about))}
-    layers["observed_area"] = gpd.GeoDataFrame(geometry=[observed], crs="EPSG:4326")
+    layers = {LANDSLIDES: _typed(in_profile(landslides, profile, about))}
+    layers[OBSERVED] = gpd.GeoDataFrame(geometry=[observed], crs="EPSG:4326")
     if aoi is not None:
-        layers["aoi"] = gpd.GeoDataFrame(geometry=[aoi], crs="EPSG:4326")
+        layers[AOI] = gpd.GeoDataFrame(geometry=[aoi], crs="EPSG:4326")
     if screened is not None and len(screened):
-        layers["screened"] = _typed(screened)
+        layers[SCREENED] = _typed(screened)
     with scratch_beside(path) as folder, _dated_alike():
         try:
             text = about.text(landslides) if about else ""

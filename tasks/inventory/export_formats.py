@@ -11,12 +11,12 @@ import pandas as pd
 import pyogrio
 import shapely
 
+from tasks.inventory.polygon_files import LANDSLIDES, OBSERVED
 from tasks.inventory.qgis import project, styles
 
 Layers = Mapping[str, gpd.GeoDataFrame]
 Writer = Callable[[Path, Layers, str], None]
 
-MAIN = "landslides"
 # A double keeps 15 digits through text: an outline's area then stays within 1 in 1e9.
 WKT_DECIMALS = 12
 SHAPEFILE_TEXT = 254
@@ -42,10 +42,10 @@ def write_geopackage(path: Path, layers: Layers, text: str) -> None:
     """All layers with their QGIS styles, the terms as metadata, and a project beside it."""
     terms = {"dataset_metadata": {"terms": text}} if text else {}
     for name, frame in layers.items():
-        _write(frame, path, layer=name, append=name != MAIN, VERSION="1.3", **terms)
+        _write(frame, path, layer=name, append=name != LANDSLIDES, VERSION="1.3", **terms)
     pyogrio.write_dataframe(styles(list(layers)), path, layer="layer_styles", append=True)
     with ZipFile(path.with_suffix(".qgz"), "w") as archive:
-        bounds = shapely.total_bounds(layers["observed_area"].geometry.to_numpy())
+        bounds = shapely.total_bounds(layers[OBSERVED].geometry.to_numpy())
         document = project(path.name, list(layers), (*map(float, bounds),))
         archive.writestr(_dated(f"{path.stem}.qgs"), document)
 
@@ -53,7 +53,7 @@ def write_geopackage(path: Path, layers: Layers, text: str) -> None:
 def write_kml(path: Path, layers: Layers, text: str) -> None:
     """One folder a layer, and the terms beside it."""
     for name, frame in layers.items():
-        _write(frame, path, layer=name, append=name != MAIN, driver="LIBKML")
+        _write(frame, path, layer=name, append=name != LANDSLIDES, driver="LIBKML")
     _write_text(path, text)
 
 
@@ -98,7 +98,7 @@ def write_shapefiles(path: Path, layers: Layers, text: str) -> None:
             encoding="UTF-8",
             DBF_DATE_LAST_UPDATE="2000-01-01",
         )
-    _write_text(folder / MAIN, text)
+    _write_text(folder / LANDSLIDES, text)
     with ZipFile(path, "w") as archive:
         for part in sorted(folder.iterdir()):
             archive.writestr(_dated(part.name), part.read_bytes())
@@ -125,7 +125,7 @@ def _write(frame: gpd.GeoDataFrame, path: Path, **options: object) -> None:
 
 def _each_its_file(path: Path, layers: Layers) -> Iterable[tuple[Path, str, gpd.GeoDataFrame]]:
     for name, frame in layers.items():
-        place = path if name == MAIN else path.with_name(f"{path.stem}_{name}{path.suffix}")
+        place = path if name == LANDSLIDES else path.with_name(f"{path.stem}_{name}{path.suffix}")
         yield place, name, frame
 
 

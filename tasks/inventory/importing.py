@@ -98,7 +98,7 @@ def read_inventory_file(
         path: the file.
         layer: which layer, where it has several.
         kind: what an outline bounds, the whole landslide, its scar or its deposit, where no column
-            says so.
+            or value says so.
         crs: the CRS it was drawn in, for a file that states none or a wrong one.
         columns: which of `COLUMNS` is read from which column of the file.
         kinds: what the file's words for a kind mean, beside `KINDS`; capitals do not matter.
@@ -115,7 +115,7 @@ def read_inventory_file(
     features = read_features(path, layer, crs=crs, columns=tuple(columns.values()))
     outlines = _on_the_ground(features)
     known = _attributes(features, columns, kinds)
-    known["kind"] = known.get("kind", kind)
+    known["kind"] = known["kind"].fillna(kind) if "kind" in known else kind
     outlines, mended, kept = _mend(outlines, known["kind"].to_numpy(), features.layer)
     if not kept.any():
         raise InventoryError(f"{features.name} holds no polygon with an area; name another layer")
@@ -178,13 +178,12 @@ def store_import(
     imported: ImportedPolygons,
     observed: MultiPolygon | None,
     elsewhere: int = 0,
-    publish: bool = False,
     licence: str = "",
     attribution: str = "",
 ) -> StoredInventory:
     """Store imported outlines as an event's next inventory version, of method `imported`.
 
-    A draft by default, so that the version published before stays the event's answer.
+    It is a draft, so that the version published before stays the event's answer.
 
     Args:
         connection: in a transaction that the caller commits.
@@ -194,7 +193,6 @@ def store_import(
         imported: what `read_inventory_file` read.
         observed: ground the author looked at; None takes the outlines' convex hull, with a doubt.
         elsewhere: how many of them lie outside the event's area of interest, for a doubt.
-        publish: publish it in place of the version published before.
         licence: licence of the file.
         attribution: whom to credit.
 
@@ -239,7 +237,7 @@ def store_import(
         scenes=[],
         landslides=_measured(imported.landslides),
         doubts=doubts,
-        publish=publish,
+        publish=False,
         licence=_text(licence, "the licence"),
         attribution=_text(attribution, "the attribution"),
     )
@@ -349,7 +347,8 @@ def _attributes(
 def _kinds(values: pd.Series, kinds: Mapping[str, LandslideKind], place: str) -> pd.Series:
     meanings = {**KINDS} | {word.casefold(): kind for word, kind in kinds.items()}
     words = values.astype("string").str.strip().str.casefold()
-    unknown = sorted({str(word) for word in values[~words.isin(list(meanings)).to_numpy()]})
+    known = words.isin(list(meanings)) | words.isna()
+    unknown = sorted({str(word) for word in values[~known.to_numpy()]})
     if unknown:
         raise InventoryError(
             f"{place} says {', '.join(map(repr, unknown[:10]))}; tell what that means with "

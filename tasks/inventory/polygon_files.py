@@ -23,6 +23,9 @@ from tasks.errors import InventoryError
 
 TEXTS = (".geojson", ".json", ".csv", ".kml")
 IN_ZIPS = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".kml", ".csv")
+# Layers of a file that Scarp wrote, which people edit and bring back.
+OURS = LANDSLIDES, OBSERVED, AOI, SCREENED = "landslides", "observed_area", "aoi", "screened"
+_UNREADABLE = (DataSourceError, DataLayerError, ShapelyError, BadZipFile, sqlite3.Error)
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def read_features(
 
     Args:
         path: the file.
-        layer: which layer, where it has several.
+        layer: which layer, where it has several; of a file that Scarp wrote, its landslides.
         crs: the CRS it was drawn in, for a file that states none or a wrong one.
         columns: the attributes wanted.
 
@@ -60,7 +63,7 @@ def read_features(
     given = _crs(crs) if crs else None
     try:
         features = _read(path, layer, columns)
-    except (DataSourceError, DataLayerError, ShapelyError, BadZipFile, sqlite3.Error) as error:
+    except _UNREADABLE as error:
         raise _unreadable(path, "a polygon file", error) from error
     if not len(features.frame):
         raise InventoryError(f"{features.name} has no features")
@@ -71,6 +74,18 @@ def read_features(
             f"{features.name} has no CRS; pass the one it was drawn in, such as --crs EPSG:4326"
         )
     return features
+
+
+def fields_of_ours(path: Path) -> tuple[str, ...] | None:
+    """Columns of the landslides of a file that Scarp wrote, ground looked at and all; else None."""
+    try:
+        layers = _layers(path) if path.suffix.lower() != ".parquet" else {}
+    except _UNREADABLE:
+        return None
+    if not {LANDSLIDES, OBSERVED} <= set(layers) <= set(OURS):
+        return None
+    dataset, layer = layers[LANDSLIDES]
+    return tuple(str(field) for field in pyogrio.read_info(dataset, layer=layer)["fields"])
 
 
 def _read(path: Path, layer: str | None, columns: Sequence[str]) -> Features:
@@ -113,6 +128,8 @@ def _spatial(dataset: str) -> list[str]:
 
 
 def _choose(path: Path, layer: str | None, names: list[str]) -> str:
+    if layer is None and LANDSLIDES in names and set(names) <= set(OURS):
+        return LANDSLIDES
     if layer is None and len(names) > 1:
         raise InventoryError(f"{path} has layers {', '.join(names)}; say which with --layer")
     if layer is not None and layer not in names:

@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from tasks.errors import InventoryError
 from tasks.inventory.sizes import Sizes, describe_sizes
 from tasks.mapping.volume import VolumeRelation, volume_m3
-from tasks.types import Interval, geodesic_area_m2
+from tasks.types import Interval, geodesic_area_m2, geodesic_rims
 
 # One slide seldom fills less than this part of its convex hull; branching unions of slides do.
 LEAST_SOLIDITY = 0.6
@@ -80,12 +80,13 @@ def describe(
     """Describe an inventory.
 
     Args:
-        landslides: EPSG:4326, with area_m2, perimeter_m, volume_m3 and amalgamated; may be empty.
+        landslides: EPSG:4326, with area_m2, volume_m3 and amalgamated; may be empty.
         minimum_m2: smallest landslide that was mapped.
         outline_error_m: how far outlines may lie from the true ones.
     """
     areas = landslides["area_m2"].to_numpy(dtype=float)
-    rims = landslides["perimeter_m"].to_numpy(dtype=float) * (outline_error_m or 0.0)
+    # An outline is as unsure at the rim of a hole, which the stored perimeter leaves out.
+    rims = geodesic_rims(landslides.geometry.to_numpy()) * (outline_error_m or 0.0)
     suspect = landslides["amalgamated"].fillna(False).to_numpy(dtype=bool)
     suspect |= _solidity(landslides) < LEAST_SOLIDITY
     return Quality(

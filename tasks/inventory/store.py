@@ -33,6 +33,7 @@ from sqlalchemy import (
 )
 
 from tasks.errors import EventError, InventoryError
+from tasks.events.tables import event_alias
 from tasks.inventory.bulk import load_landslides
 from tasks.inventory.tables import event, inventory, landslide, review_outcome, run_scene, scene
 from tasks.types import (
@@ -114,6 +115,8 @@ def get_inventory(
 ) -> StoredInventory:
     """One version of an event's inventory; without a version the published one.
 
+    `event_id` is any of the event's ids.
+
     Raises:
         EventError: the event is not registered.
         InventoryError: it has no such inventory; says which it has.
@@ -122,8 +125,7 @@ def get_inventory(
     for stored in versions:
         if stored.version == version or (version is None and stored.status == "published"):
             return stored
-    known = connection.scalar(select(func.count()).where(event.c.id == event_id))
-    if not known:
+    if _own_id(connection, event_id) is None:
         raise EventError(
             f"event {event_id!r} is not registered; `scarp events list` shows the known ones"
         )
@@ -136,11 +138,21 @@ def get_inventory(
 
 
 def list_inventories(connection: Connection, event_id: str | None = None) -> list[StoredInventory]:
-    """Every inventory of an event, or of all events, by event and version."""
+    """Every inventory of an event, by any of its ids, or of all events, by event and version."""
     query = select(inventory).order_by(inventory.c.event_id, inventory.c.version)
     if event_id is not None:
-        query = query.where(inventory.c.event_id == event_id)
+        query = query.where(inventory.c.event_id == _own_id(connection, event_id))
     return [_read(row) for row in connection.execute(query)]
+
+
+def _own_id(connection: Connection, event_id: str) -> str | None:
+    """The id under which an event's inventories stand; None if it is not registered.
+
+    An event that was merged into another keeps its own, though it is an id of the other now.
+    """
+    own = select(event.c.id).where(event.c.id == event_id)
+    alternate = select(event_alias.c.event_id).where(event_alias.c.id == event_id)
+    return connection.scalar(own) or connection.scalar(alternate)
 
 
 def store_inventory(
@@ -163,8 +175,8 @@ def store_inventory(
 ) -> StoredInventory:
     """Store an event's next inventory version with its landslides, in the caller's transaction.
 
-    Writers of one event wait for each other. The same digest again returns what is stored, which
-    publishes it at most. An empty frame is an inventory that found nothing.
+    Writers of one event wait for each other. The same digest again returns what is stored, at
+    most published as `publish_draft` does. An empty frame is an inventory that found nothing.
 
     Args:
         connection: in a transaction that the caller commits; until then nothing is visible.
@@ -223,8 +235,7 @@ def store_inventory(
         load_landslides(connection, inventory_id, rows, [n for n in MEASURES if n in rows])
         stored = _one(connection, inventory_id)
     if publish and stored.status == "draft":
-        _publish(connection, stored)
-        stored = _one(connection, stored.id)
+        stored = publish_draft(connection, stored)
     return stored
 
 
@@ -297,10 +308,11 @@ def read_reviewed(
 
 def count_reviewed(connection: Connection, inventory_id: UUID) -> tuple[int, float]:
     """How many landslides of an inventory stand after its reviews, and their area in m²."""
-    standing = select(func.count(), func.coalesce(func.sum(_as_reviewed.c.area_m2), 0.0)).where(
-        _as_reviewed.c.inventory_id == inventory_id, _as_reviewed.c.stands
+    standing = text(
+        "SELECT standing_count, standing_area_m2 FROM scarp.v_inventories "
+        "WHERE inventory_id = :inventory_id"
     )
-    count, area_m2 = connection.execute(standing).one()
+    count, area_m2 = connection.execute(standing, {"inventory_id": inventory_id}).one()
     return int(count), float(area_m2)
 
 

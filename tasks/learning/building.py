@@ -27,6 +27,7 @@ from tasks.learning.catalog import SPLITS
 from tasks.learning.leaks import check_apart
 from tasks.learning.patches import Sizing, assign, chip_sizes, hardest
 from tasks.learning.scenes import LANDSLIDES, LOOKED_AT, drawn, images_of, outlines, polygons_of
+from tasks.percent import percent
 from tasks.publish.chip_figures import Place, chips_figure
 
 Kind = Literal["auto", "event", "block"]
@@ -311,7 +312,7 @@ def _as_markdown(card: dict[str, Any]) -> str:
         "|---|---|---|---|---|",
     ]
     for name, row in card["splits"].items():
-        share = "–" if row["landslide_share"] is None else f"{100 * row['landslide_share']:.1f} %"
+        share = "–" if row["landslide_share"] is None else percent(row["landslide_share"])
         lines.append(
             f"| {name} | {row['chips']} | {row['with_landslides']} | {share} | {row['groups']} |"
         )

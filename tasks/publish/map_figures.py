@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -230,12 +231,15 @@ def match_figure(
     return save_figure(figure, path)
 
 
-def difference_figure(path: Path, changes: gpd.GeoDataFrame, ground: MultiPolygon) -> Path:
+def difference_figure(
+    path: Path, changes: gpd.GeoDataFrame, left_out: gpd.GeoDataFrame, ground: MultiPolygon
+) -> Path:
     """Draw what became of landslides from one version to another.
 
     Args:
         path: PNG to make or replace.
         changes: as `tasks.inventory.compare.difference` gives them; the legend counts landslides.
+        left_out: the landslides that are not comparable, as it gives them.
         ground: what both versions observed, EPSG:4326.
 
     Returns:
@@ -251,6 +255,18 @@ def difference_figure(path: Path, changes: gpd.GeoDataFrame, ground: MultiPolygo
     figure, axes = map_page(extent, crs)
     axes.add_artist(patch(inside, facecolor="white", edgecolor=QUIET, linewidth=0.8))
     keys = []
+    if len(left_out):
+        area = left_out.geometry.to_crs(crs).union_all()
+        unknown: dict[str, Any] = {
+            "facecolor": "white",
+            "edgecolor": QUIET,
+            "hatch": "//////",
+            "linewidth": 0.5,
+        }
+        axes.add_artist(patch(area, **unknown))
+        before, after = (int((left_out["side"] == side).sum()) for side in ("before", "after"))
+        label = f"not comparable ({before} → {after})"
+        keys.append(Patch(**unknown, label=label))
     for change, colour in CHANGE_COLOURS.items():
         found = changes[changes["change"] == change]
         if len(found):

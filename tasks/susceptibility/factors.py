@@ -143,7 +143,8 @@ def _elevation(dem: Dem, grid: GeoBox, folder: Path) -> tuple[Plane, tuple[Doubt
         text = "the elevation model is in feet by its own account, and was converted to metres"
         doubts.append(Doubt("dem-in-feet", text))
     if bridged:
-        text = f"holes in the elevation model were bridged: {bridged / cells:.2%} of the ground"
+        share = percent(bridged / cells)
+        text = f"holes in the elevation model were bridged: {share} of the ground"
         doubts.append(Doubt("dem-voids-filled", text))
     if zeros:
         text = (

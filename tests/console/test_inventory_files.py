@@ -97,6 +97,30 @@ def test_an_event_that_does_not_exist_is_named(registered, tmp_path):
     assert "nowhere" in error
 
 
+def test_an_event_is_known_by_any_of_its_ids(registered, tmp_path):
+    event = json.loads((EXAMPLE / "event.json").read_text())
+    (alias,) = event["alternate_ids"]
+    file = drawn(tmp_path, [SQUARE])
+    assert json.loads(registered("inventory", "import", alias, file, "--json")[1])["version"] == 1
+    for words in (
+        ["publish", alias, "--version", "1"],
+        ["review", alias, "--confirm", "1", "--by", "ann"],
+        ["review", alias, "--publish"],
+        ["show", alias],
+        ["diff", alias, "1", "2"],
+        ["lineage", alias, "1"],
+        ["quality", alias],
+        ["export", alias, "-o", str(tmp_path / "out.gpkg")],
+    ):
+        code, _, error = registered("inventory", *words)
+        assert code == 0, (words, error)
+    lines = json.loads(registered("inventory", "list", alias, "--json")[1])
+    assert [(one["event_id"], one["status"]) for one in lines] == [
+        (EVENT, "superseded"),
+        (EVENT, "published"),
+    ]
+
+
 def test_manual_and_imported_versions_stand_side_by_side(registered, tmp_path):
     registered("inventory", "import", EVENT, str(EXAMPLE / "landslides.gpkg"), "--publish")
     registered("inventory", "import", EVENT, drawn(tmp_path, [SQUARE]))
@@ -106,6 +130,55 @@ def test_manual_and_imported_versions_stand_side_by_side(registered, tmp_path):
     ]
     registered("inventory", "import", EVENT, str(tmp_path / "slides.gpkg"), "--publish")
     assert [one["status"] for one in stored(registered)] == ["superseded", "published"]
+
+
+def test_an_older_draft_is_not_published_over_a_newer_version(registered, tmp_path):
+    older = drawn(tmp_path, [SQUARE])
+    registered("inventory", "import", EVENT, older)
+    registered("inventory", "import", EVENT, str(EXAMPLE / "landslides.gpkg"), "--publish")
+    code, _, error = registered("inventory", "import", EVENT, older, "--publish")
+    assert code == 2
+    assert f"version 1 of {EVENT} is older than what is published" in " ".join(error.split())
+    assert f"`scarp inventory export {EVENT} --version 1 -o FILE`" in " ".join(error.split())
+    assert [one["status"] for one in stored(registered)] == ["draft", "published"]
+
+
+def test_an_event_of_which_an_inventory_is_published_says_so(registered, tmp_path):
+    def state():
+        return json.loads(registered("events", "show", EVENT, "--json")[1])["state"]
+
+    registered("inventory", "import", EVENT, drawn(tmp_path, [SQUARE]))
+    assert state() == "registered"
+    registered("inventory", "publish", EVENT, "--version", "1")
+    assert state() == "published"
+    registered("events", "hold", EVENT, "--reason", "wait")
+    registered("inventory", "import", EVENT, str(EXAMPLE / "landslides.gpkg"), "--publish")
+    assert state() == "held"
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "kml", "zip"])
+def test_what_was_exported_edited_and_brought_back_keeps_its_kinds_and_its_ground(
+    registered, tmp_path, suffix
+):
+    drawn(tmp_path, [SQUARE], part=["scar"])
+    drawn(tmp_path, [SQUARE.buffer(0.001)], name="looked.gpkg")
+    words = [str(tmp_path / "slides.gpkg"), "--column", "kind=part", "--publish"]
+    words += ["--observed-file", str(tmp_path / "looked.gpkg")]
+    assert registered("inventory", "import", EVENT, *words)[0] == 0
+    out = tmp_path / f"out.{suffix}"
+    registered("inventory", "export", EVENT, "-o", str(out))
+    if suffix == "gpkg":  # a landslide drawn in QGIS, of which nothing is said
+        rows = gpd.read_file(out, layer="landslides")
+        outlines = [*rows.geometry, box(11.585, 44.33, 11.586, 44.331)]
+        edited = gpd.GeoDataFrame({"kind": [*rows["kind"], None]}, geometry=outlines, crs=4326)
+        edited.to_file(out, layer="landslides")
+    code, said, error = registered("inventory", "import", EVENT, str(out), "--json")
+    assert code == 0, error
+    back, first = json.loads(said), stored(registered)[0]
+    assert back["observed_km2"] == pytest.approx(first["observed_km2"], abs=1e-4)
+    shown = registered("inventory", "show", EVENT, "--version", "2", "--json")[1]
+    kinds = [one["properties"]["kind"] for one in json.loads(shown)["landslides"]["features"]]
+    assert kinds == (["scar", "landslide"] if suffix == "gpkg" else ["scar"])
 
 
 @pytest.mark.parametrize("profile", ["usgs", "inspire"])

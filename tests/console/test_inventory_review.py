@@ -9,7 +9,7 @@ from shapely.geometry import MultiPolygon, box
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from console.inventory import app
+from console.cli import app
 from flows import world
 from flows.dossier import read_dossier
 from tasks.errors import InventoryError, ReviewConflictError
@@ -50,8 +50,8 @@ def scarp_inventory(settings, engine, monkeypatch):
                 publish=True,
             )
 
-    def run(*words):
-        result = CliRunner().invoke(app, [str(word) for word in words])
+    def run(*words, group=("inventory",)):
+        result = CliRunner().invoke(app, [*group, *(str(word) for word in words)])
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert result.exit_code == 0, result.output
@@ -91,6 +91,20 @@ def test_a_review_from_confirming_to_undoing(scarp_inventory, engine, tmp_path):
         assert sorted(numbers) == [1, 2, 5, 6]
     assert "undo 6" in scarp_inventory("review", "storm", "--log")
     assert "100 % reviewed: 1 confirmed" in scarp_inventory("review", "storm", "--progress")
+
+
+def test_the_list_counts_what_stands_beside_what_was_stored(scarp_inventory):
+    assert "stored" not in scarp_inventory("list", "storm")
+    scarp_inventory("review", "storm", "--reject", "1-2", "--by", "ann")
+    lines = json.loads(scarp_inventory("list", "storm", "--json"))
+    assert [(one["landslides"], one["landslides_as_stored"]) for one in lines] == [(3, 3), (1, 3)]
+    assert lines[1]["area_km2"] < lines[1]["area_km2_as_stored"] == lines[0]["area_km2"]
+    told = scarp_inventory("list", "storm")
+    (row,) = [line.split("│") for line in told.splitlines() if line.startswith("│ 2")]
+    assert "stored" in told and [cell.strip() for cell in row[4:6]] == ["1", "3"]
+    assert "landslides_as_reviewed" not in scarp_inventory("show", "storm")
+    told = json.loads(scarp_inventory("show", "storm", "--json"))
+    assert told["landslides_as_reviewed"] == len(told["landslides"]["features"]) == 1
 
 
 def test_a_review_is_stored_whole_or_not_at_all(scarp_inventory):
@@ -138,6 +152,27 @@ def test_a_diff_tells_what_changed_and_draws_it(scarp_inventory, tmp_path):
     assert "appeared" in scarp_inventory("diff", "storm", 1, 2)
     scarp_inventory("diff", "storm", 1, 2, "-o", tmp_path / "map.png")
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_comparison_takes_versions_as_reviewed_and_the_one_before_a_review_as_mapped(
+    scarp_inventory,
+):
+    def judged(version, reference):
+        words = ["evaluate", "storm", "--reference", reference, "--version", version, "--json"]
+        return json.loads(scarp_inventory(*words, group=()))["scores"]["object_recall"]
+
+    def error(version, against):
+        words = ["quality", "storm", "--version", version, "--against", against, "--json"]
+        return json.loads(scarp_inventory(*words))["mapping"]["error"]
+
+    assert judged(2, 1) == pytest.approx(2 / 3)
+    assert error(2, 1) == pytest.approx(1 / 2, abs=0.01)
+    scarp_inventory("review", "storm", "--reject", "3", "--by", "ann")
+    scarp_inventory("review", "storm", "--publish")
+    assert judged(3, 2) == pytest.approx(2 / 3), "what was rejected was mapped"
+    assert error(3, 2) == pytest.approx(1 / 3, abs=0.01)
+    assert judged(1, 2) == pytest.approx(1), "what was rejected is no reference"
+    assert error(2, 1) == pytest.approx(1 / 3, abs=0.01)
 
 
 def test_a_lineage_names_the_landslide_in_every_version(scarp_inventory):

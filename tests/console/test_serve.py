@@ -177,6 +177,51 @@ def test_a_slip_of_the_pen_is_refused_and_does_not_find_everything(service, wher
     assert next(iter(slip)) in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        *(("limit", value) for value in ("0", "-1", "10001", "ten", "2.5", "")),
+        *(("offset", value) for value in ("-1", "ten", "99999999999999999999")),
+        ("sortby", "-area"),
+        ("properties", "number,area"),
+        ("f", "xml"),
+        ("geom-column", "aoi"),
+    ],
+)
+def test_a_value_that_cannot_be_is_one_sentence_that_names_the_parameter(service, parameter, value):
+    answer = service.get(f"{LANDSLIDES}/items", params={parameter: value})
+    assert answer.status_code == 400
+    said = answer.json()["detail"]
+    assert parameter.split("-")[0] in said.casefold().replace("geometry", "geom")
+    assert said.count(f"{parameter}:") <= 1
+
+
+def test_the_description_says_that_a_page_holds_one_feature_at_least(service):
+    described = service.get("/api").json()["paths"]["/collections/{collectionId}/items"]["get"]
+    (limit,) = [one for one in described["parameters"] if one["name"] == "limit"]
+    assert (limit["schema"]["minimum"], limit["schema"]["maximum"]) == (1, 10_000)
+    assert service.get("/collections", params={"limit": 0}).status_code == 400
+    assert service.get(f"{TILES}/9/1/1", params={"limit": 0}).status_code == 400
+
+
+@pytest.mark.parametrize("rest", ["", "/items", "/items/1", "/queryables", "/tiles"])
+def test_a_collection_that_is_none_is_not_found(service, rest):
+    answer = service.get(f"/collections/nothing{rest}")
+    assert answer.status_code == 404
+    assert "there is no collection nothing" in answer.json()["detail"]
+
+
+def test_pages_follow_one_another_until_every_feature_was_shown_once(service):
+    address, shown = f"{LANDSLIDES}/items?limit=7&sortby=number&filter=number>3", []
+    while address:
+        page = service.get(address).json()
+        assert page["numberMatched"] == 27 and page["numberReturned"] == len(page["features"])
+        shown += [one["properties"]["number"] for one in page["features"]]
+        following = [link["href"] for link in page["links"] if link["rel"] == "next"]
+        address = following[0] if following else None
+    assert shown == list(range(4, 31))
+
+
 def test_gdal_reads_it_as_any_wfs_3(service, tmp_path):
     address = f"OAPIF:{str(service.base_url).rstrip('/')}"
     # A process of its own: this one could not answer while GDAL waits in it.
@@ -342,6 +387,17 @@ def test_far_tiles_show_a_new_version_at_once(service, tmp_path):
     gpd.read_file(EXAMPLE / "landslides.gpkg").head(7).to_file(fewer)
     import_inventory(EVENT, PolygonSource(fewer), publish=True)
     assert decoded(service.get(f"{TILES}/{where}"))["landslides"].sum() == 7
+
+
+def test_tiles_of_every_zoom_count_what_stands_after_a_review(service):
+    from flows.world import open_world
+    from tasks.inventory.review import Reviewer, reject
+    from tasks.inventory.store import find_published
+
+    with open_world().engine.begin() as connection:
+        reject(connection, find_published(connection, EVENT).id, [1, 2], Reviewer("ann"))
+    for where in ("4/8/5", tile_of(service, 9)):
+        assert decoded(service.get(f"{TILES}/{where}"))["landslides"].sum() == 5
 
 
 def test_head_gives_the_headers_of_get_and_no_body(service):

@@ -226,6 +226,8 @@ def test_only_land_within_reach_of_the_epicentre_is_expected_to_slide():
     inland = expected(141.9, 42.7, 142.1, 42.8)
     assert 0 < inland.expected_km2 < malamud_area_km2(6.6)
     assert "km² of land of the area of interest within its reach" in inland.how
+    corner = expected(141.9, 42.7, 141.91, 42.71)
+    assert "0.015 % of which" in corner.how and corner.expected_km2 > 0
     half_at_sea = expected(141.9, 42.4, 142.1, 42.8)
     assert inland.expected_km2 < half_at_sea.expected_km2 < 3 * inland.expected_km2
     assert expected(150, 35, 151, 36).expected_km2 == 0, "open sea, far away"

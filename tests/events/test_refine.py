@@ -43,6 +43,11 @@ def test_the_ground_that_expects_least_is_left_out(prior):
     assert refined.how == "ShakeMap; of it the ground that expects 90% of the landslides"
 
 
+def test_a_share_asked_for_is_not_rounded_to_all_or_nothing(prior):
+    how = refined_aoi(aoi((10, 45, 11, 46)), prior(), 0.999).how
+    assert "expects 99.9% of the landslides" in how
+
+
 def test_asking_for_all_leaves_the_area_as_it_is(prior):
     whole = aoi((10, 45, 11, 46))
     assert refined_aoi(whole, prior(), 1.0) is whole

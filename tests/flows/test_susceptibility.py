@@ -82,6 +82,15 @@ def test_after_a_review_the_map_is_made_anew_of_what_stands(mapped, asked):
     assert rows(mapped, MAPS) == [(2, 2)]
 
 
+def test_an_import_published_in_its_place_makes_the_map_anew(mapped, asked, tmp_path):
+    assess_susceptibility(EVENT, asked)
+    gpd.read_file(EXAMPLE / "landslides.gpkg").iloc[1:].to_file(tmp_path / "fewer.gpkg")
+    source = PolygonSource(tmp_path / "fewer.gpkg")
+    for _ in range(2):
+        assert import_inventory(EVENT, source, publish=True).inventory.status == "published"
+    assert rows(mapped, MAPS) == [(2, 2)]
+
+
 def test_a_list_tells_the_auc_of_the_version_it_shows_not_of_a_later_drafts_map(
     mapped, asked, tmp_path
 ):
@@ -95,6 +104,8 @@ def test_a_list_tells_the_auc_of_the_version_it_shows_not_of_a_later_drafts_map(
     assert (line.version, line.status) == (1, "published")
     assert line.auc_spatial == pytest.approx(published.auc_spatial.value)
     assert line.auc_spatial != pytest.approx(draft.auc_spatial.value)
+    maps = "SELECT version, status, current FROM scarp.v_susceptibility ORDER BY version"
+    assert rows(mapped, maps) == [(1, "published", True), (2, "draft", True)]
 
 
 def test_a_review_whose_map_cannot_be_made_is_published_and_says_so(mapped, asked, tmp_path):

@@ -40,13 +40,19 @@ def changes(before, after, ground=GROUND):
     return sorted(zip(found["change"], found["before"], found["after"], strict=True))
 
 
-def test_what_goes_on_into_ground_seen_later_alone_did_not_vanish():
+def test_what_goes_on_into_ground_seen_later_alone_did_not_vanish(tmp_path):
     ground = MultiPolygon([cell(0, width=5)])
     before, after = version(cell(4)), version(cell(4, width=9))
     there, back = difference(before, after, ground), difference(after, before, ground)
     assert len(there.changes) == len(back.changes) == 0
     for found in (there, back):
         assert (found.not_comparable.before, found.not_comparable.after) == (1, 1)
+        assert sorted(found.left_out["side"]) == ["after", "before"]
+    assert set(there.left_out.geometry.map(shapely.to_wkb)) == set(
+        shapely.to_wkb([cell(4), cell(4, width=9)])
+    )
+    drawn = write_changes(there, tmp_path / "changes.gpkg")
+    assert len(gpd.read_file(drawn, layer="not_comparable")) == 2
     both = version(cell(0), cell(4)), version(cell(0), cell(4, width=9))
     assert changes(*both, ground) == [("unchanged", (1,), (1,))]
 

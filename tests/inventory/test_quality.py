@@ -37,6 +37,15 @@ def test_a_real_inventory_is_described(hokkaido):
     assert told.sizes.magnitude.counted == pytest.approx(3.786, abs=0.001)
 
 
+def test_the_outline_of_a_hole_is_as_unsure_as_any():
+    around, within = box(142, 42, 142.004, 42.004), box(142.001, 42.001, 142.003, 42.003)
+    ring, whole, hole = (
+        describe(slides(outline), outline_error_m=5).area_error_m2
+        for outline in (around - within, around, within)
+    )
+    assert ring == pytest.approx(whole + hole)
+
+
 def test_an_error_nobody_knows_is_not_made_up():
     told = describe(slides(box(142, 42, 142.001, 42.001)))
     assert (told.outline_error_m, told.area_error_m2) == (None, None)

@@ -26,6 +26,7 @@ from tasks.inventory.review import (
 )
 from tasks.inventory.runs import start_run
 from tasks.inventory.store import (
+    count_reviewed,
     read_landslides,
     read_reviewed,
     read_screened,
@@ -93,6 +94,24 @@ def truth(connection):
     """What an analyst sees: number -> state."""
     query = "SELECT number, review_state FROM scarp.v_landslides ORDER BY number"
     return {number: state for number, state in connection.execute(text(query))}
+
+
+def test_every_place_counts_landslides_as_reviewed(connection, inventory):
+    counts = text(
+        "SELECT events.landslide_count, kept.landslide_count, standing_count, standing_area_m2 "
+        "FROM scarp.v_events AS events JOIN scarp.v_inventories AS kept USING (event_id)"
+    )
+    before = connection.execute(counts).one()
+    assert before[:3] == (3, 3, 3)
+    reject(connection, inventory, [1, 2], ANN)
+    add(connection, inventory, [slide(6)], ANN)
+    stands = read_reviewed(connection, inventory)
+    known = connection.execute(counts).one()
+    assert known[:3] == (2, 3, 2) and len(stands) == 2
+    assert known.standing_area_m2 == pytest.approx(stands["area_m2"].sum())
+    assert count_reviewed(connection, inventory) == (2, known.standing_area_m2)
+    reject(connection, inventory, stands["number"].tolist(), ANN)
+    assert connection.execute(counts).one()[:3] == (0, 3, 0)
 
 
 def test_unreviewed_landslides_stand(connection, inventory):

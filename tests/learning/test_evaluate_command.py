@@ -237,6 +237,32 @@ def test_a_mask_that_declares_0_as_nodata_is_refused(folders, write_picture):
     assert "a.tif: the mask declares nodata 0" in refused(images, masks)
 
 
+@pytest.mark.parametrize(("landslide", "nodata"), [(255, 255), (1, 1)])
+def test_a_mask_whose_nodata_may_be_landslide_is_refused(folders, write_picture, landslide, nodata):
+    images, masks = folders
+    mask = read_mask(masks / "a.png")[0].astype(np.uint8) * landslide
+    (masks / "a.png").unlink()
+    write_picture(masks / "a.tif", mask, nodata=nodata)
+    said = refused(images, masks)
+    other = 256 - nodata
+    assert f"a.tif: the mask declares nodata {nodata} and holds no {other}" in said
+    assert "gdal_edit.py -unsetnodata" in said and "such as 2" in said
+
+
+def test_a_mask_of_no_landslide_1_landslide_and_255_unseen_is_read_in_every_part(
+    tmp_path, write_picture
+):
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:, :8], mask[:, 56:] = 1, 255
+    path = write_picture(tmp_path / "mask.tif", mask, nodata=255)
+    landslides, valid = read_mask(path)
+    assert (landslides == (mask == 1)).all() and (valid == (mask < 255)).all()
+    landslides, valid = read_mask(path, (slice(0, 64), slice(32, 64)))
+    assert not landslides.any() and (valid == (mask[:, 32:] < 255)).all()
+    whole = write_picture(tmp_path / "stable.tif", mask * 0, nodata=255)
+    assert not read_mask(whole)[0].any() and read_mask(whole)[1].all()
+
+
 def test_a_coloured_mask_is_refused(folders, write_picture, scene):
     images, masks = folders
     write_picture(masks / "a.png", scene(0, 64)[0])

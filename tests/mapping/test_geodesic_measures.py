@@ -4,7 +4,7 @@ from pyproj import Geod
 from shapely import normalize
 from shapely.geometry import GeometryCollection, LineString, MultiPolygon, Point, Polygon, box
 
-from tasks.types import geodesic_area_m2, geodesic_measures
+from tasks.types import geodesic_area_m2, geodesic_measures, geodesic_rims
 
 # `normalize` turns shells one way round and holes the other, which is what pyproj wants.
 SLIDE = normalize(Point(142, 42.7).buffer(0.002))
@@ -20,6 +20,15 @@ def test_many_areas_at_once_measure_as_one_by_one():
     np.testing.assert_allclose(areas, expected, rtol=1e-12)
     expected = [abs(geod.geometry_length(shape)) for shape in SHAPES]
     np.testing.assert_allclose(perimeters, expected, rtol=1e-12)
+
+
+def test_the_rims_of_holes_are_part_of_a_boundary():
+    hole = Polygon(RING.interiors[0])
+    slide, outer, inner, pair = geodesic_rims([SLIDE, RING, hole, MultiPolygon([FAR, RING])])
+    assert outer == pytest.approx(slide + inner) and inner > 0.4 * slide
+    assert pair == pytest.approx(geodesic_rims([FAR])[0] + outer)
+    assert geodesic_rims([Polygon(), Point(1, 1)]).tolist() == [0, 0]
+    assert geodesic_rims([]).shape == (0,)
 
 
 def test_an_area_is_the_same_whichever_way_its_rings_run():

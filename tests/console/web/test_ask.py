@@ -24,6 +24,16 @@ def test_an_answer_is_a_table_a_map_and_a_file(clients, mapped):
     assert lines[0] == "number,area_m2,geom" and len(lines) == mapped + 1
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [("1123671.4", "1,123,671"), ("63193.04", "63,193"), ("1.5e-9", "1.5e-09"), ("2e20", "2e+20")],
+)
+def test_numbers_are_written_as_people_read_them(clients, number, said):
+    question = {"question": f"SELECT {number}::float8 AS number"}
+    page = clients["viewer"].get("/ask", params=question, headers=PAGE)
+    assert f">{said}<" in page.text
+
+
 def test_every_example_of_the_page_can_be_asked(clients):
     from console.web.pages import words
 

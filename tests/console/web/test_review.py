@@ -142,6 +142,8 @@ def test_the_pages_count_as_the_files_do(two, mapped):
     for path in (f"/events/{EVENT}", "/events"):
         page = two[0].get(path, headers={"Accept": "text/html"}).text
         assert f">{len(rows)}<" in page and f">{area_km2:.3g} km²<" in page, path
+    versions = two[0].get(f"/events/{EVENT}", headers={"Accept": "text/html"}).text
+    assert f">{len(rows)}<small>{mapped} stored</small>" in versions
 
 
 def test_what_stands_becomes_the_next_version_and_the_old_one_stays(two, mapped):
