@@ -103,8 +103,7 @@ def read_image(
 
     Args:
         path: the file.
-        bands: common names of its bands; empty for the names in the file, or its colours. Three
-            bands that nothing is said of are red, green and blue.
+        bands: common names of its bands; empty for those the file gives (see `band_numbers`).
         place: rows and columns wanted; None for all.
 
     Raises:
@@ -368,11 +367,13 @@ def _footprint(dataset: DatasetReader, window: Window | None) -> Footprint | Non
 def band_numbers(dataset: DatasetReader) -> dict[int, str]:
     """Name of each band by number, from 1, as described or else coloured; without alpha.
 
-    Three bands that nothing is said of are red, green and blue.
+    Three 8-bit bands that nothing is said of are red, green and blue, as in any picture. Deeper
+    ones are as often blue, green and red, or infrared, red and green: of them nobody can say.
     """
     described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
     every = ((text or colour.name, colour.name) for text, colour in described)
     names = {n: name for n, (name, colour) in enumerate(every, start=1) if colour != "alpha"}
-    if len(names) == 3 and not any(dataset.descriptions) and "red" not in names.values():
+    unsaid = not any(dataset.descriptions) and "red" not in names.values()
+    if len(names) == 3 and unsaid and set(dataset.dtypes) == {"uint8"}:
         return dict(zip(names, RGB, strict=True))
     return names

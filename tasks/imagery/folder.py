@@ -20,6 +20,7 @@ from rasterio.windows import Window
 from shapely.geometry import MultiPolygon, box
 
 from models.ground import ground_sample_m
+from models.pictures import band_numbers
 from tasks.errors import CatalogError, RasterError, ScarpError
 from tasks.events.aoi import continuous_longitudes, split_at_antimeridian
 from tasks.files import file_sha256
@@ -103,8 +104,8 @@ def read_folder(path: Path) -> Found:
     The time of acquisition comes from a JSON sidecar of the same stem (`acquired` or `datetime`,
     at the top or under `properties`), an ACQUISITION tag, the file's name, or TIFFTAG_DATETIME, in
     this order, and is UTC where no zone is given; otherwise it is None. Bands are known by their
-    descriptions, else by their colour interpretation, else by PlanetScope's AnalyticMS order where
-    the name says AnalyticMS; three 8-bit bands that say nothing are red, green, blue. A file named
+    descriptions, else by PlanetScope's AnalyticMS order where the name says AnalyticMS, else by their
+    colour interpretation, else as `models.pictures.band_numbers` has them. A file named
     `…_udm2….tif` is the cloud mask of the image whose name begins alike.
 
     Args:
@@ -256,13 +257,14 @@ def _guesses(dataset: DatasetReader, path: Path) -> Iterator[tuple[str, ...]]:
     known = {alias: band for band, aliases in DESCRIPTIONS.items() for alias in aliases}
     by_description = tuple(known.get(text, text) for text in described)
     by_colour = tuple(COLOURS.get(colour, "") for colour in dataset.colorinterp)
-    # A file that colours red, green and blue may still describe its infrared band.
     yield by_description
-    yield tuple(a or b for a, b in zip(by_colour, by_description, strict=True))
+    # Planet's own files colour their first band red, which is blue.
     if "analyticms" in path.stem.lower().replace("_", ""):
         yield PLANETSCOPE.get(dataset.count, ())
-    if dataset.count == 3 and set(dataset.dtypes) == {"uint8"} and not any(described):
-        yield NEEDED
+    # A file that colours red, green and blue may still describe its infrared band.
+    yield tuple(a or b for a, b in zip(by_colour, by_description, strict=True))
+    numbers = band_numbers(dataset)
+    yield tuple(numbers.get(number, "") for number in range(1, dataset.count + 1))
 
 
 def _complete(names: tuple[str, ...]) -> bool:

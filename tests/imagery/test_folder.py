@@ -1,6 +1,5 @@
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,13 @@ from tasks.errors import CatalogError, RasterError
 from tasks.imagery.folder import FolderSource, read_folder
 from tasks.imagery.protocol import Span
 from tasks.imagery.rasters import open_band
+from tests.conftest import DATA
 
-HOKKAIDO = Path(__file__).parents[3] / "shared" / "data" / "hokkaido2018" / "scene_rgb_3m.tif"
+HOKKAIDO = DATA / "hokkaido2018" / "scene_rgb_3m.tif"
+ANALYTIC = DATA / (
+    "planet_stac_fixtures/tests/data-files/disaster/hurricane-harvey/hurricane-harvey-0831/"
+    "20170831_172754_101c/20170831_172754_101c_3B_AnalyticMS.tif"
+)
 RGB = np.stack([np.full((40, 60), value, np.uint8) for value in (10, 20, 30)])
 FOUR = np.stack([np.full((40, 60), value, np.uint16) for value in (1, 2, 3, 4)])
 
@@ -92,6 +96,18 @@ def test_descriptions_name_the_bands(write_tif):
 def test_planetscope_products_are_blue_green_red_nir(write_tif):
     path = write_tif("20180911_012345_1020_3B_AnalyticMS_SR.tif", FOUR)
     assert levels(read_folder(path).scenes[0]) == {"red": 3, "green": 2, "blue": 1, "nir": 4}
+
+
+def test_planets_own_order_counts_where_its_file_calls_the_first_band_red():
+    (scene,) = read_folder(ANALYTIC).scenes
+    with rasterio.open(ANALYTIC) as file:
+        assert file.colorinterp[0].name == "red"
+    brightness = []
+    for name in ("blue", "green", "red"):
+        with open_band(scene, name) as band:
+            brightness.append(np.median(band.read(1, masked=True).compressed()))
+    # Radiance at the top of the atmosphere over green ground: haze is blue, leaves are not red.
+    assert brightness == sorted(brightness, reverse=True)
 
 
 @pytest.mark.parametrize("array", [FOUR, FOUR[:3]])

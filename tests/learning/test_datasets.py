@@ -17,6 +17,7 @@ from models.datasets import L4S_BANDS, READERS
 from models.errors import ModelError
 from models.samples import RGB, group_of, tiles_of
 from tasks.errors import RasterError
+from tasks.imagery.folder import read_folder
 from tasks.learning.catalog import of_split, read_data
 from tasks.learning.scenes import (
     drawn,
@@ -462,26 +463,43 @@ def test_extensions_in_capitals_are_found(tmp_path, write_picture, scene, landsl
         assert len([check(entry) for entry in READERS[name](folder)]) == count
 
 
-@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
-def test_three_bands_that_nothing_is_said_of_are_red_green_and_blue_in_scenes_too(
-    georeferenced, write_picture, dtype
+def test_three_8_bit_bands_that_nothing_is_said_of_are_red_green_and_blue_in_scenes_too(
+    georeferenced, write_picture
 ):
     folder, image = georeferenced
     grid = Affine(5, 0, 600000, 0, -5, 4700000)
     (entry,) = scenes(folder)
     said = entry.read().scene(RGB, (2.0, 6.0)), entry.read().scene(RGB, (10.0, 20.0))
-    plain = write_picture(
-        folder / "plain.tif", image.astype(dtype), crs="EPSG:32654", transform=grid
-    )
+    silent = {"photometric": "minisblack"}
+    plain = write_picture(folder / "plain.tif", image, crs="EPSG:32654", transform=grid, **silent)
     (folder / "after.tif").unlink()
     (entry,) = scenes(folder)
     sample = check(entry)
     assert sample.bands == RGB
     assert sample.scene(RGB, (2.0, 6.0)) == said[0]
     assert sample.scene(RGB, (10.0, 20.0)).mean == pytest.approx(said[1].mean, abs=0.5)
-    write_picture(plain, image.astype(dtype), crs="EPSG:4326", transform=Affine(1, 0, 0, 0, -1, 0))
+    degrees = Affine(1, 0, 0, 0, -1, 0)
+    write_picture(plain, image, crs="EPSG:4326", transform=degrees, **silent)
     with pytest.raises(RasterError, match=r"plain\.tif: the image must be in a projected CRS"):
         scene_statistics(plain, RGB, (1.0, 2.0))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_which_of_three_deeper_bands_is_red_is_guessed_neither_to_learn_nor_to_map(
+    georeferenced, write_picture, dtype
+):
+    folder, image = georeferenced
+    (folder / "after.tif").unlink()
+    grid = Affine(5, 0, 600000, 0, -5, 4700000)
+    deep = image.astype(dtype)
+    plain = write_picture(folder / "plain.tif", deep, crs="EPSG:32654", transform=grid)
+    (entry,) = scenes(folder)
+    with pytest.raises(ModelError, match=r"plain\.tif.*'red' is missing.*say which is which"):
+        entry.read().pick(RGB, "weights 'x'")
+    with pytest.raises(RasterError, match=r"plain\.tif does not say which of its 3 bands"):
+        read_folder(plain)
+    write_picture(plain, deep, bands=("B4", "B3", "B2"), crs="EPSG:32654", transform=grid)
+    assert read_folder(plain).scenes[0].bands == RGB
 
 
 def test_polygons_of_other_ground_are_refused_with_both_names(georeferenced):

@@ -22,6 +22,7 @@ from models.errors import ModelError
 from models.ldmnet import ldmnet
 from models.metrics import Confusion, confusion, macro
 from models.pictures import opened, pair_entries, read_image, read_mask
+from models.samples import RGB
 from models.weights import load, save
 from tasks.errors import BadInputError, StorageError
 
@@ -247,9 +248,9 @@ def test_nan_is_refused_unless_it_is_declared_nodata(folders, write_picture):
     images, masks = folders
     pixels = read_image(images / "a.tif").pixels.astype(np.float32)
     pixels[:, :3, :3] = np.nan
-    write_picture(images / "a.tif", pixels)
+    write_picture(images / "a.tif", pixels, RGB)
     assert "a.tif: 9 pixels are NaN or infinite" in refused(images, masks)
-    write_picture(images / "a.tif", pixels, nodata=np.nan)
+    write_picture(images / "a.tif", pixels, RGB, nodata=np.nan)
     assert judge(images, masks)["n_tiles"] == 3
 
 
