@@ -34,6 +34,7 @@ from tasks.errors import InventoryError, NoImageryError, ScarpError
 from tasks.events.registry import find_aoi, find_event
 from tasks.files import file_sha256
 from tasks.imagery.before import prepare_before, shift_doubt
+from tasks.imagery.hosts import without_query
 from tasks.imagery.looking import SEARCH_BEFORE, look_at
 from tasks.imagery.protocol import Span
 from tasks.imagery.select import imagery_doubts
@@ -280,7 +281,8 @@ def look_for_scenes(
             partial(report, "judging scenes"),
         )
     except NoImageryError as error:
-        raise NoImageryError(str(error), (*error.judgements, *found.refused)) from error
+        sentence = f"{without_query(options.source)}: {error}"
+        raise NoImageryError(sentence, (*error.judgements, *found.refused)) from error
     return Imagery((*looked.judgements, *found.refused), looked.before, found.incidents)
 
 

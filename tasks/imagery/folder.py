@@ -71,7 +71,7 @@ class FolderSource:
     paid: bool = False
 
     def search(self, aoi: AreaOfInterest, span: Span) -> Found:
-        """Find the images that meet an area in a span of time.
+        """Find the images that meet an area in a span of time; in an empty folder there are none.
 
         Images without a date are among them, last: the operator who names a file says that it is
         of the event. If none meets the area, all are refused.
@@ -79,7 +79,8 @@ class FolderSource:
         Raises:
             CatalogError, RasterError: see `read_folder`.
         """
-        found = read_folder(self.path)
+        # Where none lies yet some may come, as in a catalog.
+        found = read_folder(self.path) if _images(self.path) else Found(())
         read, refused = found.scenes, list(found.refused)
         near = [scene for scene in read if scene.footprint.intersects(aoi.geometry)]
         if not near:
@@ -104,8 +105,8 @@ def read_folder(path: Path) -> Found:
     The time of acquisition comes from a JSON sidecar of the same stem (`acquired` or `datetime`,
     at the top or under `properties`), an ACQUISITION tag, the file's name, or TIFFTAG_DATETIME, in
     this order, and is UTC where no zone is given; otherwise it is None. Bands are known by their
-    descriptions, else by PlanetScope's AnalyticMS order where the name says AnalyticMS, else by their
-    colour interpretation, else as `models.pictures.band_numbers` has them. A file named
+    descriptions, else by PlanetScope's AnalyticMS order where the name says AnalyticMS, else by
+    their colour interpretation, else as `models.pictures.band_numbers` has them. A file named
     `…_udm2….tif` is the cloud mask of the image whose name begins alike.
 
     Args:
@@ -122,7 +123,10 @@ def read_folder(path: Path) -> Found:
     read: list[Scene] = []
     refused: list[SceneJudgement] = []
     errors: list[ScarpError] = []
-    for file in _images(path):
+    images = _images(path)
+    if not images:
+        raise CatalogError(f"{path} holds no GeoTIFF (.tif) of colours; give a folder of images")
+    for file in images:
         try:
             read.append(_scene(file))
         except (CatalogError, RasterError) as error:
@@ -134,7 +138,7 @@ def read_folder(path: Path) -> Found:
 
 
 def _images(path: Path) -> list[Path]:
-    """The GeoTIFFs of colours that a path names."""
+    """The GeoTIFFs of colours that a path names; none in a folder without any."""
     if path.is_file():
         files = [path]
     elif path.is_dir():
@@ -142,8 +146,6 @@ def _images(path: Path) -> list[Path]:
     else:
         raise CatalogError(f"{path} does not exist; give a GeoTIFF, a folder or a STAC catalog")
     images = [file for file in files if path.is_file() or UDM2 not in file.stem.lower()]
-    if not images:
-        raise CatalogError(f"{path} holds no GeoTIFF (.tif) of colours; give a folder of images")
     return [file.resolve() for file in images]
 
 

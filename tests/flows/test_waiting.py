@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 import rasterio
 import shapely
@@ -103,6 +104,31 @@ def test_whoever_looks_next_finds_the_files_of_screens(registered, options, tmp_
     keep_for_looks(registered, EVENT, options.model_copy(update={"screens": screens}))
     layers = (f"water={tmp_path}/rivers.gpkg:lakes", f"built={tmp_path}/map:2024.gpkg")
     assert options_of(registered, EVENT).screens == (*layers, "bare-before=0.4")
+
+
+def test_an_event_whose_folder_is_still_empty_waits_for_its_first_image(registered, tmp_path):
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    empty = ResponseOptions(source=str(folder))
+    wait = respond(EVENT, empty, may(19))
+    assert isinstance(wait, Wait) and wait.next_look_at == may(19, 12)
+    assert wait.reason.startswith(f"{folder}: scenes of ") and "found: 0" in wait.reason
+    with pytest.raises(NoImageryError, match=f"{folder}: .* found: 0"):
+        respond(EVENT, empty, datetime(2023, 6, 15, tzinfo=UTC))
+    image = write_picture(EXAMPLE / "scenes" / "2023-05-23", folder / "20230523.tif")
+    assert respond(EVENT, empty, may(24)).mapped.inventory.scene_ids == (image.stem,)
+
+
+def write_picture(scene, path):
+    """Three bands of a scene of the example as one GeoTIFF."""
+    bands = []
+    for name in ("B04", "B03", "B02"):
+        with rasterio.open(scene / f"{name}.tif") as band:
+            bands.append(band.read(1))
+            profile = band.profile | {"driver": "GTiff", "count": 3, "photometric": "RGB"}
+    with rasterio.open(path, "w", **profile) as raster:
+        raster.write(np.stack(bands))
+    return path
 
 
 def test_on_the_first_clear_day_it_publishes_and_later_dates_make_no_duplicate(registered, options):
