@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -113,7 +114,8 @@ def read_folder(path: Path) -> Found:
         path: a GeoTIFF or a folder; files in folders below it are not looked at.
 
     Returns:
-        One scene an image, in order of file name.
+        One scene an image, in order of file name, called by its stem, or by its whole name where
+        others of the folder have that stem too.
 
     Raises:
         CatalogError: the path does not exist, the folder holds no GeoTIFF, or as the next.
@@ -126,12 +128,14 @@ def read_folder(path: Path) -> Found:
     images = _images(path)
     if not images:
         raise CatalogError(f"{path} holds no GeoTIFF (.tif) of colours; give a folder of images")
+    alike = Counter(file.stem for file in images)
     for file in images:
+        name = file.stem if alike[file.stem] == 1 else file.name
         try:
-            read.append(_scene(file))
+            read.append(_scene(file, name))
         except (CatalogError, RasterError) as error:
             errors.append(error)
-            refused.append(SceneJudgement(_unread(file), None, False, str(error)))
+            refused.append(SceneJudgement(_unread(file, name), None, False, str(error)))
     if errors and not read:
         raise errors[0]
     return Found(tuple(read), tuple(refused))
@@ -146,13 +150,13 @@ def _images(path: Path) -> list[Path]:
     else:
         raise CatalogError(f"{path} does not exist; give a GeoTIFF, a folder or a STAC catalog")
     images = [file for file in files if path.is_file() or UDM2 not in file.stem.lower()]
-    return [file.resolve() for file in images]
+    return [file.absolute() for file in images]
 
 
-def _unread(path: Path) -> Scene:
+def _unread(path: Path, name: str) -> Scene:
     """What is known of an image that cannot be used."""
     return Scene(
-        id=path.stem, provider="file", collection=path.parent.name, item_id=path.name,
+        id=name, provider="file", collection=path.parent.name, item_id=path.name,
         acquired_at=None, gsd_m=0.0, bands=(), crs="", footprint=MultiPolygon(), hrefs={},
     )  # fmt: skip
 
@@ -180,13 +184,13 @@ def _checksum(path: Path, mask: Path | None) -> str:
     return hashlib.sha256(f"{digest} {file_sha256(mask)}".encode()).hexdigest()
 
 
-def _scene(path: Path) -> Scene:
+def _scene(path: Path, name: str) -> Scene:
     mask, properties = _mask_of(path), _fields(path)
-    with open_raster(str(path), f"scene {path.stem}") as dataset:
+    with open_raster(str(path), f"scene {name}") as dataset:
         bands = _bands(dataset, path)
         _check_end(dataset, path)
         return Scene(
-            id=path.stem,
+            id=name,
             provider="file",
             collection=path.parent.name,
             item_id=path.name,

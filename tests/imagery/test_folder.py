@@ -9,6 +9,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from tasks.errors import CatalogError, RasterError
 from tasks.imagery.folder import FolderSource, read_folder
+from tasks.imagery.looking import look_at
 from tasks.imagery.protocol import Span
 from tasks.imagery.rasters import open_band
 from tests.conftest import DATA
@@ -47,6 +48,19 @@ def test_a_folder_gives_one_scene_a_file_in_order_of_name(write_tif, tmp_path):
     (tmp_path / "images" / "notes.txt").write_text("not an image")
     scenes = read_folder(tmp_path / "images").scenes
     assert [scene.item_id for scene in scenes] == ["a_20230617.TIF", "b_20230523.tif"]
+
+
+def test_images_of_one_stem_are_scenes_of_their_own(aoi, write_tif, tmp_path):
+    for name in ("x.TIF", "x.tif", "x.tiff", "y.tif"):
+        write_tif(f"in/{name}", RGB + len(name))
+    write_tif("in/x.tiff", RGB[:2])
+    (tmp_path / "in" / "20230523.tif").symlink_to(write_tif("elsewhere/x.tif", RGB))
+    found = FolderSource(tmp_path / "in").search(aoi, ALWAYS)
+    assert [scene.id for scene in found.scenes] == ["20230523", "x.TIF", "x.tif", "y"]
+    assert found.scenes[0].acquired_at == datetime(2023, 5, 23, tzinfo=UTC)
+    assert [judged.scene.id for judged in found.refused] == ["x.tiff"]
+    looked = look_at(found.scenes, aoi, datetime(2023, 5, 16, tzinfo=UTC))
+    assert {one.scene.id for one in looked.judgements} == {"20230523", "x.TIF", "x.tif", "y"}
 
 
 @pytest.mark.parametrize(
