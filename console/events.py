@@ -88,7 +88,7 @@ def register(
     if event_id and fields.keys() == {"id"}:
         report = ask_comcat(event_id)
     if report:
-        registration = register_report(report, aoi, dry_run, wishes)
+        registration = register_report(report, aoi, dry_run, wishes, event_id or "")
     else:
         event = read_event(file) if file else event_from_fields(fields, "command line")
         registration = register_event(event, aoi, dry_run, wishes)
@@ -310,6 +310,8 @@ def _say_registered(registration: Registration, as_json: bool) -> None:
         print_json(registration)
         return
     event, where = registration.event, registration.aoi
+    if registration.known_as:
+        screen.print(registration.known_as, highlight=False, markup=False)
     screen.print(
         f"{event.id} {registration.change}: {event.title}, {event.occurred_at:%Y-%m-%d %H:%M} UTC\n"
         f"area of interest {where.area_km2:,.1f} km² ({where.how})",
@@ -326,6 +328,7 @@ def _say_registered(registration: Registration, as_json: bool) -> None:
 def _say_planned(registration: Registration, plan: Plan, source: str | None, as_json: bool) -> None:
     """What `--dry-run` found, nothing of which was stored."""
     record = {
+        "asked": registration.asked,
         "event": registration.event,
         "aoi": registration.aoi,
         "aoi_km2": round(registration.aoi.area_km2, 3),
@@ -347,8 +350,9 @@ def _say_planned(registration: Registration, plan: Plan, source: str | None, as_
     expected = "not known; ShakeMaps and magnitudes tell of earthquakes only"
     if plan.expected_km2 is not None:
         expected = f"{plan.expected_km2:,.3g} km² ({plan.expected_how})"
+    said = (registration.known_as, f"would be {registration.change}", registration.differs)
     facts = {
-        "event": ": ".join(filter(None, (f"would be {registration.change}", registration.differs))),
+        "event": ": ".join(filter(None, said)),
         "area of interest": f"{where.area_km2:,.1f} km² ({where.how})",
         "expected landslides": expected,
         "imagery": imagery,
