@@ -106,15 +106,21 @@ def list_events(as_json: AsJson = False) -> None:
     """List the registered events, newest first. Example: scarp events list."""
     from flows.world import open_world
     from tasks.events import registry
+    from tasks.events.states import settle_left
     from tasks.events.turns import dead_letters
+    from tasks.imagery.waits import lasting_waits
 
-    with open_world().engine.connect() as connection:
+    with open_world().engine.begin() as connection:
+        settle_left(connection)
         events = registry.list_events(connection)
         dead = {turn.event_id: turn.failure for turn in dead_letters(connection)}
+        waits = lasting_waits(connection)
     if as_json:
-        print_json([vars(one) | {"given_up": dead.get(one.event.id)} for one in events])
+        said = [(one, dead.get(one.event.id), waits.get(one.event.id)) for one in events]
+        print_json([vars(one) | {"given_up": d, "waits_for": w} for one, d, w in said])
     elif events:
-        screen.print(table("Events", [_row(one, one.event.id in dead) for one in events]))
+        stands = dict.fromkeys(waits, "waits") | dict.fromkeys(dead, "given up")
+        screen.print(table("Events", [_row(one, stands.get(one.event.id)) for one in events]))
     else:
         screen.print("no event is registered yet: see scarp register --help")
 
@@ -127,10 +133,12 @@ def show_event(event_id: str, as_json: AsJson = False) -> None:
     """
     from flows.dossier import read_dossier
     from flows.world import open_world
+    from tasks.events.states import settle_left
     from tasks.events.turns import dead_letters
 
     world = open_world()
-    with world.engine.connect() as connection:
+    with world.engine.begin() as connection:
+        settle_left(connection)
         dossier = read_dossier(connection, event_id)
         name = dossier.event and dossier.event.id
         dead = [turn.failure for turn in dead_letters(connection) if turn.event_id == name]
@@ -373,15 +381,15 @@ def _say_line(moment: datetime, what: str, why: str) -> None:
     screen.print(line, highlight=False, markup=False)
 
 
-def _row(registered: RegisteredEvent, given_up: bool) -> dict[str, object]:
+def _row(registered: RegisteredEvent, stands: str | None) -> dict[str, object]:
     event = registered.event
     # Held, cancelled or closed says more, since it is what a person decided.
-    dead = given_up and registered.state in ("registered", "published")
+    undecided = registered.state in ("registered", "published")
     return {
         "id": event.id,
         "occurred (UTC)": f"{event.occurred_at:%Y-%m-%d %H:%M}",
         "title": event.title,
         "km²": f"{registered.aoi.area_km2:,.0f}",
-        "state": "given up" if dead else registered.state,
+        "state": stands if stands and undecided else registered.state,
         "inv.": registered.published_version,
     }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Engine, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from tasks.errors import EventError
 from tasks.events.registry import RegisteredEvent, find_registered, lock_known, record_change
@@ -35,6 +38,16 @@ _LEADS_TO: dict[Move, EventState] = {
     "held": "held",
     "cancelled": "cancelled",
 }
+_SIGN = "hashtextextended('scarp response to ' || {}, 0)"
+_LEFT = f"""
+    WITH responding AS MATERIALIZED (
+        SELECT event.id FROM scarp.event
+        LEFT JOIN scarp.response_turn AS turn ON turn.event_id = event.id
+        WHERE event.state = 'responding' AND turn.held_by IS NULL
+    )
+    SELECT id FROM responding WHERE pg_try_advisory_xact_lock({_SIGN.format("id")})
+"""
+WITHOUT_A_WORD = "the response ended without a word, as when its process is killed; respond again"
 
 
 @dataclass(frozen=True)
@@ -84,6 +97,37 @@ def settle(connection: Connection, event_id: str, change: Move, reason: str) -> 
     """End a response: as `move`, unless the event was held or cancelled meanwhile, which stays."""
     if _locked(connection, event_id).state == "responding":
         move(connection, event_id, change, reason)
+
+
+@contextmanager
+def sign_of_life(engine: Engine, event_id: str) -> Iterator[None]:
+    """Let others see that somebody responds to an event, until the block or this process ends.
+
+    Several may respond to one event. The sign is a lock of a session, which PostgreSQL takes away
+    however the process ends.
+    """
+    with engine.connect() as connection:
+        held = connection.execution_options(isolation_level="AUTOCOMMIT")
+        sign, mine = _SIGN.format(":event_id"), {"event_id": event_id}
+        held.execute(text(f"SELECT pg_advisory_lock_shared({sign})"), mine)
+        try:
+            yield
+        finally:
+            # Where PostgreSQL was started anew meanwhile, the lock went with the session.
+            with suppress(DBAPIError):
+                held.execute(text(f"SELECT pg_advisory_unlock_shared({sign})"), mine)
+
+
+def settle_left(connection: Connection) -> list[str]:
+    """End the responses whose process was killed and whose turn nobody holds; returns the events.
+
+    Args:
+        connection: in a transaction that the caller commits.
+    """
+    left = list(connection.scalars(text(_LEFT)))
+    for event_id in left:
+        settle(connection, event_id, "failed", WITHOUT_A_WORD)
+    return left
 
 
 def require_open(known: RegisteredEvent) -> None:
