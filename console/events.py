@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.output import AsJson, print_json, screen, table
-from console.waits import wait_lines
+from console.waits import scene_lines, wait_lines
 
 if TYPE_CHECKING:
     from flows.plan import Plan
@@ -167,7 +167,8 @@ def show_event(event_id: str, as_json: AsJson = False) -> None:
         screen.print(table("Latency", _latency(dossier.milestones)))
     if dossier.shakemaps:
         screen.print(table("ShakeMaps", [vars(one) for one in dossier.shakemaps]))
-    for line in wait_lines(dossier.wait):
+    looked = scene_lines(dossier.wait) if dossier.wait and dossier.wait.lasts else []
+    for line in (*wait_lines(dossier.wait), *looked):
         screen.print(line, highlight=False, markup=False)
     if dossier.history:
         screen.print("History", style="bold")

@@ -70,6 +70,23 @@ def test_an_event_nobody_mapped_is_never_shown_as_free_of_landslides(clients, se
     assert shape(layers["unseen"]).equals(shape(layers["aoi"])) and "seen" not in layers
 
 
+def test_an_event_that_waits_shows_why_no_scene_could_be_used(clients, settings):
+    from flows.options import ResponseOptions
+    from flows.register import register_event
+    from flows.respond import respond
+    from tasks.types import Event
+
+    moment = datetime(2023, 5, 16, tzinfo=UTC)
+    storm = Event("storm-waiting", "rainfall", "A storm under clouds", moment, 11.583, 44.332)
+    register_event(storm, EXAMPLE / "aoi.geojson", ask=False)
+    options = ResponseOptions(source=str(EXAMPLE / "catalog.json"))
+    respond("storm-waiting", options, datetime(2023, 5, 19, tzinfo=UTC))
+    said = words_of(clients["viewer"].get("/events/storm-waiting", headers=PAGE))
+    assert "Nothing is mapped yet: no scene could be used." in said
+    assert "nobody looked" not in said and "Nothing was looked at yet." not in said
+    assert re.search(r"S2_L2A_4120_20230518 refused .*cloud 100 %", said)
+
+
 def test_an_event_is_responded_to_with_the_source_named_on_its_page(clients, settings, tmp_path):
     from flows.register import register_event
     from flows.standing import options_of
