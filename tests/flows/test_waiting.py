@@ -14,7 +14,7 @@ from flows.options import ResponseOptions
 from flows.respond import respond
 from flows.standing import keep_for_looks, options_of
 from flows.waiting import draft_doubt, terms_of
-from tasks.errors import NoImageryError
+from tasks.errors import BadInputError, NoImageryError, RasterError
 from tasks.events.request import read_event
 from tasks.events.turns import due
 from tasks.imagery.waits import Wait, find_wait
@@ -116,6 +116,15 @@ def test_an_event_whose_folder_is_still_empty_waits_for_its_first_image(register
     with pytest.raises(NoImageryError, match=f"{folder}: .* found: 0"):
         respond(EVENT, empty, datetime(2023, 6, 15, tzinfo=UTC))
     image = write_picture(EXAMPLE / "scenes" / "2023-05-23", folder / "20230523.tif")
+    whole = image.read_bytes()
+    image.write_bytes(whole[: len(whole) // 2])
+    wait = respond(EVENT, empty, may(24))
+    assert isinstance(wait, Wait) and "20230523.tif cannot be read" in wait.reason
+    with pytest.raises(BadInputError, match="may be truncated"):
+        respond(EVENT, empty, datetime(2023, 6, 15, tzinfo=UTC))
+    with pytest.raises(RasterError, match="may be truncated"):
+        respond(EVENT, ResponseOptions(source=str(image)), may(24))
+    image.write_bytes(whole)
     assert respond(EVENT, empty, may(24)).mapped.inventory.scene_ids == (image.stem,)
 
 
