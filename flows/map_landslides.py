@@ -201,7 +201,7 @@ def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -
         try:
             plan = _plan(world, event, aoi, options, now)
         except NoImageryError as error:
-            if wait := wait_for_any(world, event, terms, error, now):
+            if wait := wait_for_any(world, event, aoi, terms, error, now):
                 return wait
             look_by_radar_at_last(event.id, options, now)
             raise

@@ -183,6 +183,27 @@ def test_what_is_seen_now_is_drafted_and_only_what_is_seen_later_is_mapped_anew(
     assert map_landslides(EVENT, halves, may(30)).inventory == second.inventory
 
 
+def test_a_look_that_sees_nothing_forgets_nothing_that_was_seen(
+    registered, options, in_two_halves, tmp_path
+):
+    (tmp_path / "empty").mkdir()
+    nothing = ResponseOptions(source=str(tmp_path / "empty"))
+    halves = options.model_copy(update={"source": in_two_halves, "minimum_clear": 0.2})
+    draft = respond(EVENT, halves, may(24))
+    again = respond(EVENT, nothing, may(25))
+    assert isinstance(again, Wait) and again.since == may(24)
+    assert again.seen_share == draft.mapped.wait.seen_share > 0.4
+    respond(EVENT, halves, may(29))
+    with pytest.raises(NoImageryError, match="found: 0"):
+        respond(EVENT, nothing, may(30))
+    ((state, waits),) = rows(
+        registered,
+        "SELECT state, (SELECT count(*) FROM scarp.v_waiting WHERE outcome IS NULL) "
+        "FROM scarp.v_events",
+    )
+    assert (state, waits) == ("published", 0)
+
+
 def test_at_the_deadline_what_was_seen_is_published(registered, options, in_two_halves):
     update = {"source": in_two_halves, "minimum_clear": 0.2, "until": may(24), "wait_days": 10}
     asked = options.model_copy(update=update)
