@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 from sqlalchemy import Connection, Engine, select, text, update
-from sqlalchemy.exc import DBAPIError
 
 from tasks.errors import EventError
 from tasks.events.registry import RegisteredEvent, find_registered, lock_known, record_change
@@ -108,14 +107,13 @@ def sign_of_life(engine: Engine, event_id: str) -> Iterator[None]:
     """
     with engine.connect() as connection:
         held = connection.execution_options(isolation_level="AUTOCOMMIT")
-        sign, mine = _SIGN.format(":event_id"), {"event_id": event_id}
-        held.execute(text(f"SELECT pg_advisory_lock_shared({sign})"), mine)
+        sign = text(f"SELECT pg_advisory_lock_shared({_SIGN.format(':event_id')})")
+        held.execute(sign, {"event_id": event_id})
         try:
             yield
         finally:
-            # Where PostgreSQL was started anew meanwhile, the lock went with the session.
-            with suppress(DBAPIError):
-                held.execute(text(f"SELECT pg_advisory_unlock_shared({sign})"), mine)
+            # Ends the session, be it that PostgreSQL was started anew and has ended it already.
+            connection.invalidate()
 
 
 def settle_left(connection: Connection) -> list[str]:

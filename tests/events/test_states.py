@@ -154,3 +154,12 @@ def test_a_killed_response_whose_turn_is_held_is_left_to_whoever_begins_it_again
     assert left(engine) == []
     with engine.connect() as connection:
         assert find_registered(connection, "us1").state == "responding"
+
+
+def test_a_response_outlives_a_database_that_was_started_anew(engine):
+    others = "pid <> pg_backend_pid() AND datname = current_database()"
+    end = text(f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {others}")
+    with sign_of_life(engine, "us1"), engine.connect() as connection:
+        assert connection.scalar(end) == 1
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
