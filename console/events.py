@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.output import AsJson, print_json, screen, table
-from console.waits import wait_lines
+from console.waits import scene_lines, wait_lines
 
 if TYPE_CHECKING:
     from flows.plan import Plan
@@ -88,7 +88,7 @@ def register(
     if event_id and fields.keys() == {"id"}:
         report = ask_comcat(event_id)
     if report:
-        registration = register_report(report, aoi, dry_run, wishes)
+        registration = register_report(report, aoi, dry_run, wishes, event_id or "")
     else:
         event = read_event(file) if file else event_from_fields(fields, "command line")
         registration = register_event(event, aoi, dry_run, wishes)
@@ -106,15 +106,21 @@ def list_events(as_json: AsJson = False) -> None:
     """List the registered events, newest first. Example: scarp events list."""
     from flows.world import open_world
     from tasks.events import registry
+    from tasks.events.states import settle_left
     from tasks.events.turns import dead_letters
+    from tasks.imagery.waits import lasting_waits
 
-    with open_world().engine.connect() as connection:
+    with open_world().engine.begin() as connection:
+        settle_left(connection)
         events = registry.list_events(connection)
         dead = {turn.event_id: turn.failure for turn in dead_letters(connection)}
+        waits = lasting_waits(connection)
     if as_json:
-        print_json([vars(one) | {"given_up": dead.get(one.event.id)} for one in events])
+        said = [(one, dead.get(one.event.id), waits.get(one.event.id)) for one in events]
+        print_json([vars(one) | {"given_up": d, "waits_for": w} for one, d, w in said])
     elif events:
-        screen.print(table("Events", [_row(one, one.event.id in dead) for one in events]))
+        stands = dict.fromkeys(waits, "waits") | dict.fromkeys(dead, "given up")
+        screen.print(table("Events", [_row(one, stands.get(one.event.id)) for one in events]))
     else:
         screen.print("no event is registered yet: see scarp register --help")
 
@@ -127,10 +133,12 @@ def show_event(event_id: str, as_json: AsJson = False) -> None:
     """
     from flows.dossier import read_dossier
     from flows.world import open_world
+    from tasks.events.states import settle_left
     from tasks.events.turns import dead_letters
 
     world = open_world()
-    with world.engine.connect() as connection:
+    with world.engine.begin() as connection:
+        settle_left(connection)
         dossier = read_dossier(connection, event_id)
         name = dossier.event and dossier.event.id
         dead = [turn.failure for turn in dead_letters(connection) if turn.event_id == name]
@@ -159,7 +167,8 @@ def show_event(event_id: str, as_json: AsJson = False) -> None:
         screen.print(table("Latency", _latency(dossier.milestones)))
     if dossier.shakemaps:
         screen.print(table("ShakeMaps", [vars(one) for one in dossier.shakemaps]))
-    for line in wait_lines(dossier.wait):
+    looked = scene_lines(dossier.wait) if dossier.wait and dossier.wait.lasts else []
+    for line in (*wait_lines(dossier.wait), *looked):
         screen.print(line, highlight=False, markup=False)
     if dossier.history:
         screen.print("History", style="bold")
@@ -310,6 +319,8 @@ def _say_registered(registration: Registration, as_json: bool) -> None:
         print_json(registration)
         return
     event, where = registration.event, registration.aoi
+    if registration.known_as:
+        screen.print(registration.known_as, highlight=False, markup=False)
     screen.print(
         f"{event.id} {registration.change}: {event.title}, {event.occurred_at:%Y-%m-%d %H:%M} UTC\n"
         f"area of interest {where.area_km2:,.1f} km² ({where.how})",
@@ -326,6 +337,7 @@ def _say_registered(registration: Registration, as_json: bool) -> None:
 def _say_planned(registration: Registration, plan: Plan, source: str | None, as_json: bool) -> None:
     """What `--dry-run` found, nothing of which was stored."""
     record = {
+        "asked": registration.asked,
         "event": registration.event,
         "aoi": registration.aoi,
         "aoi_km2": round(registration.aoi.area_km2, 3),
@@ -347,8 +359,9 @@ def _say_planned(registration: Registration, plan: Plan, source: str | None, as_
     expected = "not known; ShakeMaps and magnitudes tell of earthquakes only"
     if plan.expected_km2 is not None:
         expected = f"{plan.expected_km2:,.3g} km² ({plan.expected_how})"
+    said = (registration.known_as, f"would be {registration.change}", registration.differs)
     facts = {
-        "event": ": ".join(filter(None, (f"would be {registration.change}", registration.differs))),
+        "event": ": ".join(filter(None, said)),
         "area of interest": f"{where.area_km2:,.1f} km² ({where.how})",
         "expected landslides": expected,
         "imagery": imagery,
@@ -369,15 +382,15 @@ def _say_line(moment: datetime, what: str, why: str) -> None:
     screen.print(line, highlight=False, markup=False)
 
 
-def _row(registered: RegisteredEvent, given_up: bool) -> dict[str, object]:
+def _row(registered: RegisteredEvent, stands: str | None) -> dict[str, object]:
     event = registered.event
     # Held, cancelled or closed says more, since it is what a person decided.
-    dead = given_up and registered.state in ("registered", "published")
+    undecided = registered.state in ("registered", "published")
     return {
         "id": event.id,
         "occurred (UTC)": f"{event.occurred_at:%Y-%m-%d %H:%M}",
         "title": event.title,
         "km²": f"{registered.aoi.area_km2:,.0f}",
-        "state": "given up" if dead else registered.state,
+        "state": stands if stands and undecided else registered.state,
         "inv.": registered.published_version,
     }

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,7 +50,9 @@ def print_json(record: Any) -> None:
 def table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     """A table with one column a key of the first row; what is not known is shown as a dash."""
     drawn = Table(title=Text(title), title_justify="left", title_style="bold")
-    widest = {name: max(len(str(row[name])) for row in rows) for name in (rows[0] if rows else ())}
+    widest = {
+        name: max(len(_cell(row[name])) for row in rows) for name in (rows[0] if rows else ())
+    }
     headings = {name: name.replace("_", " ") for name in widest}
     # Between two cells stand a line and two spaces.
     room = screen.width - 3 * len(widest) - 1
@@ -71,6 +73,8 @@ def table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, datetime) and value.tzinfo:
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     said = str(value)
     return "–" if value is None or said in ("nan", "NaT", "<NA>") else said
 

@@ -10,7 +10,7 @@ import typer
 
 from console.clock import moment
 from console.output import AsJson, print_json, progress_bars, say_screens, screen, table
-from console.waits import wait_lines
+from console.waits import scene_lines, wait_lines
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -235,10 +235,8 @@ def _show_wait(wait: Wait, as_json: bool) -> None:
     if as_json:
         print_json({"event_id": wait.event_id, "status": "waiting", **vars(wait)})
         return
-    for line in wait_lines(wait):
+    for line in (*wait_lines(wait), *scene_lines(wait)):
         screen.print(line, highlight=False, markup=False)
-    for looked in wait.scenes:
-        screen.print(f"{looked.scene_id}: {looked.reason}", highlight=False, markup=False)
 
 
 def _summary(response: Response) -> dict[str, Any]:

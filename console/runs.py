@@ -36,7 +36,8 @@ def list_runs(as_json: AsJson = False) -> None:
     ]
     due_now = {one.event_id for one in waiting}
     rows += [_row(turn) for turn in turns if turn.event_id not in due_now]
-    _show("Responses", rows, as_json, "no response runs or waits")
+    none = "no response runs, is due or was given up; `scarp events due` lists what is asked for"
+    _show("Responses", rows, as_json, none)
     _say_unmanned()
 
 

@@ -147,7 +147,7 @@ def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, watch: bool, fold
         _say_ready("health", time.monotonic() - began, where)
         _say_standing(settings)
         say(f"people log in at {settings.console_url} with what `scarp token add NAME` gives them")
-        say(f"up in {time.monotonic() - began:.0f} s; Ctrl-C ends all of it")
+        say(f"up in {time.monotonic() - began:.0f} s; `scarp down` ends all of it")
         stay()
         while True:
             for sentence in keeper.look_after():

@@ -8,6 +8,11 @@ if TYPE_CHECKING:
     from tasks.imagery.waits import Wait
 
 
+def scene_lines(wait: Wait) -> list[str]:
+    """What the last look made of each scene, in a sentence."""
+    return [f"{looked.scene_id}: {looked.reason}" for looked in wait.scenes]
+
+
 def wait_lines(wait: Wait | None) -> list[str]:
     """Sentences about a wait, for people; none where there is none."""
     if wait is None:

@@ -16,6 +16,8 @@ from prefect.server.api.server import SubprocessASGIServer
 class EphemeralServer(SubprocessASGIServer):
     """Once made, the server that Prefect starts where none is named: it keeps one of the kind."""
 
+    # A private method, since what is public ends before the process is started or seconds after it:
+    # a command killed between the two would leave it behind.
     def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
         process = super()._run_uvicorn_command()
         # The kernel closes the pipe however this process ends; a line says that it ends well.

@@ -143,7 +143,7 @@ def _check_out(scenes: Sequence[Scene], out: Path) -> None:
     """Refuse a folder in which a result would replace an image."""
     results = {str((out / name).resolve()) for name in RASTERS}
     for scene in scenes:
-        if (image := source_path(scene.hrefs["red"])) in results:
+        if str(Path(image := source_path(scene.hrefs["red"])).resolve()) in results:
             raise BadInputError(
                 f"--out {out}: a result would replace the image {image}; choose another folder"
             )

@@ -30,14 +30,21 @@ from flows.world import World, open_world
 from models.cards import Card
 from models.datasets import REGIONS
 from models.folding import load_folded
-from tasks.errors import InventoryError, NoImageryError, ScarpError
+from tasks.errors import (
+    InventoryError,
+    NoImageryError,
+    RasterError,
+    ScarpError,
+    UnusableImagesError,
+)
 from tasks.events.registry import find_aoi, find_event
 from tasks.files import file_sha256
 from tasks.imagery.before import prepare_before, shift_doubt
+from tasks.imagery.hosts import without_query
 from tasks.imagery.looking import SEARCH_BEFORE, look_at
 from tasks.imagery.protocol import Span
 from tasks.imagery.select import imagery_doubts
-from tasks.imagery.sources import obtain
+from tasks.imagery.sources import is_one_image, obtain
 from tasks.imagery.waits import Wait
 from tasks.inventory.carry import carry_over, plan_carry_over
 from tasks.inventory.origin import REVIEWED
@@ -194,7 +201,7 @@ def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -
         try:
             plan = _plan(world, event, aoi, options, now)
         except NoImageryError as error:
-            if wait := wait_for_any(world, event, terms, error, now):
+            if wait := wait_for_any(world, event, aoi, terms, error, now):
                 return wait
             look_by_radar_at_last(event.id, options, now)
             raise
@@ -263,13 +270,20 @@ def look_for_scenes(
 
     Raises:
         NoImageryError: no scene can be used.
+        UnusableImagesError: nor can any image of a folder be read.
         CatalogError, RasterError, TransientError: the source cannot be read.
         AccessError, QuotaError: it may not be read, or not for this price.
     """
     until = min(options.until or now, now)
     source = source_of(world, event.id, options)
     since = event.occurred_at - (timedelta() if source.paid else SEARCH_BEFORE)
-    found = obtain(source, aoi, Span(since, until))
+    try:
+        found = obtain(source, aoi, Span(since, until))
+    except RasterError as error:
+        # One image is all there will be; a folder may hold better ones by the next look.
+        if is_one_image(options.source):
+            raise
+        raise UnusableImagesError(str(error)) from error
     try:
         looked = look_at(
             found.scenes,
@@ -280,7 +294,8 @@ def look_for_scenes(
             partial(report, "judging scenes"),
         )
     except NoImageryError as error:
-        raise NoImageryError(str(error), (*error.judgements, *found.refused)) from error
+        sentence = f"{without_query(options.source)}: {error}"
+        raise NoImageryError(sentence, (*error.judgements, *found.refused)) from error
     return Imagery((*looked.judgements, *found.refused), looked.before, found.incidents)
 
 

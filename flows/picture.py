@@ -18,6 +18,7 @@ from flows.world import World
 from tasks.errors import EventError, InventoryError
 from tasks.events.aoi import as_multipolygon
 from tasks.events.registry import find_registered
+from tasks.imagery.waits import Wait
 from tasks.inventory.origin import REVIEWED, how_made, mapped_version
 from tasks.inventory.review import Progress, progress
 from tasks.inventory.seen import seen_share
@@ -27,7 +28,7 @@ from tasks.publish.stac_item import ASSETS, version_of
 from tasks.susceptibility.store import StoredSusceptibility, list_susceptibility
 
 _SCENES = """
-    SELECT scene_id, acquired_at, gsd_m, used, clear_fraction, reason, licence
+    SELECT scene_id, acquired_at, used, clear_fraction, reason
     FROM scarp.run_scene JOIN scarp.scene ON scene.id = scene_key
     WHERE run_id = :run_id ORDER BY used DESC, acquired_at DESC NULLS LAST, scene_id
 """
@@ -39,11 +40,9 @@ class SceneLine:
 
     scene_id: str
     acquired_at: datetime | None
-    gsd_m: float
     used: bool
     clear_share: float | None
     reason: str
-    licence: str
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,10 @@ class Picture:
 
     `standings` are the number and area in m² of the landslides of each version, as reviewed.
     `mapped` is the version that looked at the ground, from which `shown` was reviewed, if it was;
-    `scenes` are what it looked at. `seen_share` is the part of the area of interest that was seen
-    clear, 0-1, None where nobody looked; `made_by` says of each version who made it. `products` are
-    the names of the files it left, `products_version` the version they show, None if nobody knows.
+    `scenes` are what it looked at, or the last look did where nothing is mapped yet. `seen_share`
+    is the part of the area of interest that was seen clear, 0-1, None where nobody looked;
+    `made_by` says of each version who made it. `products` are the names of the files it left,
+    `products_version` the version they show, None if nobody knows.
     """
 
     line: EventLine
@@ -107,7 +107,7 @@ def read_picture(world: World, event_id: str, version: int | None = None) -> Pic
             mapped,
             seen_share(dossier.aoi.geometry, shown.observed) if shown else None,
             {one.version: _made_by(world, connection, one) for one in versions},
-            _scenes(connection, mapped.run_id) if mapped else (),
+            _scenes(connection, mapped.run_id) if mapped else _last_look(dossier.wait),
             _reviewed(world, connection, shown.id) if shown else None,
             next((one for one in maps if shown and one.inventory_id == shown.id), None)
             or next((one for one in maps if one.kind == "carried"), None),
@@ -195,4 +195,18 @@ def _scenes(connection: Connection, run_id: UUID) -> tuple[SceneLine, ...]:
     return tuple(
         replace(one, acquired_at=one.acquired_at and one.acquired_at.astimezone(UTC))
         for one in found
+    )
+
+
+def _last_look(wait: Wait | None) -> tuple[SceneLine, ...]:
+    """What the last look for imagery made of each scene, none of which could be used."""
+    return tuple(
+        SceneLine(
+            one.scene_id,
+            datetime.fromisoformat(one.acquired_at) if one.acquired_at else None,
+            one.used,
+            one.clear_share,
+            one.reason,
+        )
+        for one in (wait.scenes if wait else ())
     )

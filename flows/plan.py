@@ -11,10 +11,9 @@ import httpx
 from flows.sources import access_to
 from flows.world import open_world
 from tasks.events.impact import Impact
-from tasks.imagery.hosts import is_remote
 from tasks.imagery.protocol import Span
 from tasks.imagery.rasters import source_path
-from tasks.imagery.sources import is_one_image, open_source
+from tasks.imagery.sources import is_fetched_whole, open_source
 from tasks.types import AreaOfInterest, Event, Scene
 
 TIMEOUT_S = 30.0
@@ -61,7 +60,7 @@ def plan(event: Event, aoi: AreaOfInterest, expected: Impact | None, source: str
         CatalogError, RasterError, TransientError: the source cannot be read.
     """
     scenes = None
-    if source is not None and not (is_remote(source) and is_one_image(source)):
+    if source is not None and not is_fetched_whole(source):
         since = Span(event.occurred_at, datetime.now(UTC))
         access = access_to(open_world(), event.id, source, None, ())
         found = open_source(source, access).search(aoi, since)

@@ -48,15 +48,23 @@ _OTHERWISE = "give the event's fields, or a page saved from ComCat with --file"
 class Registration:
     """What registering did: `unchanged` if the same event and AOI were there already.
 
+    `asked` is the id it was asked for, which may be another than `event` was registered with;
     `expected` is what is expected of it before any image, None where nothing can be; `differs` what
     an operator now says otherwise than was known, in words.
     """
 
+    asked: str
     event: Event
     aoi: AreaOfInterest
     change: Literal["registered", "updated", "unchanged"]
     expected: Impact | None
     differs: str = ""
+
+    @property
+    def known_as(self) -> str:
+        """Which event that is, in words, if it was asked for by another of its ids; else empty."""
+        other = self.asked != self.event.id
+        return f"{self.asked} is another id of {self.event.id}" if other else ""
 
 
 def register_event(
@@ -99,7 +107,8 @@ def register_event(
         wished = _keep(connection, name, wishes)
         if ask and (wished or change != "unchanged"):
             ask_for_response(connection, name)
-        return Registration(event, aoi, change, expected.impact if expected else None, differs)
+        impact = expected.impact if expected else None
+        return Registration(event.id, replace(event, id=name), aoi, change, impact, differs)
 
 
 def register_report(
@@ -107,6 +116,7 @@ def register_report(
     aoi_file: Path | None = None,
     dry: bool = False,
     wishes: Wishes | None = None,
+    asked: str = "",
 ) -> Registration:
     """Store what ComCat says of an event, whatever the rules say; feeds keep it up to date.
 
@@ -115,6 +125,7 @@ def register_report(
         aoi_file: where to look; None takes the ShakeMap's area or a provisional one.
         dry: find out what it would do, and store nothing.
         wishes: how to respond, as `ResponseOptions` has it; None leaves what was wished before.
+        asked: the id ComCat was asked for; by default the report's own.
 
     Raises:
         EventError: the report says nothing that can be used.
@@ -135,7 +146,8 @@ def register_report(
             ask_for_response(connection, made.event_id)
         expected = next((one.impact for one in find_priors(connection, made.event_id)), None)
     done = {"registered": "registered", "unchanged": "unchanged"}.get(made.decision, "updated")
-    return Registration(known.event, known.aoi, done, expected)  # type: ignore[arg-type]
+    name = asked or report.id
+    return Registration(name, known.event, known.aoi, done, expected)  # type: ignore[arg-type]
 
 
 def _keep(connection: Connection, event_id: str, wishes: Wishes | None) -> bool:

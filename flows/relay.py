@@ -30,6 +30,7 @@ from infra.errors import InfraError
 from infra.notifications import FAILED, NO_IMAGERY, OVERDUE, UNMANNED
 from tasks.errors import NoImageryError, StoreError
 from tasks.events.announcements import new_inventories, new_susceptibility
+from tasks.events.states import settle_left
 from tasks.events.troubles import new_dead_letters, new_waits
 from tasks.events.turns import CANCELLED, Turn, announce, fail_turn, held_turns
 from tasks.inventory.runs import LOST, finish_run, open_runs
@@ -319,6 +320,8 @@ def main() -> None:
                     log.info("%d events told", told)
                 if time.monotonic() - reaped > REAP_S:
                     reap(world, client)
+                    with world.engine.begin() as connection:
+                        settle_left(connection)
                     close_lost_runs(world, client)
                     unmanned = tell_unmanned(client, unmanned)
                     stuck = try_again(client, stuck, time.monotonic())

@@ -15,7 +15,7 @@ from tasks.imagery.cache import Cache
 from tasks.imagery.orders import Ledger
 from tasks.imagery.profiles import Profile, read_profiles
 from tasks.imagery.protocol import Source
-from tasks.imagery.sources import Access, Keeping, open_source
+from tasks.imagery.sources import Access, Keeping, is_fetched_whole, open_source
 
 PROFILES = "imagery.toml"
 PLANET_KEY, PLANET_BLOCK = "PL_API_KEY", "planet-api-key"
@@ -36,6 +36,16 @@ def source_of(world: World, event_id: str, options: ResponseOptions) -> Source:
         options.collections,
     )
     return open_source(options.source, access)
+
+
+def check_source(world: World, event_id: str, options: ResponseOptions) -> None:
+    """See that a source can be opened, as far as that fetches nothing.
+
+    Raises:
+        ScarpError: as `source_of`.
+    """
+    if not is_fetched_whole(options.source):
+        source_of(world, event_id, options)
 
 
 def access_to(

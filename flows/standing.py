@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from sqlalchemy import Connection
 
-from flows.options import ResponseOptions, SusceptibilityOptions
+from flows.options import ResponseOptions, SusceptibilityOptions, wishes_of
+from flows.sources import check_source
 from flows.world import World
 from tasks.errors import BadInputError
 from tasks.events.wishes import keep_options, kept_options
@@ -28,7 +30,7 @@ def options_of(world: World, event_id: str) -> ResponseOptions:
     if "source" not in chosen:
         raise BadInputError(
             f"no source of imagery is known for {event_id}; write source = 'earth-search' to "
-            f"{file}, or register the event with --source"
+            f"{file}, or name one with the event (`scarp register --source`, or its page)"
         )
     return _validated(ResponseOptions, chosen, file, event_id)
 
@@ -42,6 +44,38 @@ def susceptibility_options_of(world: World, event_id: str) -> SusceptibilityOpti
     chosen = _chosen(world, event_id)
     known = {name: chosen[name] for name in SusceptibilityOptions.model_fields if name in chosen}
     return _validated(SusceptibilityOptions, known, world.home / FILE, event_id)
+
+
+def known_source(world: World, event_id: str) -> str:
+    """Where imagery of an event would be looked for; empty where that is not known."""
+    try:
+        return options_of(world, event_id).source
+    except BadInputError:
+        return ""
+
+
+def choose_source(world: World, connection: Connection, event_id: str, source: str) -> None:
+    """From now on look for imagery of an event there; what else was chosen for it stays.
+
+    Args:
+        world: the store.
+        connection: in a transaction that the caller commits.
+        event_id: a registered event, by the id it was registered with.
+        source: as `scarp respond --source` takes it; empty for the one that is known.
+
+    Raises:
+        BadInputError: there is no such source, or none is named nor known.
+        ScarpError: see `flows.sources.check_source`.
+    """
+    wished = wishes_of(source or None, None)
+    if wished is None or wished["source"] == known_source(world, event_id):
+        options_of(world, event_id)
+        return
+    # Collections are those of the source before.
+    wished |= {"collections": []}
+    chosen = _chosen(world, event_id) | wished
+    check_source(world, event_id, _validated(ResponseOptions, chosen, world.home / FILE, event_id))
+    keep_options(connection, event_id, (kept_options(connection, event_id) or {}) | wished)
 
 
 def keep_for_looks(world: World, event_id: str, options: ResponseOptions) -> None:

@@ -15,8 +15,9 @@ from tasks.errors import NoImageryError
 from tasks.events.decisions import is_asked_for, request_response
 from tasks.imagery.sources import is_one_image
 from tasks.imagery.tables import WaitOutcome
-from tasks.imagery.waits import Terms, Wait, end_wait, keep_waiting
-from tasks.inventory.store import StoredInventory
+from tasks.imagery.waits import Terms, Wait, end_wait, find_wait, keep_waiting
+from tasks.inventory.seen import seen_share
+from tasks.inventory.store import StoredInventory, find_published
 from tasks.percent import percent
 from tasks.types import AreaOfInterest, Doubt, Event, SceneJudgement, geodesic_area_m2
 
@@ -41,7 +42,7 @@ def wait_for_more(
     world: World,
     event: Event,
     terms: Terms,
-    seen_share: float,
+    seen: float,
     judgements: Sequence[SceneJudgement],
     now: datetime,
     reason: str = "",
@@ -52,7 +53,7 @@ def wait_for_more(
         world: the store.
         event: what happened.
         terms: how long is waited.
-        seen_share: share of the area seen clear, 0-1.
+        seen: share of the area seen clear, 0-1.
         judgements: the scenes looked at.
         now: UTC.
         reason: why nothing was seen, if so.
@@ -61,22 +62,36 @@ def wait_for_more(
         What it waits for; None if it does not wait.
     """
     wanted = percent(terms.wanted_share)
-    reason = reason or f"{percent(seen_share)} of the area was seen clear, {wanted} is wanted"
+    reason = reason or f"{percent(seen)} of the area was seen clear, {wanted} is wanted"
     with world.engine.begin() as connection:
-        if terms.ask_for_more(seen_share, now):
-            return keep_waiting(connection, event.id, terms, seen_share, reason, judgements, now)
-        outcome: WaitOutcome = "seen" if seen_share >= terms.wanted_share else "deadline"
-        end_wait(connection, event.id, outcome, seen_share, reason, now)
+        if terms.ask_for_more(seen, now):
+            return keep_waiting(connection, event.id, terms, seen, reason, judgements, now)
+        outcome: WaitOutcome = "seen" if seen >= terms.wanted_share else "deadline"
+        end_wait(connection, event.id, outcome, seen, reason, now)
     return None
 
 
 def wait_for_any(
-    world: World, event: Event, terms: Terms, nothing: NoImageryError, now: datetime
+    world: World,
+    event: Event,
+    aoi: AreaOfInterest,
+    terms: Terms,
+    nothing: NoImageryError,
+    now: datetime,
 ) -> Wait | None:
-    """As `wait_for_more`, when nothing of the area could be seen; nothing if nobody waits."""
+    """As `wait_for_more`, when a look saw nothing; nothing if nobody waits.
+
+    What the published version saw, and looks before this one, stays seen.
+    """
     if not terms.wanted_share:
         return None
-    return wait_for_more(world, event, terms, 0.0, nothing.judgements, now, str(nothing))
+    with world.engine.connect() as connection:
+        published = find_published(connection, event.id)
+        before = find_wait(connection, event.id)
+    seen = seen_share(aoi.geometry, published.observed) if published else 0.0
+    if before and before.lasts:
+        seen = max(seen, before.seen_share)
+    return wait_for_more(world, event, terms, seen, nothing.judgements, now, str(nothing))
 
 
 def look_again(connection: Connection, wait: Wait, priority: float | None, now: datetime) -> None:

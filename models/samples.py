@@ -92,9 +92,13 @@ class Sample:
         """
         missing = [band for band in bands if band not in self.bands]
         if missing:
+            unsaid = "undefined" in self.bands
+            fix = (
+                "; say which is which in the file (gdal_edit.py -colorinterp_1 red …) or by --bands"
+            )
             raise ModelError(
                 f"{self.name}: band {missing[0]!r} is missing (it has {', '.join(self.bands)}); "
-                f"{whose} need {', '.join(bands)}"
+                f"{whose} need {', '.join(bands)}{fix if unsaid else ''}"
             )
         if tuple(bands) == self.bands:
             return self.image

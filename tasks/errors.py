@@ -17,6 +17,7 @@ ScarpError                      the one base; `scarp` prints its sentence and ex
 │   ├── QuestionError           a question to the database is not one that may be asked
 │   └── AssessmentError         a model, scheme or class of susceptibility is misspelt or impossible
 ├── NoImageryError              no usable scene sees the area of interest
+│   └── UnusableImagesError     nor can an image of the folder be read; a BadInputError as well
 ├── SamplingError               too little ground or too few landslides to fit a model
 ├── StorageError                the disk is full or a folder cannot be written
 ├── StoreError                  the database is missing, unreachable or of another schema
@@ -122,6 +123,10 @@ class NoImageryError(ScarpError):
         """Keep why each scene that was found cannot be used beside the sentence about all."""
         super().__init__(sentence)
         self.judgements = tuple(judgements)
+
+
+class UnusableImagesError(BadInputError, NoImageryError):
+    """A folder holds images and none can be used; one that is still being copied will be."""
 
 
 class SamplingError(ScarpError):

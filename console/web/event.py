@@ -21,6 +21,7 @@ from flows.export_version import export_version
 from flows.overview import STEPS
 from flows.picture import Picture, read_ground, read_picture
 from flows.register import ask_for_response
+from flows.standing import choose_source, known_source
 from flows.stopping import stop_response
 from flows.world import World, open_world
 from infra.orchestration import api_url_of
@@ -30,6 +31,7 @@ from tasks.errors import InventoryError
 from tasks.events import operator, turns
 from tasks.events.registry import find_event, find_registered
 from tasks.events.states import move
+from tasks.imagery.hosts import without_query
 from tasks.inventory.compare import difference_of_versions
 from tasks.inventory.export import FORMATS
 from tasks.inventory.sizes import describe_sizes
@@ -41,6 +43,7 @@ router = APIRouter(prefix="/events/{event_id}")
 Version = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
 Act = Literal["hold", "release", "cancel", "close", "stop", "respond", "replay"]
 Reason = Annotated[str, Form(max_length=300)]
+ImageSource = Annotated[str, Form(max_length=2000)]
 # What a map can show, and how: the band's colours and range as titiler takes them.
 RASTERS = {
     "before": "",
@@ -49,6 +52,8 @@ RASTERS = {
     "hillshade": "",
     "susceptibility": "unscale=true&rescale=0,1&colormap_name=ylorbr",
 }
+# What begins a response, for which a source of imagery may be named.
+BEGIN: set[Act] = {"respond", "replay"}
 # What may be done in which state, in the order the page offers it.
 OFFERED: dict[str, tuple[Act, ...]] = {
     "registered": ("respond", "hold", "cancel", "close"),
@@ -69,6 +74,7 @@ def event_page(
     shown = read_picture(world, event_id, version)
     name = shown.line.event_id
     places = _places(world, shown)
+    offered = _offered(shown) if holder.may("operator") else ()
     return page(
         request,
         "event.html",
@@ -76,7 +82,8 @@ def event_page(
         line=shown.line,
         steps=STEPS,
         rasters=list(places),
-        offered=_offered(shown) if holder.may("operator") else (),
+        offered=offered,
+        source=known_source(world, name) if BEGIN & set(offered) else None,
         acts=list_acts(world.engine, name) if holder.may("operator") else (),
         formats=FORMATS,
         map=_for_the_map(shown, places),
@@ -164,24 +171,33 @@ def download(
 
 @router.post("/{act}")
 def act(
-    request: Request, event_id: EventId, act: Act, by: Operator, reason: Reason = ""
+    request: Request,
+    event_id: EventId,
+    act: Act,
+    by: Operator,
+    reason: Reason = "",
+    source: ImageSource = "",
 ) -> Response:
     """Hold, release, cancel or close an event; begin, stop or try again the response to it."""
     world = open_world()
     with world.engine.connect() as connection:
         name = find_registered(connection, event_id).event.id
     why = f"{by.name}: {reason.strip()}" if reason.strip() else by.name
-    with written_down(world.engine, by, address_of(request), act, name, reason.strip()):
-        _do(world, name, act, why)
+    source = source.strip() if act in BEGIN else ""
+    said = "; ".join(filter(None, (reason.strip(), source and f"imagery of {source}")))
+    with written_down(world.engine, by, address_of(request), act, name, without_query(said)):
+        _do(world, name, act, why, source)
     return RedirectResponse(f"/events/{name}", 303)
 
 
-def _do(world: World, event_id: str, act: Act, why: str) -> None:
+def _do(world: World, event_id: str, act: Act, why: str, source: str) -> None:
     if act == "stop":
         stop_response(world, event_id, api_url_of(Settings()))
         return
     with world.engine.begin() as connection:
         now = datetime.now(UTC)
+        if act in BEGIN:
+            choose_source(world, connection, event_id, source)
         if act == "respond":
             ask_for_response(connection, event_id)
         elif act == "replay":

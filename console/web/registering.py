@@ -187,7 +187,8 @@ def _registered(described: Described, dry: bool) -> Registration:
                         return register_report(report, aoi, dry, wishes)
                     return register_event(read_event(path), aoi, dry, wishes)
             if described.comcat:
-                return register_report(ask_comcat(described.comcat.strip()), aoi, dry, wishes)
+                comcat = described.comcat.strip()
+                return register_report(ask_comcat(comcat), aoi, dry, wishes, comcat)
             event = event_from_fields(described.fields, "the form")
             return register_event(event, aoi, dry, wishes)
         except ScarpError as error:

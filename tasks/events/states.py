@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Engine, select, text, update
 
 from tasks.errors import EventError
 from tasks.events.registry import RegisteredEvent, find_registered, lock_known, record_change
@@ -35,6 +37,16 @@ _LEADS_TO: dict[Move, EventState] = {
     "held": "held",
     "cancelled": "cancelled",
 }
+_SIGN = "hashtextextended('scarp response to ' || {}, 0)"
+_LEFT = f"""
+    WITH responding AS MATERIALIZED (
+        SELECT event.id FROM scarp.event
+        LEFT JOIN scarp.response_turn AS turn ON turn.event_id = event.id
+        WHERE event.state = 'responding' AND turn.held_by IS NULL
+    )
+    SELECT id FROM responding WHERE pg_try_advisory_xact_lock({_SIGN.format("id")})
+"""
+WITHOUT_A_WORD = "the response ended without a word, as when its process is killed; respond again"
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,36 @@ def settle_published(connection: Connection, event_id: str) -> None:
     known = _locked(connection, event_id)
     if known.state == "registered" and known.published_version is not None:
         _change(connection, known, "published", "published", "without a response")
+
+
+@contextmanager
+def sign_of_life(engine: Engine, event_id: str) -> Iterator[None]:
+    """Let others see that somebody responds to an event, until the block or this process ends.
+
+    Several may respond to one event. The sign is a lock of a session, which PostgreSQL takes away
+    however the process ends.
+    """
+    with engine.connect() as connection:
+        held = connection.execution_options(isolation_level="AUTOCOMMIT")
+        sign = text(f"SELECT pg_advisory_lock_shared({_SIGN.format(':event_id')})")
+        held.execute(sign, {"event_id": event_id})
+        try:
+            yield
+        finally:
+            # Ends the session, be it that PostgreSQL was started anew and has ended it already.
+            connection.invalidate()
+
+
+def settle_left(connection: Connection) -> list[str]:
+    """End the responses whose process was killed and whose turn nobody holds; returns the events.
+
+    Args:
+        connection: in a transaction that the caller commits.
+    """
+    left = list(connection.scalars(text(_LEFT)))
+    for event_id in left:
+        settle(connection, event_id, "failed", WITHOUT_A_WORD)
+    return left
 
 
 def require_open(known: RegisteredEvent) -> None:

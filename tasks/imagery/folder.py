@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from rasterio.windows import Window
 from shapely.geometry import MultiPolygon, box
 
 from models.ground import ground_sample_m
+from models.pictures import band_numbers
 from tasks.errors import CatalogError, RasterError, ScarpError
 from tasks.events.aoi import continuous_longitudes, split_at_antimeridian
 from tasks.files import file_sha256
@@ -70,7 +72,7 @@ class FolderSource:
     paid: bool = False
 
     def search(self, aoi: AreaOfInterest, span: Span) -> Found:
-        """Find the images that meet an area in a span of time.
+        """Find the images that meet an area in a span of time; in an empty folder there are none.
 
         Images without a date are among them, last: the operator who names a file says that it is
         of the event. If none meets the area, all are refused.
@@ -78,7 +80,8 @@ class FolderSource:
         Raises:
             CatalogError, RasterError: see `read_folder`.
         """
-        found = read_folder(self.path)
+        # Where none lies yet some may come, as in a catalog.
+        found = read_folder(self.path) if _images(self.path) else Found(())
         read, refused = found.scenes, list(found.refused)
         near = [scene for scene in read if scene.footprint.intersects(aoi.geometry)]
         if not near:
@@ -103,15 +106,16 @@ def read_folder(path: Path) -> Found:
     The time of acquisition comes from a JSON sidecar of the same stem (`acquired` or `datetime`,
     at the top or under `properties`), an ACQUISITION tag, the file's name, or TIFFTAG_DATETIME, in
     this order, and is UTC where no zone is given; otherwise it is None. Bands are known by their
-    descriptions, else by their colour interpretation, else by PlanetScope's AnalyticMS order where
-    the name says AnalyticMS; three 8-bit bands that say nothing are red, green, blue. A file named
-    `…_udm2….tif` is the cloud mask of the image whose name begins alike.
+    descriptions, else by PlanetScope's AnalyticMS order where the name says AnalyticMS, else by
+    their colour interpretation; three 8-bit bands that say nothing are red, green and blue. A file
+    named `…_udm2….tif` is the cloud mask of the image whose name begins alike.
 
     Args:
         path: a GeoTIFF or a folder; files in folders below it are not looked at.
 
     Returns:
-        One scene an image, in order of file name.
+        One scene an image, in order of file name, called by its stem, or by its whole name where
+        others of the folder have that stem too.
 
     Raises:
         CatalogError: the path does not exist, the folder holds no GeoTIFF, or as the next.
@@ -121,19 +125,24 @@ def read_folder(path: Path) -> Found:
     read: list[Scene] = []
     refused: list[SceneJudgement] = []
     errors: list[ScarpError] = []
-    for file in _images(path):
+    images = _images(path)
+    if not images:
+        raise CatalogError(f"{path} holds no GeoTIFF (.tif) of colours; give a folder of images")
+    alike = Counter(file.stem for file in images)
+    for file in images:
+        name = file.stem if alike[file.stem] == 1 else file.name
         try:
-            read.append(_scene(file))
+            read.append(_scene(file, name))
         except (CatalogError, RasterError) as error:
             errors.append(error)
-            refused.append(SceneJudgement(_unread(file), None, False, str(error)))
+            refused.append(SceneJudgement(_unread(file, name), None, False, str(error)))
     if errors and not read:
         raise errors[0]
     return Found(tuple(read), tuple(refused))
 
 
 def _images(path: Path) -> list[Path]:
-    """The GeoTIFFs of colours that a path names."""
+    """The GeoTIFFs of colours that a path names; none in a folder without any."""
     if path.is_file():
         files = [path]
     elif path.is_dir():
@@ -141,15 +150,13 @@ def _images(path: Path) -> list[Path]:
     else:
         raise CatalogError(f"{path} does not exist; give a GeoTIFF, a folder or a STAC catalog")
     images = [file for file in files if path.is_file() or UDM2 not in file.stem.lower()]
-    if not images:
-        raise CatalogError(f"{path} holds no GeoTIFF (.tif) of colours; give a folder of images")
-    return [file.resolve() for file in images]
+    return [file.absolute() for file in images]
 
 
-def _unread(path: Path) -> Scene:
+def _unread(path: Path, name: str) -> Scene:
     """What is known of an image that cannot be used."""
     return Scene(
-        id=path.stem, provider="file", collection=path.parent.name, item_id=path.name,
+        id=name, provider="file", collection=path.parent.name, item_id=path.name,
         acquired_at=None, gsd_m=0.0, bands=(), crs="", footprint=MultiPolygon(), hrefs={},
     )  # fmt: skip
 
@@ -177,13 +184,13 @@ def _checksum(path: Path, mask: Path | None) -> str:
     return hashlib.sha256(f"{digest} {file_sha256(mask)}".encode()).hexdigest()
 
 
-def _scene(path: Path) -> Scene:
+def _scene(path: Path, name: str) -> Scene:
     mask, properties = _mask_of(path), _fields(path)
-    with open_raster(str(path), f"scene {path.stem}") as dataset:
+    with open_raster(str(path), f"scene {name}") as dataset:
         bands = _bands(dataset, path)
         _check_end(dataset, path)
         return Scene(
-            id=path.stem,
+            id=name,
             provider="file",
             collection=path.parent.name,
             item_id=path.name,
@@ -256,13 +263,17 @@ def _guesses(dataset: DatasetReader, path: Path) -> Iterator[tuple[str, ...]]:
     known = {alias: band for band, aliases in DESCRIPTIONS.items() for alias in aliases}
     by_description = tuple(known.get(text, text) for text in described)
     by_colour = tuple(COLOURS.get(colour, "") for colour in dataset.colorinterp)
-    # A file that colours red, green and blue may still describe its infrared band.
     yield by_description
-    yield tuple(a or b for a, b in zip(by_colour, by_description, strict=True))
+    # Planet's own files colour their first band red, which is blue.
     if "analyticms" in path.stem.lower().replace("_", ""):
         yield PLANETSCOPE.get(dataset.count, ())
-    if dataset.count == 3 and set(dataset.dtypes) == {"uint8"} and not any(described):
-        yield NEEDED
+    # A file that colours red, green and blue may still describe its infrared band.
+    yield tuple(a or b for a, b in zip(by_colour, by_description, strict=True))
+    # Satellites' deeper files are as often blue first or infrared first, and no label tells a map
+    # of the wrong bands from a right one, as it does where a network is judged.
+    if set(dataset.dtypes) == {"uint8"}:
+        numbers = band_numbers(dataset)
+        yield tuple(numbers.get(number, "") for number in range(1, dataset.count + 1))
 
 
 def _complete(names: tuple[str, ...]) -> bool:

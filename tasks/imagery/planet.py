@@ -19,7 +19,7 @@ from planet import order_request
 from pyproj import Transformer
 from shapely.geometry import MultiPolygon, mapping
 
-from tasks.errors import AccessError, CatalogError, RasterError, TransientError
+from tasks.errors import AccessError, CatalogError, QuotaError, RasterError, TransientError
 from tasks.events.aoi import as_multipolygon
 from tasks.files import file_sha256
 from tasks.imagery.cache import Cache, Download
@@ -97,7 +97,8 @@ class PlanetSource:
         """Order and download the scenes it takes to see the area, the clearest first.
 
         Raises:
-            QuotaError: they would go over this month's quota; nothing was ordered.
+            QuotaError: they would go over this month's quota and none is at hand; nothing was
+                ordered.
             AccessError: the key is refused.
             TransientError: Planet is out of reach, or nothing was delivered before the deadline.
             StorageError: the disk is full.
@@ -129,7 +130,16 @@ class PlanetSource:
             outcomes = await self._outcomes(api, paid)
             new = [scene for scene, order in zip(scenes, bought, strict=True) if order is None]
             wanted, refused = worth_their_price(new, aoi, _views(outcomes, aoi))
-            orders = self.ledger.plan([_order(scene, aoi) for scene in wanted])
+            try:
+                orders = self.ledger.plan([_order(scene, aoi) for scene in wanted])
+            except QuotaError as error:
+                # What is paid for is used all the same.
+                if not any(isinstance(outcome, Scene) for _, outcome in outcomes):
+                    raise
+                reason = f"Planet: {error}"
+                refused += [SceneJudgement(scene, None, False, reason) for scene in wanted]
+                api.incidents.append(reason)
+                wanted, orders = [], []
             placed = [await self._placed(api, order) for order in orders]
             outcomes += await self._outcomes(api, list(zip(wanted, placed, strict=True)))
         ready, late = [], []

@@ -72,7 +72,7 @@ def open_source(source: str, access: Access) -> Source:
     name, profile = profile_of(source, access.profiles)
     if profile:
         return _profiled(name, profile, access)
-    if is_remote(source) and is_one_image(source):
+    if is_fetched_whole(source):
         return FolderSource(_fetched(source, access))
     path = Path(source)
     catalog = path if path.suffix == ".json" else path / "catalog.json"
@@ -98,6 +98,11 @@ def is_one_image(source: str) -> bool:
     if is_remote(source):
         return urlsplit(source).path.lower().endswith(SUFFIXES)
     return source.lower().endswith(SUFFIXES) and Path(source).is_file()
+
+
+def is_fetched_whole(source: str) -> bool:
+    """Whether a source is an image on a server, of which nothing is known before it is fetched."""
+    return is_remote(source) and is_one_image(source)
 
 
 def obtain(source: Source, aoi: AreaOfInterest, span: Span) -> Found:

@@ -146,6 +146,14 @@ def find_wait(connection: Connection, event_id: str) -> Wait | None:
     return _wait(row) if row else None
 
 
+def lasting_waits(connection: Connection) -> dict[str, str]:
+    """The events that wait, each with what its last look saw."""
+    lasting = select(imagery_wait.c.event_id, imagery_wait.c.reason).where(
+        imagery_wait.c.ended_at.is_(None)
+    )
+    return {row.event_id: row.reason for row in connection.execute(lasting)}
+
+
 def _looked_at(judgements: Sequence[SceneJudgement]) -> tuple[LookedAt, ...]:
     dated = [(one.scene.acquired_at, one) for one in judgements if one.scene.acquired_at]
     undated = [one for one in judgements if one.scene.acquired_at is None]

@@ -84,6 +84,22 @@ def test_an_id_alone_is_asked_of_comcat(scarp, feed):
     assert scarp("register", "nn1")[0] == 1
 
 
+def test_an_id_that_is_another_of_a_known_event_is_said_to_be(scarp, feed):
+    # ComCat answers each of the ids of this event with the same page.
+    for name in ("ci38457511", "us70006vkq"):
+        feed.put(f"/{name}.geojson", entry(ids=",ci38457511,us70006vkq,"))
+    assert "another id" not in scarp("register", "ci38457511")[1]
+    code, out, error = scarp("register", "us70006vkq")
+    assert code == 0, error
+    assert "us70006vkq is another id of ci38457511" in out and "ci38457511 unchanged" in out
+    said = scarp("register", "us70006vkq", "--dry-run")[1]
+    assert "us70006vkq is another id of ci38457511" in said
+    words = ["us70006vkq", "--kind", "earthquake", "--time", "2019-07-06T03:19:53Z"]
+    words += ["--lon", "-117.6", "--lat", "35.77", "--magnitude", "7.2", "--json"]
+    made = json.loads(scarp("register", *words)[1])
+    assert (made["asked"], made["event"]["id"]) == ("us70006vkq", "ci38457511")
+
+
 def test_a_saved_page_registers_its_event_and_a_dry_run_stores_nothing(scarp, feed, tmp_path):
     page = tmp_path / "page.json"
     shutil.copy(DETAIL, page)

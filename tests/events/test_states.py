@@ -1,12 +1,25 @@
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from shapely.geometry import MultiPolygon, box
+from sqlalchemy import text
 
 from tasks.errors import EventError
+from tasks.events.decisions import request_response
 from tasks.events.registry import find_registered, register
-from tasks.events.states import history, move, require_open, settle
+from tasks.events.states import (
+    WITHOUT_A_WORD,
+    history,
+    move,
+    require_open,
+    settle,
+    settle_left,
+    sign_of_life,
+)
+from tasks.events.turns import take_turn
 from tasks.types import AreaOfInterest, Event
 
 QUAKE = Event("us1", "earthquake", "A quake", datetime(2024, 5, 1, tzinfo=UTC), 10.0, 46.0, 5.2)
@@ -75,3 +88,78 @@ def test_an_update_leaves_the_state_alone(connection):
     move(connection, "us1", "held", "wait")
     register(connection, replace(QUAKE, magnitude=5.4), AREA)
     assert find_registered(connection, "us1").state == "held"
+
+
+RESPONDER = """
+import sys
+from sqlalchemy import create_engine
+from tasks.events.states import move, sign_of_life
+engine = create_engine(sys.argv[1])
+with sign_of_life(engine, "us1"):
+    with engine.begin() as connection:
+        move(connection, "us1", "responding", "a response began")
+    print("responding", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def responder(engine):
+    """Another process that responds to the event."""
+    with engine.begin() as connection:
+        register(connection, QUAKE, AREA)
+    address = engine.url.render_as_string(hide_password=False)
+    command = [sys.executable, "-c", RESPONDER, address]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdout.readline() == "responding\n"
+        yield process
+        process.kill()
+
+
+def left(engine):
+    with engine.begin() as connection:
+        return settle_left(connection)
+
+
+def kill(responder, engine):
+    """Kill -9, and wait until PostgreSQL has seen that the session is gone."""
+    responder.kill()
+    responder.wait()
+    session = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+    with engine.connect() as connection:
+        while connection.scalar(session) > 1:
+            connection.rollback()
+
+
+def test_a_response_that_was_killed_is_over_and_one_that_lives_is_not(engine, responder):
+    assert left(engine) == []
+    kill(responder, engine)
+    with sign_of_life(engine, "us1"):
+        assert left(engine) == []
+    assert left(engine) == ["us1"]
+    with engine.connect() as connection:
+        assert find_registered(connection, "us1").state == "registered"
+        last = history(connection, "us1")[-1]
+    assert (last.change, last.reason) == ("failed", WITHOUT_A_WORD)
+    assert left(engine) == []
+
+
+def test_a_killed_response_whose_turn_is_held_is_left_to_whoever_begins_it_again(engine, responder):
+    now = datetime(2024, 5, 2, tzinfo=UTC)
+    with engine.begin() as connection:
+        request_response(connection, "us1", "1", "news", None, now, now)
+        assert take_turn(connection, "a flow run", now)
+    kill(responder, engine)
+    assert left(engine) == []
+    with engine.connect() as connection:
+        assert find_registered(connection, "us1").state == "responding"
+
+
+def test_a_response_outlives_a_database_that_was_started_anew(engine):
+    others = "pid <> pg_backend_pid() AND datname = current_database()"
+    end = text(f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {others}")
+    with sign_of_life(engine, "us1"), engine.connect() as connection:
+        assert connection.scalar(end) == 1
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 import rasterio
 import shapely
@@ -13,7 +14,7 @@ from flows.options import ResponseOptions
 from flows.respond import respond
 from flows.standing import keep_for_looks, options_of
 from flows.waiting import draft_doubt, terms_of
-from tasks.errors import NoImageryError
+from tasks.errors import BadInputError, NoImageryError, RasterError
 from tasks.events.request import read_event
 from tasks.events.turns import due
 from tasks.imagery.waits import Wait, find_wait
@@ -105,6 +106,40 @@ def test_whoever_looks_next_finds_the_files_of_screens(registered, options, tmp_
     assert options_of(registered, EVENT).screens == (*layers, "bare-before=0.4")
 
 
+def test_an_event_whose_folder_is_still_empty_waits_for_its_first_image(registered, tmp_path):
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    empty = ResponseOptions(source=str(folder))
+    wait = respond(EVENT, empty, may(19))
+    assert isinstance(wait, Wait) and wait.next_look_at == may(19, 12)
+    assert wait.reason.startswith(f"{folder}: scenes of ") and "found: 0" in wait.reason
+    with pytest.raises(NoImageryError, match=f"{folder}: .* found: 0"):
+        respond(EVENT, empty, datetime(2023, 6, 15, tzinfo=UTC))
+    image = write_picture(EXAMPLE / "scenes" / "2023-05-23", folder / "20230523.tif")
+    whole = image.read_bytes()
+    image.write_bytes(whole[: len(whole) // 2])
+    wait = respond(EVENT, empty, may(24))
+    assert isinstance(wait, Wait) and "20230523.tif cannot be read" in wait.reason
+    with pytest.raises(BadInputError, match="may be truncated"):
+        respond(EVENT, empty, datetime(2023, 6, 15, tzinfo=UTC))
+    with pytest.raises(RasterError, match="may be truncated"):
+        respond(EVENT, ResponseOptions(source=str(image)), may(24))
+    image.write_bytes(whole)
+    assert respond(EVENT, empty, may(24)).mapped.inventory.scene_ids == (image.stem,)
+
+
+def write_picture(scene, path):
+    """Three bands of a scene of the example as one GeoTIFF."""
+    bands = []
+    for name in ("B04", "B03", "B02"):
+        with rasterio.open(scene / f"{name}.tif") as band:
+            bands.append(band.read(1))
+            profile = band.profile | {"driver": "GTiff", "count": 3, "photometric": "RGB"}
+    with rasterio.open(path, "w", **profile) as raster:
+        raster.write(np.stack(bands))
+    return path
+
+
 def test_on_the_first_clear_day_it_publishes_and_later_dates_make_no_duplicate(registered, options):
     respond(EVENT, options, may(19))
     response = respond(EVENT, options, may(23, 12))
@@ -146,6 +181,27 @@ def test_what_is_seen_now_is_drafted_and_only_what_is_seen_later_is_mapped_anew(
     gained = shapely.difference(second.inventory.observed, draft.observed)
     assert gained.area == pytest.approx(second.inventory.observed.area - draft.observed.area)
     assert map_landslides(EVENT, halves, may(30)).inventory == second.inventory
+
+
+def test_a_look_that_sees_nothing_forgets_nothing_that_was_seen(
+    registered, options, in_two_halves, tmp_path
+):
+    (tmp_path / "empty").mkdir()
+    nothing = ResponseOptions(source=str(tmp_path / "empty"))
+    halves = options.model_copy(update={"source": in_two_halves, "minimum_clear": 0.2})
+    draft = respond(EVENT, halves, may(24))
+    again = respond(EVENT, nothing, may(25))
+    assert isinstance(again, Wait) and again.since == may(24)
+    assert again.seen_share == draft.mapped.wait.seen_share > 0.4
+    respond(EVENT, halves, may(29))
+    with pytest.raises(NoImageryError, match="found: 0"):
+        respond(EVENT, nothing, may(30))
+    ((state, waits),) = rows(
+        registered,
+        "SELECT state, (SELECT count(*) FROM scarp.v_waiting WHERE outcome IS NULL) "
+        "FROM scarp.v_events",
+    )
+    assert (state, waits) == ("published", 0)
 
 
 def test_at_the_deadline_what_was_seen_is_published(registered, options, in_two_halves):

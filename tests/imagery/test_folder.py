@@ -1,6 +1,5 @@
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +9,16 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from tasks.errors import CatalogError, RasterError
 from tasks.imagery.folder import FolderSource, read_folder
+from tasks.imagery.looking import look_at
 from tasks.imagery.protocol import Span
 from tasks.imagery.rasters import open_band
+from tests.conftest import DATA
 
-HOKKAIDO = Path(__file__).parents[3] / "shared" / "data" / "hokkaido2018" / "scene_rgb_3m.tif"
+HOKKAIDO = DATA / "hokkaido2018" / "scene_rgb_3m.tif"
+ANALYTIC = DATA / (
+    "planet_stac_fixtures/tests/data-files/disaster/hurricane-harvey/hurricane-harvey-0831/"
+    "20170831_172754_101c/20170831_172754_101c_3B_AnalyticMS.tif"
+)
 RGB = np.stack([np.full((40, 60), value, np.uint8) for value in (10, 20, 30)])
 FOUR = np.stack([np.full((40, 60), value, np.uint16) for value in (1, 2, 3, 4)])
 
@@ -43,6 +48,19 @@ def test_a_folder_gives_one_scene_a_file_in_order_of_name(write_tif, tmp_path):
     (tmp_path / "images" / "notes.txt").write_text("not an image")
     scenes = read_folder(tmp_path / "images").scenes
     assert [scene.item_id for scene in scenes] == ["a_20230617.TIF", "b_20230523.tif"]
+
+
+def test_images_of_one_stem_are_scenes_of_their_own(aoi, write_tif, tmp_path):
+    for name in ("x.TIF", "x.tif", "x.tiff", "y.tif"):
+        write_tif(f"in/{name}", RGB + len(name))
+    write_tif("in/x.tiff", RGB[:2])
+    (tmp_path / "in" / "20230523.tif").symlink_to(write_tif("elsewhere/x.tif", RGB))
+    found = FolderSource(tmp_path / "in").search(aoi, ALWAYS)
+    assert [scene.id for scene in found.scenes] == ["20230523", "x.TIF", "x.tif", "y"]
+    assert found.scenes[0].acquired_at == datetime(2023, 5, 23, tzinfo=UTC)
+    assert [judged.scene.id for judged in found.refused] == ["x.tiff"]
+    looked = look_at(found.scenes, aoi, datetime(2023, 5, 16, tzinfo=UTC))
+    assert {one.scene.id for one in looked.judgements} == {"20230523", "x.TIF", "x.tif", "y"}
 
 
 @pytest.mark.parametrize(
@@ -92,6 +110,18 @@ def test_descriptions_name_the_bands(write_tif):
 def test_planetscope_products_are_blue_green_red_nir(write_tif):
     path = write_tif("20180911_012345_1020_3B_AnalyticMS_SR.tif", FOUR)
     assert levels(read_folder(path).scenes[0]) == {"red": 3, "green": 2, "blue": 1, "nir": 4}
+
+
+def test_planets_own_order_counts_where_its_file_calls_the_first_band_red():
+    (scene,) = read_folder(ANALYTIC).scenes
+    with rasterio.open(ANALYTIC) as file:
+        assert file.colorinterp[0].name == "red"
+    brightness = []
+    for name in ("blue", "green", "red"):
+        with open_band(scene, name) as band:
+            brightness.append(np.median(band.read(1, masked=True).compressed()))
+    # Radiance at the top of the atmosphere over green ground: haze is blue, leaves are not red.
+    assert brightness == sorted(brightness, reverse=True)
 
 
 @pytest.mark.parametrize("array", [FOUR, FOUR[:3]])

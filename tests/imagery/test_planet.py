@@ -188,6 +188,20 @@ def test_the_quota_stops_before_anything_is_ordered(planet, source, engine):
         obtain(source(quota_km2=4.0), elsewhere, JANUARY)
 
 
+def test_what_is_paid_for_is_used_where_the_quota_permits_no_more(planet, source):
+    later = planet.items[3:]
+    planet.items = planet.items[:3]
+    bought = obtain(source(quota_km2=2.0), AOI, JANUARY).scenes
+    posted = list(planet.posted)
+    planet.items += later
+    found = obtain(source(quota_km2=2.0), AOI, JANUARY)
+    assert found.scenes == bought and planet.posted == posted
+    assert [one.scene.item_id for one in found.refused] == [item["id"] for item in later]
+    said = "of this month's 2.0 km² are used; nothing was ordered"
+    assert said in found.refused[0].reason and said in found.incidents[-1]
+    assert len(obtain(source(quota_km2=4.0), AOI, JANUARY).scenes) == 6
+
+
 @pytest.mark.parametrize(
     ("key", "reason"), [("", "source planet needs PL_API_KEY"), ("PLAKexpired", "wrong or expired")]
 )

@@ -70,6 +70,62 @@ def test_an_event_nobody_mapped_is_never_shown_as_free_of_landslides(clients, se
     assert shape(layers["unseen"]).equals(shape(layers["aoi"])) and "seen" not in layers
 
 
+def test_an_event_that_waits_shows_why_no_scene_could_be_used(clients, settings):
+    from flows.options import ResponseOptions
+    from flows.register import register_event
+    from flows.respond import respond
+    from tasks.types import Event
+
+    moment = datetime(2023, 5, 16, tzinfo=UTC)
+    storm = Event("storm-waiting", "rainfall", "A storm under clouds", moment, 11.583, 44.332)
+    register_event(storm, EXAMPLE / "aoi.geojson", ask=False)
+    options = ResponseOptions(source=str(EXAMPLE / "catalog.json"))
+    respond("storm-waiting", options, datetime(2023, 5, 19, tzinfo=UTC))
+    said = words_of(clients["viewer"].get("/events/storm-waiting", headers=PAGE))
+    assert "Nothing is mapped yet: no scene could be used." in said
+    assert "nobody looked" not in said and "Nothing was looked at yet." not in said
+    assert re.search(r"S2_L2A_4120_20230518 refused .*cloud 100 %", said)
+
+
+def test_an_event_is_responded_to_with_the_source_named_on_its_page(clients, settings, tmp_path):
+    from flows.register import register_event
+    from flows.standing import options_of
+    from flows.world import open_world
+    from tasks.events.decisions import is_asked_for
+    from tasks.types import Event
+
+    moment = datetime(2026, 1, 3, tzinfo=UTC)
+    sourceless = Event("quake-sourceless", "earthquake", "A quake", moment, 142, 43, 6.0)
+    register_event(sourceless, ask=False)
+    world, path = open_world(), "/events/quake-sourceless"
+
+    def asked_for():
+        with world.engine.connect() as connection:
+            return is_asked_for(connection, "quake-sourceless")
+
+    def respond(**form):
+        return clients["operator"].post(f"{path}/respond", data=form, headers=PAGE)
+
+    for form, why in (
+        ({}, "no source of imagery is known for quake-sourceless"),
+        ({"source": "earth-serach"}, "earth-serach does not exist and is no profile"),
+        ({"source": "planet"}, "source planet needs PL_API_KEY"),
+    ):
+        answer = respond(**form)
+        assert answer.status_code == 400 and why in words_of(answer)
+        assert not asked_for()
+    register_event(sourceless, wishes={"source": "cmr", "dem": str(EXAMPLE / "dem.tif")}, ask=False)
+    assert 'name="source" value="cmr"' in clients["operator"].get(path, headers=PAGE).text
+    assert respond(source=f" {EXAMPLE / 'catalog.json'} ").status_code == 303
+    assert asked_for()
+    options = options_of(world, "quake-sourceless")
+    assert (options.source, options.dem) == (str(EXAMPLE / "catalog.json"), EXAMPLE / "dem.tif")
+    assert respond().status_code == 303 and options_of(world, "quake-sourceless") == options
+    log = words_of(clients["operator"].get("/log", headers=PAGE))
+    assert f"respond quake-sourceless imagery of {EXAMPLE / 'catalog.json'} done" in log
+    assert 'name="source"' not in clients["viewer"].get(path, headers=PAGE).text
+
+
 def test_an_area_that_nobody_looked_at_is_not_seen_because_another_was(clients, settings):
     from flows.register import register_event
     from flows.world import open_world
