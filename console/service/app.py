@@ -37,7 +37,7 @@ from console.service.collections import register_views
 from console.service.etags import Next, conditional
 from console.service.heads import AnswersHead
 from console.service.products import product_files, product_tiles
-from console.service.questions import Service, well_asked
+from console.service.questions import Service, in_range, well_asked
 from console.service.remembered import RememberedTiles
 
 CONNECTIONS = 8
@@ -96,7 +96,7 @@ def create_app(
     app = Service(title=title, lifespan=lifespan, **pages)
     _update_openapi(app)
     views = Endpoints(title=title, with_tiles_viewer=False)
-    app.include_router(views.router, dependencies=[Depends(well_asked)])
+    app.include_router(views.router, dependencies=[Depends(in_range), Depends(well_asked)])
     app.include_router(product_tiles(products))
     app.include_router(product_files(products))
     app.add_exception_handler(asyncpg.QueryCanceledError, _too_wide)

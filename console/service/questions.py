@@ -33,7 +33,7 @@ LARGEST = 2**63 - 1
 
 
 class Service(FastAPI):
-    """An application whose description says what `well_asked` asks for."""
+    """An application whose description says what `in_range` asks for."""
 
     def openapi(self) -> dict[str, Any]:
         """The description; a `limit` of 0, which tipg takes for none, is not allowed."""
@@ -46,10 +46,18 @@ class Service(FastAPI):
         return described
 
 
-def well_asked(
-    request: Request,
+def in_range(
     limit: Annotated[int | None, Query(ge=1, include_in_schema=False)] = None,
     offset: Annotated[int | None, Query(le=LARGEST, include_in_schema=False)] = None,
+) -> None:
+    """Refuse numbers that tipg would take for none, or could not pass on.
+
+    Apart from `well_asked`, since nothing is called whose own parameters are refused.
+    """
+
+
+def well_asked(
+    request: Request,
     bbox: str | None = None,
     datetime: str | None = None,
     ids: str | None = None,
