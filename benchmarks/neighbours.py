@@ -26,7 +26,7 @@ from models.weights import load
 
 VARIABLE = "GOMP_SPINCOUNT"
 WAITS = {"as OpenMP has it": "300000", "as Scarp sets it": os.environ[VARIABLE]}
-ROUNDS, PASSES = 3, 4
+ROUNDS, PASSES = 5, 10
 
 
 def score() -> None:
