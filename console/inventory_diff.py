@@ -81,8 +81,10 @@ def lineage(
     rows = [
         {
             "version": step.version,
-            "landslides": ", ".join(map(str, step.numbers)) or "none",
-            "area_m2": f"{step.area_m2:.0f}",
+            "landslides": None
+            if step.area_m2 is None
+            else ", ".join(map(str, step.numbers)) or "none",
+            "area_m2": None if step.area_m2 is None else f"{step.area_m2:.0f}",
             "change": step.change,
         }
         for step in steps

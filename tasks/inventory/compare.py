@@ -88,11 +88,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Step:
-    """What a landslide is in one version, and what became of it since the version before."""
+    """What a landslide is in one version, and what became of it since the version before.
+
+    `area_m2` is None where the two are not comparable there, be it that one did not look.
+    """
 
     version: int
     numbers: tuple[int, ...]
-    area_m2: float
+    area_m2: float | None
     change: Change | Literal["not comparable"] | None
 
 
@@ -195,10 +198,11 @@ def lineage(connection: Connection, event_id: str, version: int, number: int) ->
         Step(
             stored,
             tuple(int(one) for one in landslides["number"]),
-            float(landslides["area_m2"].sum()),
-            changes.get(stored),
+            None if change == "not comparable" else float(landslides["area_m2"].sum()),
+            change,
         )
         for stored, landslides in sorted(known.items())
+        for change in [changes.get(stored)]
     ]
 
 

@@ -202,7 +202,8 @@ def test_a_landslide_is_followed_through_all_versions_from_any_of_them(stored, n
     ]
     assert [step.numbers for step in steps[:2]] == [(1,), (2,)]
     assert steps[2].numbers == ((2,) if at == 3 else (1, 2))
-    assert steps[3].numbers == ()
+    assert (steps[3].numbers, steps[3].area_m2) == ((), None)
+    assert all(step.area_m2 for step in steps[:3])
 
 
 def test_a_landslide_of_no_version_cannot_be_followed(stored):
