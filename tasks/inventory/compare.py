@@ -194,15 +194,15 @@ def lineage(connection: Connection, event_id: str, version: int, number: int) ->
             if not len(found):
                 break
             last = other
+    passed_over = {stored for stored, change in changes.items() if change == "not comparable"}
     return [
         Step(
             stored,
             tuple(int(one) for one in landslides["number"]),
-            None if change == "not comparable" else float(landslides["area_m2"].sum()),
-            change,
+            float(landslides["area_m2"].sum()) if stored not in passed_over else None,
+            changes.get(stored),
         )
         for stored, landslides in sorted(known.items())
-        for change in [changes.get(stored)]
     ]
 
 
