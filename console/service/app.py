@@ -36,8 +36,9 @@ from titiler.core.errors import DEFAULT_STATUS_CODES as RASTER_ERRORS
 from console.service.collections import register_views
 from console.service.etags import Next, conditional
 from console.service.heads import AnswersHead
+from console.service.pages import api_page, page_templates
 from console.service.products import product_files, product_tiles
-from console.service.questions import Service, in_range, well_asked
+from console.service.questions import AtMost, Service, in_range, well_asked
 from console.service.remembered import RememberedTiles
 
 CONNECTIONS = 8
@@ -92,10 +93,11 @@ def create_app(
         yield
         await close_db_connection(app)
 
-    pages: dict[str, Any] = {"openapi_url": "/api", "docs_url": "/api.html", "redoc_url": None}
-    app = Service(title=title, lifespan=lifespan, **pages)
+    app = Service(title=title, lifespan=lifespan, openapi_url="/api", docs_url=None, redoc_url=None)
     _update_openapi(app)
-    views = Endpoints(title=title, with_tiles_viewer=False)
+    # The name by which tipg links to it.
+    app.get("/api.html", name="swagger_ui_html", include_in_schema=False)(api_page)
+    views = Endpoints(title=title, with_tiles_viewer=False, templates=page_templates())
     app.include_router(views.router, dependencies=[Depends(in_range), Depends(well_asked)])
     app.include_router(product_tiles(products))
     app.include_router(product_files(products))
@@ -109,6 +111,7 @@ def create_app(
     app.middleware("http")(conditional)
     app.middleware("http")(_refused_as_the_standard_says)
     app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_FROM_BYTES, compresslevel=4)
+    app.add_middleware(AtMost)
     app.add_middleware(AnswersHead)
     if origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET"])

@@ -53,6 +53,11 @@ KEYS = {
 FILTERS = ("ids_filter", "bbox_filter", "datetime_filter", "properties_filter", "cql_filter")
 SHOWN = "geom"
 
+_COMMENTS = """
+SELECT relname, obj_description(oid, 'pg_class') FROM pg_class
+WHERE relnamespace = 'scarp'::regnamespace
+"""
+
 _CELLS = """
 WITH cells AS (
     SELECT ST_MakeEnvelope(place % {across} * {size}, place / {across} * {size},
@@ -83,6 +88,15 @@ SELECT ST_AsMVT(boxes.*, 'default') FROM boxes
 
 class View(PgCollection):
     """A view as the standard asks it, where tipg does otherwise."""
+
+    @property
+    def queryables(self) -> dict[str, dict[str, str]]:
+        """The columns as JSON schemas, with what the database says that they hold."""
+        said = {column.name: column.description or "" for column in self.properties}
+        return {
+            name: {**schema, "description": said[name]}
+            for name, schema in super().queryables.items()
+        }
 
     def cql_where(
         self,
@@ -160,9 +174,12 @@ async def register_views(app: FastAPI) -> None:
             "FROM (SELECT ST_Extent(place) AS box FROM (SELECT aoi FROM scarp.v_events "
             "UNION ALL SELECT geom FROM scarp.v_observed_area) AS every (place)) AS extent"
         )
+        said = dict(await connection.fetch(_COMMENTS))
         bounds = [float(side) for side in extent] if extent[0] is not None else None
         found = app.state.collection_catalog
-        views = [_described(one, bounds) for one in found["collections"].values()]
+        views = [
+            _described(one, bounds, said.get(one.table)) for one in found["collections"].values()
+        ]
         for view in views:
             if isinstance(view, PublishedLandslides):
                 await view.overview.refresh(connection)
@@ -171,10 +188,11 @@ async def register_views(app: FastAPI) -> None:
     )
 
 
-def _described(found: Collection, bounds: list[float] | None) -> Collection:
-    """A collection with its key, its geometry and where it lies."""
+def _described(found: Collection, bounds: list[float] | None, said: str | None) -> Collection:
+    """A collection with its key, its geometry, where it lies and what it holds."""
     kind = PublishedLandslides if found.table == "v_landslides" else View
     view = kind.model_validate(found.model_dump(by_alias=True))
+    view.description = said
     view.id_column = view.get_column(KEYS[view.table])
     view.geometry_column = next((c for c in view.geometry_columns if c.name == SHOWN), None)
     for column in view.geometry_columns:

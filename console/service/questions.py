@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Annotated, Any
+from urllib.parse import parse_qsl, urlencode
 
 from ciso8601 import parse_rfc3339
 from cql2 import Expr
 from fastapi import FastAPI, HTTPException, Query, Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+from tipg.settings import FeaturesSettings
 
 _LOGIC = "and or not = <> < <= > >= between in like isnull casei + - * / % ^ div"
 _SPACE = "intersects equals disjoint touches within overlaps crosses contains"
@@ -30,6 +33,7 @@ OPERATORS = frozenset(
     ]
 )
 LARGEST = 2**63 - 1
+LARGEST_PAGE = FeaturesSettings().max_features_per_query
 
 
 class Service(FastAPI):
@@ -44,6 +48,32 @@ class Service(FastAPI):
                     if one["name"] == "limit" and "minimum" in schema:
                         schema["minimum"] = 1
         return described
+
+
+class AtMost:
+    """Takes a `limit` above the largest page for the largest page, and does not refuse it.
+
+    OGC API Features 1.0.1, requirement 22 C.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, for no more than is given."""
+        if b"limit=" in scope.get("query_string", b""):
+            asked = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+            fitted = [
+                (name, str(LARGEST_PAGE) if name == "limit" and _too_many(value) else value)
+                for name, value in asked
+            ]
+            if fitted != asked:
+                scope = {**scope, "query_string": urlencode(fitted).encode()}
+        await self.app(scope, receive, send)
+
+
+def _too_many(limit: str) -> bool:
+    return limit.isascii() and limit.isdecimal() and float(limit) > LARGEST_PAGE
 
 
 def in_range(

@@ -1,5 +1,7 @@
 """The service over a true server on loopback: read, tiled, cached, and never written to."""
 
+import html
+import re
 import subprocess
 import sys
 import threading
@@ -89,6 +91,51 @@ def test_the_views_are_collections_and_nothing_else_is(service):
     assert service.get("/collections/scarp.landslide/items").status_code == 404
 
 
+def test_collections_and_columns_say_what_they_hold(service):
+    listed = service.get("/collections").json()["collections"]
+    assert all(one["description"].endswith(".") for one in listed)
+    columns = service.get(f"{LANDSLIDES}/queryables").json()["properties"]
+    assert columns["area_m2"]["description"] == "Geodesic area in m²."
+    assert columns["geom"]["description"] == "Outline, EPSG:4326."
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("/?f=html", "/conformance"),
+        ("/conformance", "ogcapi-features-1/1.0/conf/core"),
+        ("/collections", "Ground seen by each inventory"),
+        (LANDSLIDES, "Items (CSV)"),
+        (f"{LANDSLIDES}/items", "Next page"),
+        (f"{LANDSLIDES}/items?limit=30", "30 of 30"),
+        (f"{LANDSLIDES}/items?number=0", "0 of 0"),
+        (f"{LANDSLIDES}/items/1", "h_over_l"),
+        (f"{LANDSLIDES}/queryables", "Geodesic area in m²."),
+        (f"{LANDSLIDES}/tiles", "WebMercatorQuad"),
+        (f"{TILES}", "tileMatrixSetLimits"),
+        ("/tileMatrixSets", "WebMercatorQuad"),
+        ("/tileMatrixSets/WebMercatorQuad", "pointOfOrigin"),
+        ("/api.html", "datetime-column"),
+    ],
+)
+def test_a_browser_gets_a_page_that_fetches_nothing_from_elsewhere(service, where, said):
+    answer = service.get(where, headers={"Accept": "text/html"})
+    assert answer.headers["content-type"].startswith("text/html"), answer.text
+    assert said in html.unescape(answer.text)
+    fetched = re.findall(r'<(?:link|script|img|iframe)[^>]*(?:href|src)="([^"]*)"', answer.text)
+    assert len(fetched) == 2
+    assert all(one.startswith(f"{service.base_url}/static/") for one in fetched)
+    (data,) = re.findall(r'href="([^"]*)">JSON<', answer.text)
+    assert "json" in service.get(html.unescape(data)).headers["content-type"]
+
+
+def test_a_page_larger_than_the_largest_is_the_largest(service):
+    """OGC API Features 1.0.1, requirement 22 C."""
+    for limit in ("10001", "9" * 30):
+        answer = service.get(f"{LANDSLIDES}/items", params={"limit": limit, "sortby": "number"})
+        assert answer.json()["numberReturned"] == 30
+
+
 def test_it_says_what_it_conforms_to(service):
     said = service.get("/conformance").json()["conformsTo"]
     for part in ("features-1/1.0/conf/core", "features-1/1.0/conf/geojson", "tiles-1/1.0/conf/mvt"):
@@ -155,7 +202,6 @@ def test_an_interval_of_time_holds_both_its_ends(service):
         {"sortby": "area_m2; DROP VIEW scarp.v_landslides"},
         {"bbox": "1,2,3,x"},
         {"bbox": "1,2,3,x", "limit": "null"},
-        {"limit": "1000000"},
         {"filter": "nonsense(", "filter-lang": "cql2-text"},
         {"datetime": "yesterday"},
         {"datetime": "2018-09-05/2018-09-06"},
@@ -181,7 +227,7 @@ def test_a_slip_of_the_pen_is_refused_and_does_not_find_everything(service, wher
 @pytest.mark.parametrize(
     ("parameter", "value"),
     [
-        *(("limit", value) for value in ("0", "-1", "10001", "ten", "2.5", "")),
+        *(("limit", value) for value in ("0", "-1", "ten", "2.5", "")),
         *(("offset", value) for value in ("-1", "ten", "99999999999999999999")),
         ("sortby", "-area"),
         ("properties", "number,area"),
