@@ -17,7 +17,7 @@ from ciso8601 import parse_rfc3339
 from cql2 import Expr
 from fastapi import FastAPI, HTTPException, Query, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
-from tipg.settings import FeaturesSettings
+from tipg.factory import features_settings
 
 _LOGIC = "and or not = <> < <= > >= between in like isnull casei + - * / % ^ div"
 _SPACE = "intersects equals disjoint touches within overlaps crosses contains"
@@ -33,7 +33,7 @@ OPERATORS = frozenset(
     ]
 )
 LARGEST = 2**63 - 1
-LARGEST_PAGE = FeaturesSettings().max_features_per_query
+LARGEST_PAGE = features_settings.max_features_per_query
 
 
 class Service(FastAPI):
