@@ -146,20 +146,8 @@ def furnish(
     if not unseen_of(aoi, observed).is_empty:
         keys.append(Patch(facecolor="white", edgecolor=QUIET, hatch="////", label="not observed"))
     figure.legend(handles=keys, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    axes.set_title("▲ N", loc="left", fontsize=9, fontweight="bold", color=INK)
     _scale_bar(axes, extent)
-    axes.text(
-        0.03,
-        0.965,
-        "▲\nN",
-        transform=axes.transAxes,
-        ha="center",
-        va="top",
-        fontsize=10,
-        fontweight="bold",
-        linespacing=0.9,
-        color=INK,
-        bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0},
-    )
     axes.set_xlabel(_drawable(credit), fontsize=7, color=QUIET, loc="left")
 
 
@@ -214,21 +202,19 @@ def _overview(
 
 
 def _scale_bar(axes: Axes, extent: Extent) -> None:
-    left, right, bottom, top = extent
+    """Draw a length on the ground above the map, where it hides nothing of it."""
+    left, right, *_ = extent
     length = round_length((right - left) / 4)
-    x, y, height = (
-        left + (right - left) * 0.04,
-        bottom + (top - bottom) * 0.04,
-        (top - bottom) / 120,
-    )
-    pad = (right - left) * 0.015
-    plate = Rectangle(
-        (x - pad, y - pad), length + 2 * pad, height * 5 + 2 * pad, facecolor="white", alpha=0.85
-    )
-    axes.add_artist(plate)
-    axes.add_artist(Rectangle((x, y), length, height, facecolor=INK))
     label = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    axes.text(x + length / 2, y + 1.8 * height, label, ha="center", va="bottom", fontsize=8)
+    start, across = right - length, axes.get_xaxis_transform()
+    axes.plot(
+        (start, right), (1.012, 1.012), transform=across, clip_on=False, color=INK,
+        linewidth=3, solid_capstyle="butt",
+    )  # fmt: skip
+    axes.annotate(
+        label, (start, 1.012), xycoords=across, xytext=(-4, 0), textcoords="offset points",
+        ha="right", va="center", fontsize=8, annotation_clip=False,
+    )  # fmt: skip
 
 
 def round_length(about_m: float) -> float:

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import rasterio
 from matplotlib.image import imread
+from pyproj import CRS
 from shapely.geometry import MultiPolygon, Polygon, box
 
 from tasks.errors import RasterError
 from tasks.publish.charts import BLUE, YELLOW
 from tasks.publish.class_legend import class_names
 from tasks.publish.map_figures import map_figure, susceptibility_figure
-from tasks.publish.map_pages import SEEN_COLOUR, round_length
+from tasks.publish.map_pages import SEEN_COLOUR, furnish, map_page, round_length
 from tests.publish.colours import share_of
 
 
@@ -159,6 +160,20 @@ def test_the_same_figure_is_the_same_bytes(tmp_path, image, landslides, aoi, hal
         for name in ("first.png", "again.png")
     )
     assert first == again
+
+
+def test_scale_and_north_hide_no_ground(aoi):
+    extent, crs = (0.0, 1280.0, 0.0, 1280.0), CRS.from_epsg(32632)
+    figure, axes = map_page(extent, crs)
+    furnish(figure, axes, extent, crs, [], aoi.geometry, aoi.geometry, "")
+    figure.draw_without_rendering()
+    bar, length = axes.lines[0].get_window_extent(), axes.texts[0].get_window_extent()
+    assert axes.texts[0].get_text() == "200 m"
+    assert bar.width == pytest.approx(axes.bbox.width * 200 / 1280)
+    assert not bar.overlaps(axes.bbox)
+    assert not length.overlaps(axes.bbox)
+    assert not axes.patches, "north is in the title, above the map"
+    assert axes.get_title(loc="left") == "▲ N"
 
 
 @pytest.mark.parametrize(("about", "length"), [(340, 200), (1000, 1000), (9_999, 5000), (3, 2)])
