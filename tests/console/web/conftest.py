@@ -12,9 +12,10 @@ import httpx
 import pytest
 import uvicorn
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 
 from infra.ports import free_port
-from tests.conftest import EXAMPLE, entered_world
+from tests.conftest import EXAMPLE, entered, new_world
 from tests.console.machine import wait_for
 
 EVENT = "emilia-romagna-2023"
@@ -23,24 +24,38 @@ SWIFTSHADER = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swift
 XSS = "<script>window.struck=1</script><img src=x onerror=window.struck=1>"
 
 
-@pytest.fixture(scope="module")
-def settings(cluster_home, tmp_path_factory):
-    """A world in which the example was responded to; SCARP_* name it while the module runs."""
-    from console.web import ask
+@pytest.fixture(scope="session")
+def responded(cluster_home, tmp_path_factory):
+    """A world in which the example was responded to; tests are given copies of it."""
     from flows.options import ResponseOptions
     from flows.register import register_event
     from flows.respond import respond
-    from flows.world import open_world
     from tasks.events.request import read_event
 
-    with entered_world(cluster_home, tmp_path_factory.mktemp("console")) as settings:
+    with new_world(cluster_home, tmp_path_factory.mktemp("responded")) as settings:
+        with entered(settings):
+            register_event(read_event(EXAMPLE / "event.json"), EXAMPLE / "aoi.geojson", ask=False)
+            # The first weights find so few landslides that the map has a doubt to show.
+            options = ResponseOptions(
+                source=str(EXAMPLE / "catalog.json"),
+                dem=EXAMPLE / "dem.tif",
+                weights="ldm-net-tiny",
+            )
+            respond(EVENT, options)
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def settings(cluster_home, responded, tmp_path_factory):
+    """A copy of `responded`; SCARP_* name it while the module runs."""
+    from console.web import ask
+    from flows.world import open_world
+
+    home = tmp_path_factory.mktemp("console")
+    shutil.copytree(responded.home, home, dirs_exist_ok=True)
+    template = make_url(responded.database_url).database
+    with new_world(cluster_home, home, template) as settings, entered(settings):
         ask._reader.cache_clear()
-        register_event(read_event(EXAMPLE / "event.json"), EXAMPLE / "aoi.geojson", ask=False)
-        # The first weights find so few landslides that the map has a doubt to show.
-        options = ResponseOptions(
-            source=str(EXAMPLE / "catalog.json"), dem=EXAMPLE / "dem.tif", weights="ldm-net-tiny"
-        )
-        respond(EVENT, options)
         yield settings
         engine = open_world().engine
         # A connection that is given back to a pool after its end would never be closed.
