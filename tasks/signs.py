@@ -72,6 +72,8 @@ def _keep(
 
 def _end(session: Connection) -> None:
     """Take the sign away at once, and end the session, which the pool would keep."""
+    if session.closed:
+        return
     with suppress(Exception):  # PostgreSQL may have ended it
         session.execute(text("SELECT pg_advisory_unlock_all()"))
     session.invalidate()
