@@ -56,6 +56,7 @@ ODD = {
     "deleted": (entry("us1aaaa", status="deleted"), "deleted it"),
     "an id that is a path": (entry("../../etc/passwd"), "not a name that can stand in paths"),
     "an id with a NUL": (entry("us1\0aaaa"), "not a name that can stand in paths"),
+    "a list for an alert": (entry("us1aaaa", mag=2.0, alert=["red"]), "M 2 is below M 5"),
     "half a surrogate": (entry("us1aaaa", title="M\ud800", mag=2.0), "M 2 is below M 5"),
     "no properties": ({"type": "Feature", "id": "us1aaaa", "properties": []}, "updated null"),
     "products that are none": (
