@@ -161,14 +161,17 @@ def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, watch: bool, fold
 
 
 def _require_usable(settings: Settings) -> None:
-    """Refuse rules and layers by which every look and response would fail, with nobody there.
+    """Refuse a folder, rules or layers by which everything would fail with nobody there.
 
     Raises:
+        StorageError: SCARP_HOME is not writable, or its disk is full.
         RulesError: a file that SCARP_RULES or SCARP_IMPACT names cannot be used.
     """
+    from flows.world import require_room
     from tasks.events.impact_layers import read_layers
     from tasks.events.rules import read_rules
 
+    require_room(settings.home)
     read_rules(settings.rules)
     if settings.impact:
         read_layers(settings.impact)

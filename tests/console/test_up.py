@@ -95,6 +95,14 @@ def test_rules_and_layers_that_cannot_be_used_are_told_before_anything_is_starte
     assert not (tmp_path / "up").exists()
 
 
+@pytest.mark.parametrize("words", [(), ("--detach",)])
+def test_a_home_that_is_none_is_told_before_anything_is_started(tmp_path, words):
+    elsewhere = Machine(tmp_path / "file" / "home")
+    (tmp_path / "file").write_text("")
+    code, _, error = elsewhere.scarp("up", *elsewhere.ports, *words)
+    assert code == 1 and f"{tmp_path / 'file'} is not a writable folder" in error
+
+
 def test_programs_find_rules_that_were_named_from_another_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SCARP_RULES", "my.toml")
