@@ -124,6 +124,11 @@ def test_what_was_ahead_of_the_clock_is_registered_when_the_clock_has_passed_it(
     assert [one.decision for one in later] == ["registered"]
 
 
+def test_what_is_ahead_of_the_clock_and_too_small_is_not_said_to_be_decided_again(world, feed):
+    looked_at(world, feed, entry("us1aaaa", mag=3.0, time=ms(NOW + timedelta(hours=5))))
+    assert stored(world)["us1aaaa"] == ("ignored", "M 3 is below M 5 of the rules")
+
+
 def test_a_clock_that_jumps_back_undoes_nothing(world, feed):
     looked_at(world, feed, GOOD)
     back = NOW - timedelta(days=400)
