@@ -27,7 +27,7 @@ from pydantic import (
 )
 from shapely.geometry import MultiPolygon
 
-from tasks.errors import AreaError, RulesError
+from tasks.errors import AreaError, EventError, RulesError
 from tasks.events.aoi import read_aoi
 from tasks.events.land import require_land
 from tasks.events.reports import Alert
@@ -191,6 +191,8 @@ def read_rules(path: Path | None = None, feed: Mapping[str, Any] | None = None) 
     given = _merged(given, {"feed": feed or {}})
     where = str(path or DEFAULTS)
     rules = checked_table(Rules, given, where)
+    if rules.rain:
+        _check_rain(rules.rain, where)
     _check_files(rules.earthquake, where)
     _check_files(rules.rainfall, where)
     for region in rules.region:
@@ -304,6 +306,16 @@ def _span(span: timedelta) -> str:
 @cache
 def _read_mask(path: Path) -> MultiPolygon:
     return read_aoi(path).geometry
+
+
+def _check_rain(table: Mapping[str, Any], where: str) -> None:
+    # Rasters and their libraries cost a second to import.
+    from tasks.events.rainfall import RainTable
+
+    try:
+        checked_table(RainTable, table, f"{where}, rain").to_rules()
+    except (AreaError, EventError) as error:
+        raise RulesError(f"{where}, rain: {error}") from error
 
 
 def _check_files(limits: Limits, where: str) -> None:
