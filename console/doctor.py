@@ -38,6 +38,8 @@ def doctor(as_json: AsJson = False) -> None:
         _attempt("data folder", lambda: _home(settings)),
         _attempt("PostgreSQL + PostGIS", lambda: _postgres(settings)),
         _attempt("store", lambda: _store(settings)),
+        _attempt("rules", lambda: _rules(settings)),
+        _attempt("layers of impact", lambda: _layers(settings)),
         _attempt("weights", _weights),
         _attempt("network runs on", lambda: _device(settings)),
     ]
@@ -91,6 +93,22 @@ def _store(settings: Settings) -> str:
             return f"PostGIS {connection.scalar(text('select postgis_lib_version()'))}"
     finally:
         engine.dispose()
+
+
+def _rules(settings: Settings) -> str:
+    from tasks.events.rules import read_rules
+
+    read_rules(settings.rules)
+    return str(settings.rules or "the built-in rules")
+
+
+def _layers(settings: Settings) -> str:
+    from tasks.events.impact_layers import read_layers
+
+    if settings.impact is None:
+        return "none: impact by magnitude"
+    read_layers(settings.impact)
+    return str(settings.impact)
 
 
 def _weights() -> str:

@@ -13,6 +13,8 @@ from console.output import AsJson, print_json, screen, table
 from console.waits import scene_lines, wait_lines
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from flows.plan import Plan
     from flows.register import Registration
     from tasks.events.latency import Milestones
@@ -106,12 +108,11 @@ def list_events(as_json: AsJson = False) -> None:
     """List the registered events, newest first. Example: scarp events list."""
     from flows.world import open_world
     from tasks.events import registry
-    from tasks.events.states import settle_left
     from tasks.events.turns import dead_letters
     from tasks.imagery.waits import lasting_waits
 
     with open_world().engine.begin() as connection:
-        settle_left(connection)
+        _end_left(connection)
         events = registry.list_events(connection)
         dead = {turn.event_id: turn.failure for turn in dead_letters(connection)}
         waits = lasting_waits(connection)
@@ -133,12 +134,11 @@ def show_event(event_id: str, as_json: AsJson = False) -> None:
     """
     from flows.dossier import read_dossier
     from flows.world import open_world
-    from tasks.events.states import settle_left
     from tasks.events.turns import dead_letters
 
     world = open_world()
     with world.engine.begin() as connection:
-        settle_left(connection)
+        _end_left(connection)
         dossier = read_dossier(connection, event_id)
         name = dossier.event and dossier.event.id
         dead = [turn.failure for turn in dead_letters(connection) if turn.event_id == name]
@@ -271,6 +271,16 @@ def due(as_json: AsJson = False) -> None:
         screen.print(table("Responses asked for", rows))
     else:
         screen.print("no response is asked for")
+
+
+def _end_left(connection: Connection) -> None:
+    """End the responses and runs whose process was killed, for no relay may be there to do it."""
+    from tasks.events.states import settle_left
+    from tasks.events.turns import runs_of_turns
+    from tasks.inventory.runs import close_left
+
+    settle_left(connection)
+    close_left(connection, runs_of_turns(connection))
 
 
 def _latency(reached: Milestones) -> list[dict[str, object]]:

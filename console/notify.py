@@ -42,6 +42,6 @@ def notify() -> None:
             screen.print(f"{kind}: told", highlight=False, markup=False)
         except Exception as error:
             failed = True
-            say(f"{kind}: not reached ({type(error).__name__}: {error})")
+            say(f"{kind}: not reached ({notifications.why(error)})")
     if failed:
         raise typer.Exit(1)

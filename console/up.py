@@ -56,6 +56,7 @@ def up(
     if "console_url" not in settings.model_fields_set:
         here = f"http://{LOOPBACK}:{ports.console}"
         settings = settings.model_copy(update={"console_url": here})
+    _require_usable(settings)
     folder = settings.home / "up"
     if detach:
         _detached(folder, [word for word in sys.argv[1:] if word != "--detach"])
@@ -93,7 +94,7 @@ def status(as_json: AsJson = False) -> None:
 def down() -> None:
     """End what `scarp up` started, and only that. Example: scarp down."""
     from infra.errors import ServiceError
-    from infra.services import keeper_pid
+    from infra.services import is_left, keeper_pid
     from infra.settings import Settings
 
     folder = Settings().home / "up"
@@ -101,12 +102,14 @@ def down() -> None:
     if pid is None:
         say("nothing is up")
         return
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + DOWN_S
-    while keeper_pid(folder) is not None:
-        if time.monotonic() > deadline:
-            raise ServiceError(f"process {pid} has not ended in {DOWN_S:.0f} s; see {folder}")
-        time.sleep(0.1)
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except PermissionError:
+        raise ServiceError(
+            f"process {pid} belongs to another user; run `scarp down` as the one who ran `scarp up`"
+        ) from None
+    if not is_left(folder, DOWN_S):
+        raise ServiceError(f"process {pid} has not ended in {DOWN_S:.0f} s; see {folder}")
     say("down")
 
 
@@ -155,6 +158,23 @@ def _keep_up(settings: Settings, ports: Ports, cpu_slots: int, watch: bool, fold
             _look_after_database(settings)
             time.sleep(LOOK_S)
     say("ended all that was started")
+
+
+def _require_usable(settings: Settings) -> None:
+    """Refuse a folder, rules or layers by which everything would fail with nobody there.
+
+    Raises:
+        StorageError: SCARP_HOME is not writable, or its disk is full.
+        RulesError: a file that SCARP_RULES or SCARP_IMPACT names cannot be used.
+    """
+    from flows.world import require_room
+    from tasks.events.impact_layers import read_layers
+    from tasks.events.rules import read_rules
+
+    require_room(settings.home)
+    read_rules(settings.rules)
+    if settings.impact:
+        read_layers(settings.impact)
 
 
 def _say_standing(settings: Settings) -> None:
@@ -268,9 +288,9 @@ def _say_ready(name: str, took: float, address: str) -> None:
 def _detached(folder: Path, words: list[str]) -> None:
     """Start the same command on its own, and wait until it says that it is up."""
     from infra.errors import ServiceError
-    from infra.services import keeper_pid
+    from infra.services import keeper_pid, make_folder
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     log = folder / "up.log"
     with log.open("wb") as out:
         started = subprocess.Popen(

@@ -33,7 +33,7 @@ from tasks.events.announcements import new_inventories, new_susceptibility
 from tasks.events.states import settle_left
 from tasks.events.troubles import new_dead_letters, new_waits
 from tasks.events.turns import CANCELLED, Turn, announce, fail_turn, held_turns
-from tasks.inventory.runs import LOST, finish_run, open_runs
+from tasks.inventory.runs import LOST, close_left, finish_run, open_runs
 from tasks.types import Outcome
 
 # Run as a program this module has another name.
@@ -86,9 +86,9 @@ def reap(world: World, client: httpx.Client) -> int:
 
 
 def close_lost_runs(world: World, client: httpx.Client) -> int:
-    """Give the runs an outcome whose flow run has ended without one; returns how many.
+    """Give the runs an outcome whose flow run, or process, has ended without one; returns how many.
 
-    What the server does not know is somebody's own, by hand, and goes on.
+    What the server does not know is somebody's own, by hand, and goes on while its process lives.
     """
     with world.engine.connect() as connection:
         unended = open_runs(connection)
@@ -99,7 +99,9 @@ def close_lost_runs(world: World, client: httpx.Client) -> int:
         # Whoever closed it meanwhile knew more.
         with suppress(StoreError), world.engine.begin() as connection:
             finish_run(connection, run_id, outcome, LOST)
-    return len(lost)
+    with world.engine.begin() as connection:
+        killed = close_left(connection, {run_id for run_id, end in ends.items() if end})
+    return len(lost) + len(killed)
 
 
 def _end_of(flow_run_id: str, client: httpx.Client) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from uuid import UUID
 
 from sqlalchemy import Engine
 
 from flows.world import code_version
 from infra.logs import about
-from tasks.inventory.runs import finish_run, start_run
+from tasks.inventory.runs import finish_run, sign_of_life, start_run
 from tasks.types import Outcome, Provenance
 
 
@@ -22,17 +22,20 @@ def recorded_run(engine: Engine, provenance: Provenance, flow: str) -> Iterator[
     The block itself finishes the run it succeeds in, since only it knows whether the product is
     empty.
     """
-    with engine.begin() as connection:
-        run_id = start_run(connection, provenance, flow, _flow_run_id(), code_version())
-    try:
-        with about(event=provenance.event_id, run=str(run_id)):
-            yield run_id
-    except BaseException as error:
-        outcome: Outcome = "failed" if isinstance(error, Exception) else "cancelled"
+    with ExitStack() as signs:
         with engine.begin() as connection:
-            cause = type(error).__name__
-            finish_run(connection, run_id, outcome, str(error) or cause, cause)
-        raise
+            run_id = start_run(connection, provenance, flow, _flow_run_id(), code_version())
+            # Before anybody sees the run: one without a sign is taken for lost.
+            signs.enter_context(sign_of_life(engine, run_id))
+        try:
+            with about(event=provenance.event_id, run=str(run_id)):
+                yield run_id
+        except BaseException as error:
+            outcome: Outcome = "failed" if isinstance(error, Exception) else "cancelled"
+            with engine.begin() as connection:
+                cause = type(error).__name__
+                finish_run(connection, run_id, outcome, str(error) or cause, cause)
+            raise
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from flows.prior import expect_landslides
 from flows.world import World
+from infra.errors import DatabaseError
 from tasks.errors import BadInputError, EventError, FeedError, ScarpError, TransientError
 from tasks.events import comcat, gdacs
 from tasks.events.decide import decide, find_known, find_named, find_news, needs_ground
@@ -64,10 +65,10 @@ class Watch:
 
 @dataclass(frozen=True)
 class Looked:
-    """What a look did; `failure` says why the feed could not be read, if it could not."""
+    """What a look did; `failure` says why the feed or the store could not be read, if so."""
 
     decisions: tuple[Decision, ...]
-    failure: ScarpError | None = None
+    failure: ScarpError | DatabaseError | None = None
 
 
 def look_once(watch: Watch, now: datetime, replay: bool = False) -> Looked:
@@ -108,10 +109,16 @@ def look_once(watch: Watch, now: datetime, replay: bool = False) -> Looked:
 
 
 def keep_looking(watch: Watch) -> Iterator[Looked]:
-    """Look again and again; after a failure, at growing intervals up to an hour."""
+    """Look again and again; after a failure, at growing intervals up to an hour.
+
+    A look that lost the store is done again once it is back.
+    """
     wait_s = pause_s = watch.rules.feed.interval.total_seconds()
     while True:
-        looked = look_once(watch, datetime.now(UTC))
+        try:
+            looked = look_once(watch, datetime.now(UTC))
+        except DatabaseError as error:
+            looked = Looked((), error)
         yield looked
         wait_s = min(2 * wait_s, max(pause_s, LONGEST_WAIT_S)) if looked.failure else pause_s
         # Many watchers that were started together do not ask together.

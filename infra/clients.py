@@ -40,15 +40,17 @@ def dump(url: str, path: Path) -> Path:
     Raises:
         DatabaseError: the file cannot be written or the database cannot be read.
     """
-    if not path.name:
+    # A file put in the place of a device or a pipe takes that away from everybody.
+    if not path.name or path.is_char_device() or path.is_block_device() or path.is_fifo():
         raise DatabaseError(f"cannot dump to {str(path)!r}: name a file, such as scarp.dump")
-    partial = path.with_name(f".{path.name}.partial")
+    target = path.resolve()
+    partial = target.with_name(f".{target.name}.partial")
     options = ["--format=custom", "--schema=scarp", "--no-owner", "--no-privileges"]
     words, environment = command("pg_dump", url)
     try:
         try:
             _run([*words, *options, "--file", str(partial)], environment, f"cannot dump to {path}")
-            partial.replace(path)
+            partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:

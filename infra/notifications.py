@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 
 from infra.blocks import Email
+from infra.programs import last_line
 
 PUBLISHED = "scarp.inventory.created"
 FAILED = "scarp.response.failed"
@@ -132,6 +134,13 @@ def try_out(document: BlockDocument) -> None:
     else:
         words = {"news": "test", "event_id": "", "subject": subject, "body": body}
         asyncio.run(block.call(json.dumps(words))).raise_for_status()
+
+
+def why(error: Exception) -> str:
+    """What a block says of a word that did not get through; Apprise says it in a log alone."""
+    logged = last_line(getattr(error, "log", ""))
+    said = str(error) or re.sub(r"^\[[A-Z]+\]: ", "", logged)
+    return f"{type(error).__name__}: {said}".removesuffix(": ")
 
 
 def _can_be_told(document: BlockDocument) -> bool:

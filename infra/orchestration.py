@@ -49,7 +49,9 @@ class Ports:
 
 def prefect_environment(settings: Settings, api_url: str) -> dict[str, str]:
     """What tells a program where the Prefect server is, and how runs behave under it."""
-    return {
+    # Programs work in folders of their own, where a relative path would lead elsewhere.
+    named = {"SCARP_RULES": settings.rules, "SCARP_IMPACT": settings.impact}
+    return {name: str(path) for name, path in named.items() if path} | {
         "PREFECT_API_URL": api_url,
         "PREFECT_HOME": str(settings.home / "prefect"),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),

@@ -176,9 +176,9 @@ def alone(folder: Path) -> Iterator[None]:
     """Have a folder for oneself while the block runs, once leftovers of a killed keeper are ended.
 
     Raises:
-        ServiceError: another process has it; says which.
+        ServiceError: another process has it, says which; or it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     lock = FileLock(folder / "lock")
     try:
         lock.acquire(timeout=0)
@@ -188,6 +188,8 @@ def alone(folder: Path) -> Iterator[None]:
             f"Scarp is up already in {folder.parent} (process {state.get('pid', 'unknown')}); "
             "`scarp status` shows it, `scarp down` ends it"
         ) from None
+    except OSError as error:
+        raise ServiceError(_cannot_write(folder, error.strerror or error)) from error
     try:
         for left in (read_state(folder) or {}).get("services", []):
             if left["pid"] and _created(left["pid"]) == left["created"]:
@@ -195,6 +197,31 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_left(folder: Path, wait_s: float) -> bool:
+    """Whether the process that has a folder, and all it kept, ends in time; see `alone`."""
+    with suppress(Timeout), FileLock(folder / "lock").acquire(timeout=wait_s):
+        return True
+    return False
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder in which programs are kept.
+
+    Raises:
+        ServiceError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServiceError(_cannot_write(folder, error.strerror or error)) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ServiceError(_cannot_write(folder, "it is not writable"))
+
+
+def _cannot_write(folder: Path, why: object) -> str:
+    return f"cannot keep programs in {folder} ({why}); set SCARP_HOME to a folder you can write"
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:

@@ -8,6 +8,10 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
+def _file(value: str | Path | None) -> Path | None:
+    return Path(value).expanduser().absolute() if value else None
+
+
 class Settings(BaseSettings):
     """Where Scarp keeps its things.
 
@@ -49,6 +53,6 @@ class Settings(BaseSettings):
     device: Annotated[str, BeforeValidator(lambda value: value or "cpu")] = "cpu"
     imagery_cache_gb: float = Field(default=20.0, gt=0)
     imagery_quota_km2: float = Field(default=1000.0, ge=0)
-    impact: Annotated[Path | None, BeforeValidator(lambda value: value or None)] = None
-    rules: Annotated[Path | None, BeforeValidator(lambda value: value or None)] = None
+    impact: Annotated[Path | None, BeforeValidator(_file)] = None
+    rules: Annotated[Path | None, BeforeValidator(_file)] = None
     comcat_url: str = "https://earthquake.usgs.gov/fdsnws/event/1/query"

@@ -32,6 +32,7 @@ _NEAR_KM, _FAR_KM = 100.0, 2_000.0
 _SEGMENT_M = 1_000.0
 _SEGMENT_DEG = 0.1
 _CIRCLE_POINTS = 360
+_POLES = (90.0, -90.0)
 
 
 def read_aoi(path: Path, layer: str | None = None, near: Event | None = None) -> AreaOfInterest:
@@ -90,9 +91,9 @@ def geodesic_disc(longitude: float, latitude: float, radius_m: float) -> MultiPo
     lon, lat, _ = _GEOD.fwd(
         longitude * start, latitude * start, azimuths, np.full_like(azimuths, radius_m)
     )
-    for pole in (90.0, -90.0):
+    for pole in _POLES:
         if _GEOD.inv(longitude, latitude, longitude, pole)[2] < radius_m:
-            return MultiPolygon([_cap(lon, lat, pole)])
+            return _cap(lon, lat, pole)
     unwrapped = longitude + (lon - longitude + 180) % 360 - 180
     return split_at_antimeridian(Polygon(zip(unwrapped, lat, strict=True)))
 
@@ -108,14 +109,25 @@ def geodesic_buffer(area: MultiPolygon, distance_m: float) -> MultiPolygon:
         distance_m: in m, positive.
 
     Returns:
-        A valid MultiPolygon in EPSG:4326, split at the antimeridian.
+        A valid MultiPolygon in EPSG:4326, split at the antimeridian; a pole within the distance is
+        inside it.
     """
     wider = []
     for part in area.geoms:
         middle = part.centroid
         local = CRS.from_proj4(f"+proj=aeqd +lat_0={middle.y} +lon_0={middle.x} +datum=WGS84")
         there = _series(shapely.segmentize(part, _SEGMENT_DEG), "EPSG:4326")
-        grown = there.to_crs(local).buffer(distance_m).to_crs("EPSG:4326").iloc[0]
+        # What is near one part is one piece; GEOS may leave slivers of square metres beside it.
+        pieces = as_multipolygon(there.to_crs(local).buffer(distance_m).iloc[0]).geoms
+        flat = max(pieces, key=lambda piece: piece.area)
+        grown = _series(flat, local).to_crs("EPSG:4326").iloc[0]
+        within = [pole for pole in _POLES if flat.contains(_on_map(Point(middle.x, pole), local))]
+        if within:
+            # Near a pole a straight line of the map is none in degrees.
+            ring = _series(shapely.segmentize(flat.exterior, distance_m / 100), local)
+            lon, lat = ring.to_crs("EPSG:4326").iloc[0].xy
+            wider.append(_cap(np.asarray(lon)[:-1], np.asarray(lat)[:-1], within[0]))
+            continue
         unwrapped = shapely.transform(
             grown, lambda xy, x=middle.x: np.c_[x + (xy[:, 0] - x + 180) % 360 - 180, xy[:, 1]]
         )
@@ -220,6 +232,10 @@ def _series(geometry: BaseGeometry, crs: object) -> GeoSeries:
     return GeoSeries([geometry], crs=crs)
 
 
+def _on_map(point: Point, crs: CRS) -> Point:
+    return _series(point, "EPSG:4326").to_crs(crs).iloc[0]
+
+
 def _to_wgs84(polygon: BaseGeometry, crs: object, projected: bool) -> BaseGeometry:
     """Reproject to EPSG:4326; straight lines of a projected CRS stay straight on the ground."""
     if projected:
@@ -287,13 +303,18 @@ def _distance_km(area: MultiPolygon, longitude: float, latitude: float) -> float
     return float(np.min(metres)) / 1000
 
 
-def _cap(lon: NDArray[np.float64], lat: NDArray[np.float64], pole: float) -> Polygon:
-    """The ground between a ring round a pole and that pole, as a polygon in degrees."""
-    order = np.argsort(lon)
-    lon, lat = lon[order], lat[order]
-    edge = np.interp(180, [lon[-1], lon[0] + 360], [lat[-1], lat[0]])
-    ring = [(-180, pole), (-180, edge), *zip(lon, lat, strict=True), (180, edge), (180, pole)]
-    return Polygon(ring)
+def _cap(lon: NDArray[np.float64], lat: NDArray[np.float64], pole: float) -> MultiPolygon:
+    """The ground between a ring round a pole and that pole, in degrees; holes are filled.
+
+    Args:
+        lon: degrees, -180 to 180, of each corner, in order.
+        lat: degrees, alike.
+        pole: 90 or -90.
+    """
+    round_it = np.unwrap(np.append(lon, lon[0]), period=360)
+    corners = [*zip(round_it, np.append(lat, lat[0]), strict=True)]
+    closed = Polygon([*corners, (round_it[-1], pole), (round_it[0], pole)])
+    return split_at_antimeridian(shapely.make_valid(closed))
 
 
 def as_multipolygon(area: BaseGeometry) -> MultiPolygon:

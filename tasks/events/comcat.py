@@ -112,7 +112,7 @@ def read_feature(feature: object) -> EventReport:
         report,
         alternate_ids=tuple(name for name in _ids(properties) if name != event_id),
         status=_STATUSES.get(str(properties.get("status")).lower(), ""),
-        alert=_ALERTS.get(properties.get("alert")),
+        alert=_ALERTS.get(str(properties.get("alert"))),
         detail_url=_text(properties.get("detail"), 2000),
     )
     if report.status == "deleted":

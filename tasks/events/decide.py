@@ -227,7 +227,8 @@ def _open_case(
 def _judge_new(case: _Case, event: Event) -> Decision:
     """Register an event that nobody knew, or say why not."""
     size = judge_size(event, case.report.alert, case.rules)
-    for verdict in (judge_time(event, case.rules, case.now), size):
+    # Its time last: what is ahead of the clock is decided again, and what is too small is not.
+    for verdict in (size, judge_time(event, case.rules, case.now)):
         if not verdict.wanted and not case.forced:
             return _keep(case, "ignored", verdict.reason)
     ground = case.ground or Ground(None, problem="its ground was not looked at")

@@ -7,6 +7,7 @@ import io
 import os
 import zlib
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -86,14 +87,22 @@ def download(url: str, destination: Path) -> None:
     """Fetch a file; it appears whole or not at all.
 
     Raises:
-        TransientError: as `fetch`.
+        TransientError: as `fetch`, or the file cannot be written, as on a full disk.
         FeedError: as `fetch`.
     """
     content = _fetch_http(url, WatchState(url)).content or b""
-    destination.parent.mkdir(parents=True, exist_ok=True)
     aside = destination.with_name(f".part-{os.getpid()}-{destination.name}")
-    aside.write_bytes(content)
-    aside.rename(destination)
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(content)
+        aside.rename(destination)
+    except OSError as error:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        why = error.strerror or error
+        raise TransientError(
+            f"{destination} cannot be written ({why}); make room for it"
+        ) from error
 
 
 def _is_remote(url: str) -> bool:

@@ -7,6 +7,8 @@ islands have about 0.1 km². Lakes count as land; Antarctica ends where its ice 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +26,8 @@ from tasks.events.aoi import as_multipolygon
 _SHORELINE = "GSHHG 2.3.6, true to about 1 km"
 _LAND, _ANTARCTIC_ICE = "1", "5"
 _POINT_BYTES = 8
+# What files call a layer that may hold polygons beside others.
+_MIXED = ("Unknown", "GeometryCollection")
 
 
 class _Shoreline(NamedTuple):
@@ -125,19 +129,41 @@ def _shoreline() -> _Shoreline:
     return _Shoreline(together, starts, bounds)
 
 
-def _from_file(land: Path, area: MultiPolygon) -> BaseGeometry:
-    import geopandas
+def require_land(land: Path) -> None:
+    """Refuse a file that cannot tell land from sea, without reading all of it.
+
+    Raises:
+        AreaError: it is no vector file, or holds no polygons with a CRS.
+    """
+    from pyogrio import read_info
+
+    with _named(land):
+        held = read_info(land)
+    kind = held["geometry_type"] or "no geometry"
+    if held["crs"] is None or not ("Polygon" in kind or kind in _MIXED):
+        raise AreaError(
+            f"{land} has no polygons with a CRS; give a GeoPackage or shapefile of land"
+        )
+
+
+@contextmanager
+def _named(land: Path) -> Iterator[None]:
+    """Say which file it is that cannot be read."""
     from pyogrio.errors import DataSourceError
 
-    near = geopandas.GeoSeries([box(*area.bounds)], crs="EPSG:4326")
     try:
-        frame = geopandas.read_file(land, bbox=near, columns=[], engine="pyogrio")
+        yield
     except (DataSourceError, OSError, ValueError) as error:
         raise AreaError(
             f"{land} cannot be read as polygons of land: {error}; give a GeoPackage or shapefile"
         ) from error
-    if not isinstance(frame, geopandas.GeoDataFrame) or frame.crs is None:
-        raise AreaError(
-            f"{land} has no polygons with a CRS; give a GeoPackage or shapefile of land"
-        )
+
+
+def _from_file(land: Path, area: MultiPolygon) -> BaseGeometry:
+    import geopandas
+
+    require_land(land)
+    near = geopandas.GeoSeries([box(*area.bounds)], crs="EPSG:4326")
+    with _named(land):
+        frame = geopandas.read_file(land, bbox=near, columns=[], engine="pyogrio")
     return shapely.union_all(shapely.make_valid(frame.to_crs("EPSG:4326").geometry.to_numpy()))

@@ -16,17 +16,36 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from shapely.geometry import MultiPolygon
 
-from tasks.errors import AreaError, RulesError
+from tasks.errors import AreaError, EventError, RulesError
 from tasks.events.aoi import read_aoi
+from tasks.events.land import require_land
 from tasks.events.reports import Alert
 from tasks.types import AreaOfInterest, Event, EventKind
 
 DEFAULTS = Path(__file__).with_name("default_rules.toml")
 # Clocks differ by minutes, not by more; beyond it one of them is wrong.
 CLOCKS_DIFFER = timedelta(minutes=10)
+_LONGEST = timedelta(days=36_500)
+# The rules that name a file, which lies where the rules do unless its path is whole.
+_FILES = ("mask", "land", "region")
+# What a rule of the wrong kind should be, as TOML calls it.
+_KINDS = {
+    "tuple_type": 'is not a list, such as ["a", "b"]',
+    "model_type": "is not a table, such as [earthquake]",
+    "dict_type": "is not a table, such as [rain]",
+    "mapping_type": "is not a table, such as [rain]",
+}
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 _ALERTS: tuple[Alert, ...] = ("green", "orange", "red")
 
@@ -36,7 +55,16 @@ def _duration(value: object) -> timedelta:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)", str(value))
     if match is None:
         raise ValueError("is not a time such as 90s, 5min, 1h or 3d")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds > _LONGEST.total_seconds():
+        raise ValueError("is longer than a century; give at most 36500d")
+    return timedelta(seconds=seconds)
+
+
+def _at_least_a_second(value: timedelta) -> timedelta:
+    if value < timedelta(seconds=1):
+        raise ValueError("is less than 1s")
+    return value
 
 
 _Duration = Annotated[timedelta, BeforeValidator(_duration)]
@@ -50,7 +78,7 @@ class _Table(BaseModel):
 class Feed(_Table):
     """How feeds are read."""
 
-    interval: Annotated[_Duration, Field(ge=timedelta(seconds=1))]
+    interval: Annotated[_Duration, AfterValidator(_at_least_a_second)]
     stale_after: _Duration
     hosts: tuple[str, ...] = ()
 
@@ -147,27 +175,31 @@ class Verdict:
 def read_rules(path: Path | None = None, feed: Mapping[str, Any] | None = None) -> Rules:
     """Read a rules file; what it does not say is as in `default_rules.toml`.
 
+    The files it names are relative to it.
+
     Args:
         path: the operator's file; None for the defaults alone.
         feed: what to read in `[feed]` instead.
 
     Raises:
-        RulesError: the file cannot be read, is not TOML, or holds an unknown or senseless rule.
+        RulesError: the file cannot be read, is not TOML, or holds an unknown or senseless rule, or
+            a file that it names cannot be used.
     """
     given = _read_toml(DEFAULTS)
     if path is not None:
-        given = _merged(given, _read_toml(path))
+        given = _merged(given, _placed(_read_toml(path), path.absolute().parent))
     given = _merged(given, {"feed": feed or {}})
     where = str(path or DEFAULTS)
     rules = checked_table(Rules, given, where)
+    if rules.rain:
+        _check_rain(rules.rain, where)
+    _check_files(rules.earthquake, where)
+    _check_files(rules.rainfall, where)
     for region in rules.region:
         base = _given(getattr(rules, region.kind))
-        checked_table(Limits, base | (region.model_extra or {}), f"{where}, region {region.name}")
-    for limits in (rules.earthquake, rules.rainfall):
-        try:
-            _ = limits.masked
-        except AreaError as error:
-            raise RulesError(f"{path}: mask {error}") from error
+        there = f"{where}, region {region.name}"
+        own = checked_table(Limits, base | (region.model_extra or {}), there)
+        _check_files(own, there)
     return rules
 
 
@@ -276,6 +308,43 @@ def _read_mask(path: Path) -> MultiPolygon:
     return read_aoi(path).geometry
 
 
+def _check_rain(table: Mapping[str, Any], where: str) -> None:
+    # Rasters and their libraries cost a second to import.
+    from tasks.events.rainfall import RainTable
+
+    try:
+        checked_table(RainTable, table, f"{where}, rain").to_rules()
+    except (AreaError, EventError) as error:
+        raise RulesError(f"{where}, rain: {error}") from error
+
+
+def _check_files(limits: Limits, where: str) -> None:
+    """Read what limits name before any event is judged by them: its decision would stand."""
+    try:
+        _ = limits.masked
+    except AreaError as error:
+        raise RulesError(f"{where}: mask {error}") from error
+    if limits.land:
+        try:
+            require_land(limits.land)
+        except AreaError as error:
+            raise RulesError(f"{where}: land {error}") from error
+
+
+def _placed(given: Any, folder: Path) -> Any:
+    """What a rules file says, with the files it names relative to its folder."""
+    if isinstance(given, list):
+        return [_placed(one, folder) for one in given]
+    if not isinstance(given, dict):
+        return given
+    return {
+        name: str(folder / value)
+        if name in _FILES and isinstance(value, str)
+        else _placed(value, folder)
+        for name, value in given.items()
+    }
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -315,7 +384,9 @@ def _sentence(error: ValidationError, names: list[str]) -> str:
         known = [*names, *Limits.model_fields, *Feed.model_fields]
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         return f"{place} is no rule; " + (f"did you mean {near[0]}?" if near else "leave it out")
-    wrong = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return f"{place} is missing"
+    wrong = _KINDS.get(first["type"], first["msg"]).removeprefix("Value error, ")
     if not first["loc"]:
         return wrong
     return f"{place} = {json.dumps(first['input'], default=str)} {wrong[:1].lower()}{wrong[1:]}"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal
 
 from sqlalchemy import Connection, Engine, select, text, update
 
+from tasks import signs
 from tasks.errors import EventError
 from tasks.events.registry import RegisteredEvent, find_registered, lock_known, record_change
 from tasks.inventory import tables
 from tasks.inventory.tables import EventChange, EventState
+from tasks.signs import nobody_signs
 
 Move = Literal[
     "responding", "waiting", "published", "failed", "closed", "held", "released", "cancelled"
@@ -37,14 +39,10 @@ _LEADS_TO: dict[Move, EventState] = {
     "held": "held",
     "cancelled": "cancelled",
 }
-_SIGN = "hashtextextended('scarp response to ' || {}, 0)"
-_LEFT = f"""
-    WITH responding AS MATERIALIZED (
-        SELECT event.id FROM scarp.event
-        LEFT JOIN scarp.response_turn AS turn ON turn.event_id = event.id
-        WHERE event.state = 'responding' AND turn.held_by IS NULL
-    )
-    SELECT id FROM responding WHERE pg_try_advisory_xact_lock({_SIGN.format("id")})
+_NOBODYS_TURN = """
+    SELECT event.id FROM scarp.event
+    LEFT JOIN scarp.response_turn AS turn ON turn.event_id = event.id
+    WHERE event.state = 'responding' AND turn.held_by IS NULL
 """
 WITHOUT_A_WORD = "the response ended without a word, as when its process is killed; respond again"
 
@@ -90,37 +88,31 @@ def move(connection: Connection, event_id: str, change: Move, reason: str) -> Re
 
 
 def settle(connection: Connection, event_id: str, change: Move, reason: str) -> None:
-    """End a response: as `move`, unless the event was held or cancelled meanwhile, which stays."""
+    """End a response: as `move`, unless the event was held or cancelled meanwhile, which stays.
+
+    One that was released since, or taken for killed, is published all the same.
+    """
     if _locked(connection, event_id).state == "responding":
         move(connection, event_id, change, reason)
+    elif change == "published":
+        settle_published(connection, event_id, reason)
 
 
-def settle_published(connection: Connection, event_id: str) -> None:
-    """Let an event to which nobody responded be published, now that an inventory of it is.
+def settle_published(
+    connection: Connection, event_id: str, reason: str = "without a response"
+) -> None:
+    """Let a registered event be published, now that an inventory of it is.
 
-    A response settles by itself; what is held, cancelled or closed stays so.
+    What is held, cancelled or closed stays so.
     """
     known = _locked(connection, event_id)
     if known.state == "registered" and known.published_version is not None:
-        _change(connection, known, "published", "published", "without a response")
+        _change(connection, known, "published", "published", reason)
 
 
-@contextmanager
-def sign_of_life(engine: Engine, event_id: str) -> Iterator[None]:
-    """Let others see that somebody responds to an event, until the block or this process ends.
-
-    Several may respond to one event. The sign is a lock of a session, which PostgreSQL takes away
-    however the process ends.
-    """
-    with engine.connect() as connection:
-        held = connection.execution_options(isolation_level="AUTOCOMMIT")
-        sign = text(f"SELECT pg_advisory_lock_shared({_SIGN.format(':event_id')})")
-        held.execute(sign, {"event_id": event_id})
-        try:
-            yield
-        finally:
-            # Ends the session, be it that PostgreSQL was started anew and has ended it already.
-            connection.invalidate()
+def sign_of_life(engine: Engine, event_id: str) -> AbstractContextManager[None]:
+    """Let others see that somebody responds to an event, until the block or this process ends."""
+    return signs.sign_of_life(engine, _sign(event_id), partial(_take_up, event_id=event_id))
 
 
 def settle_left(connection: Connection) -> list[str]:
@@ -129,7 +121,8 @@ def settle_left(connection: Connection) -> list[str]:
     Args:
         connection: in a transaction that the caller commits.
     """
-    left = list(connection.scalars(text(_LEFT)))
+    responding = connection.scalars(text(_NOBODYS_TURN)).all()
+    left = [name for name in responding if nobody_signs(connection, _sign(name))]
     for event_id in left:
         settle(connection, event_id, "failed", WITHOUT_A_WORD)
     return left
@@ -166,6 +159,17 @@ def history(connection: Connection, event_id: str) -> list[Change]:
         Change(change, state, reason, changed_at.astimezone(UTC))
         for change, state, reason, changed_at in rows
     ]
+
+
+def _sign(event_id: str) -> str:
+    return f"scarp response to {event_id}"
+
+
+def _take_up(connection: Connection, event_id: str) -> None:
+    """Take back that a response was killed, of one that lives."""
+    _locked(connection, event_id)
+    if history(connection, event_id)[-1].reason == WITHOUT_A_WORD:
+        move(connection, event_id, "responding", "the response goes on")
 
 
 def _change(

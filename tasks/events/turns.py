@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Row, delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -181,6 +182,15 @@ def forget(connection: Connection, event_id: str) -> None:
 def held_turns(connection: Connection) -> list[Turn]:
     """Responses that are being made, or were when their maker was lost."""
     return _turns(connection, response_turn.c.held_by.is_not(None))
+
+
+def runs_of_turns(connection: Connection) -> set[UUID]:
+    """Open runs of responses that are being made, or that people cancelled: the relay ends them."""
+    asked = text(
+        "SELECT run.id FROM scarp.run JOIN scarp.response_turn AS turn USING (event_id) "
+        "WHERE run.outcome IS NULL AND (turn.held_by IS NOT NULL OR turn.cause = :cancelled)"
+    )
+    return set(connection.scalars(asked, {"cancelled": CANCELLED}))
 
 
 def dead_letters(connection: Connection) -> list[Turn]:

@@ -58,7 +58,7 @@ def _why_not(report: EventReport, rules: Rules, now: datetime) -> str:
         return ""
     if event.kind != "earthquake":
         return ""
-    verdicts = judge_time(event, rules, now), judge_size(event, report.alert, rules)
+    verdicts = judge_size(event, report.alert, rules), judge_time(event, rules, now)
     return next((verdict.reason for verdict in verdicts if not verdict.wanted), "")
 
 

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 from geoalchemy2.shape import from_shape
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
+from tasks import signs
 from tasks.errors import EventError, StoreError
 from tasks.inventory.tables import inventory, run, run_scene, scene
+from tasks.signs import nobody_signs
 from tasks.types import Outcome, Provenance, Scene, SceneJudgement
 
 LOST = "its process was lost"
@@ -48,10 +61,8 @@ def start_run(
         "code_commit": code_commit,
     }
     if flow_run_id:
-        lost = {"outcome": "failed", "error": LOST, "ended_at": func.clock_timestamp()}
         same = (run.c.event_id, run.c.flow, run.c.flow_run_id)
-        before = (name == values[name.key] for name in same)
-        connection.execute(update(run).where(*before, run.c.outcome.is_(None)).values(lost))
+        _close_lost(connection, *(name == values[name.key] for name in same))
     try:
         with connection.begin_nested():
             connection.execute(insert(run).values(**values))
@@ -89,6 +100,25 @@ def finish_run(
         raise StoreError(f"run {run_id} is not open: it is unknown or has already ended")
 
 
+def sign_of_life(engine: Engine, run_id: UUID) -> AbstractContextManager[None]:
+    """Let others see that a run goes on, until the block or this process ends."""
+    return signs.sign_of_life(engine, _sign(run_id), partial(_take_up, run_id=run_id))
+
+
+def close_left(connection: Connection, others: Collection[UUID] = ()) -> list[UUID]:
+    """Give an outcome to the open runs whose process was killed; returns them.
+
+    Args:
+        connection: in a transaction that the caller commits.
+        others: runs that somebody else sees to.
+    """
+    unended = connection.scalars(select(run.c.id).where(run.c.outcome.is_(None)))
+    mine = [run_id for run_id in unended if run_id not in others]
+    left = [run_id for run_id in mine if nobody_signs(connection, _sign(run_id))]
+    _close_lost(connection, run.c.id.in_(left))
+    return left
+
+
 def open_runs(connection: Connection) -> dict[UUID, str]:
     """Runs without an outcome that are part of a flow run, with its id."""
     asked = select(run.c.id, run.c.flow_run_id).where(
@@ -112,6 +142,22 @@ def record_judgements(
             .values(run_id=run_id, scene_key=_scene_key(connection, judgement.scene), **values)
             .on_conflict_do_update(index_elements=["run_id", "scene_key"], set_=values)
         )
+
+
+def _sign(run_id: UUID) -> str:
+    return f"scarp run {run_id}"
+
+
+def _close_lost(connection: Connection, *which: ColumnElement[bool]) -> None:
+    lost = {"outcome": "failed", "error": LOST, "ended_at": func.clock_timestamp()}
+    connection.execute(update(run).where(*which, run.c.outcome.is_(None)).values(lost))
+
+
+def _take_up(connection: Connection, run_id: UUID) -> None:
+    """Take back that the process of a run was lost, of one that lives."""
+    again = {"outcome": None, "error": None, "ended_at": None}
+    mine = (run.c.id == run_id, run.c.error == LOST)
+    connection.execute(update(run).where(*mine).values(again))
 
 
 def _scene_key(connection: Connection, seen: Scene) -> int:

@@ -206,6 +206,17 @@ def test_the_doctor_says_what_is_wrong(scarp, monkeypatch):
     assert "127.0.0.1:9" in store["fix"]
 
 
+@pytest.mark.parametrize(
+    ("name", "part"), [("SCARP_RULES", "rules"), ("SCARP_IMPACT", "layers of impact")]
+)
+def test_the_doctor_reads_the_rules_and_layers(scarp, monkeypatch, tmp_path, name, part):
+    monkeypatch.setenv(name, str(tmp_path / "nowhere.toml"))
+    code, out, _ = scarp("doctor", "--json")
+    [wrong] = [finding for finding in json.loads(out) if not finding["ok"]]
+    assert (code, wrong["part"]) == (1, part)
+    assert "nowhere.toml cannot be read" in wrong["fix"]
+
+
 @pytest.fixture
 def picture():
     """Red, green and blue of the example's first clear scene, and its profile."""

@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from console.up import _say_standing
-from infra.orchestration import is_watching
+from infra.orchestration import is_watching, prefect_environment
 from infra.ports import free_port
+from infra.services import alone
 from infra.settings import Settings
 from tests.conftest import EXAMPLE
 from tests.console.machine import Machine, running, wait_for
@@ -81,6 +82,33 @@ def test_two_ports_that_are_the_same_are_told_before_anything_is_started(tmp_pat
     assert code == 1
     assert f"port {port} is asked for twice, by --prefect-port and --console-port" in error
     assert not (tmp_path / "postgres").exists()
+
+
+@pytest.mark.parametrize("name", ["SCARP_RULES", "SCARP_IMPACT"])
+def test_rules_and_layers_that_cannot_be_used_are_told_before_anything_is_started(tmp_path, name):
+    elsewhere = Machine(tmp_path)
+    elsewhere.environment[name] = str(tmp_path / "my.toml")
+    (tmp_path / "my.toml").write_text("[earthquake]\nmin_magnitud = 5\n")
+    for words in ((), ("--detach",)):
+        code, _, error = elsewhere.scarp("up", *elsewhere.ports, *words)
+        assert code == 2 and f"{tmp_path / 'my.toml'}: earthquake" in error
+    assert not (tmp_path / "up").exists()
+
+
+@pytest.mark.parametrize("words", [(), ("--detach",)])
+def test_a_home_that_is_none_is_told_before_anything_is_started(tmp_path, words):
+    elsewhere = Machine(tmp_path / "file" / "home")
+    (tmp_path / "file").write_text("")
+    code, _, error = elsewhere.scarp("up", *elsewhere.ports, *words)
+    assert code == 1 and f"{tmp_path / 'file'} is not a writable folder" in error
+
+
+def test_programs_find_rules_that_were_named_from_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCARP_RULES", "my.toml")
+    environment = prefect_environment(Settings(home=tmp_path / "home"), "http://127.0.0.1:1/api")
+    assert environment["SCARP_RULES"] == str(tmp_path / "my.toml")
+    assert "SCARP_IMPACT" not in environment
 
 
 def test_a_server_of_another_version_is_told_before_anything_is_started(tmp_path):
@@ -236,6 +264,8 @@ def test_down_ends_all_of_it_and_nothing_else(machine):
     family = [child.pid for pid in started for child in psutil.Process(pid).children(True)]
     code, _, error = machine.scarp("down")
     assert (code, "down" in error) == (0, True)
+    with alone(machine.home / "up"):
+        """Another `scarp up` may follow at once."""
     assert not any(psutil.pid_exists(pid) for pid in [*started, *family])
     code, _, error = machine.scarp("status")
     assert code == 1 and "nothing is up" in error

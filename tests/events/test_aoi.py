@@ -7,7 +7,7 @@ import pytest
 from shapely.geometry import Point, box
 
 from tasks.errors import AreaError
-from tasks.events.aoi import geodesic_buffer, geodesic_disc, read_aoi
+from tasks.events.aoi import geodesic_buffer, geodesic_disc, read_aoi, split_at_antimeridian
 from tasks.events.request import event_from_fields, read_event
 from tasks.types import geodesic_area_m2
 
@@ -187,8 +187,19 @@ def test_a_disc_is_valid_anywhere_on_earth(longitude, latitude, parts):
     assert geodesic_area_m2(disc) == pytest.approx(math.pi * 1e10, rel=1e-3)
 
 
+@pytest.mark.parametrize("longitude", [0, 179.95])
+def test_a_buffer_that_reaches_over_a_pole_holds_it(longitude):
+    area = split_at_antimeridian(box(longitude - 2, 88.1, longitude + 2, 88.7))
+    wider = geodesic_buffer(area, 200_000)
+    assert wider.is_valid
+    assert wider.contains(Point(0, 90).buffer(0.01).intersection(box(-180, -90, 180, 90)))
+    # 200 km from 88.7° N over the pole: 145.2 km to it, 54.8 km down the other side.
+    assert wider.contains(Point(longitude - 179, 89.515))
+    assert not wider.contains(Point(longitude - 179, 89.505))
+
+
 def test_a_buffer_keeps_its_distance_everywhere():
-    for longitude, latitude in ((10, 0), (10, 60), (179.99, -17)):
+    for longitude, latitude in ((10, 0), (10, 60), (179.99, -17), (10, 89.48), (179.99, -89.5)):
         disc = geodesic_disc(longitude, latitude, 50_000)
         wider = geodesic_buffer(disc, 10_000)
         expected = geodesic_disc(longitude, latitude, 60_000)

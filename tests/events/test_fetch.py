@@ -122,6 +122,18 @@ def test_a_download_that_fails_leaves_nothing(server, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["grid.xml"]
 
 
+@pytest.mark.parametrize("in_the_way", ["kept", "kept/grid.xml/x"])
+def test_a_download_that_cannot_be_written_is_tried_again_and_leaves_nothing(
+    server, tmp_path, in_the_way
+):
+    server.answers["/f"] = (200, {}, b"<grid/>")
+    (tmp_path / in_the_way).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / in_the_way).write_text("")
+    with pytest.raises(TransientError, match=r"grid\.xml cannot be written \(.*\); make room"):
+        download(server.url + "/f", tmp_path / "kept" / "grid.xml")
+    assert not list(tmp_path.rglob(".part*"))
+
+
 @pytest.mark.parametrize(
     ("href", "followed"),
     [

@@ -56,10 +56,21 @@ def test_the_defaults_watch_from_magnitude_five_for_thirty_days():
         ("[earthquake]\nmin_magnitude = 'large'", 'earthquake.min_magnitude = "large"'),
         ("[earthquake]\nmax_age = 30", "is not a time such as 90s"),
         ("[earthquake]\nmin_alert = 'purple'", "min_alert"),
-        ("[earthquake]\nmask = 'nowhere.gpkg'", "mask nowhere.gpkg is not a file"),
+        ("[earthquake]\nmax_age = '99999999999d'", "is longer than a century"),
+        ("[feed]\ninterval = '0s'", 'feed.interval = "0s" is less than 1s'),
+        ("[earthquake]\nmask = 'nowhere.gpkg'", "nowhere.gpkg is not a file"),
+        ("[rainfall]\nland = 'nowhere.gpkg'", "nowhere.gpkg cannot be read as polygons of land"),
+        ("[earthquake]\nland = 'rules.toml'", "rules.toml cannot be read as polygons of land"),
+        (ALPS + "mask = 'nowhere.gpkg'", "region Alps: mask "),
+        (ALPS + "land = 'nowhere.gpkg'", "region Alps: land "),
+        ("[rain]\nthreshold = 'caine'", 'rain: threshold = "caine"'),
+        ("[rain]\nregion = 'nowhere.gpkg'", "nowhere.gpkg is not a file"),
+        ("[rain]\na = -1\nb = 0.4", "give a above 0"),
+        ("earthquake = 5", "earthquake = 5 is not a table"),
+        ("[[region]]\nname = 'x'\nbbox = [0, 10, 1]", "bbox.3 is missing"),
         ("[[region]]\nname = 'x'\nbbox = [0, 10, 1, 5]", "bbox is west, south, east, north"),
         ("[[region]]\nname = 'x'\nbbox = [0, 1, 1, 5]\nmagnitude = 4", "magnitude is no rule"),
-        ("hold = 'us1'", "hold"),
+        ("hold = 'us1'", 'hold = "us1" is not a list'),
         ("min_magnitude = 5\n[", "is not TOML"),
     ],
 )
@@ -118,6 +129,27 @@ def test_an_area_outside_the_mask_is_refused(tmp_path):
     assert "meets nothing of" in judge_ground(QUAKE, area, 85.0, rules).reason
     near = AreaOfInterest(MultiPolygon([box(20.5, 40.1, 20.9, 40.4)]), "given")
     assert judge_ground(QUAKE, near, 85.0, rules).wanted
+
+
+def test_the_files_of_the_rules_lie_beside_them_wherever_scarp_runs(tmp_path, monkeypatch):
+    square = '{"type": "Polygon", "coordinates": [[[20, 40], [21, 40], [21, 41], [20, 40]]]}'
+    (tmp_path / "mask.geojson").write_text(square)
+    (tmp_path / "land.geojson").write_text(square)
+    text = "[earthquake]\nland = 'land.geojson'\n[rain]\nregion = 'mask.geojson'\n"
+    rules = rules_of(tmp_path, text + ALPS + "mask = 'mask.geojson'\n")
+    assert rules.earthquake.land == tmp_path / "land.geojson"
+    assert rules.rain["region"] == str(tmp_path / "mask.geojson")
+    assert rules.limits(QUAKE).mask == tmp_path / "mask.geojson"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert read_rules(Path("../rules.toml")).earthquake.masked is None
+    assert read_rules(Path("../rules.toml")).earthquake.land.exists()
+
+
+def test_points_are_no_land(tmp_path):
+    (tmp_path / "towns.geojson").write_text('{"type": "Point", "coordinates": [20, 40]}')
+    with pytest.raises(RulesError, match="has no polygons with a CRS"):
+        rules_of(tmp_path, "[earthquake]\nland = 'towns.geojson'\n")
 
 
 def test_responses_wait_while_an_event_is_fresh():

@@ -3,6 +3,7 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import geopandas as gpd
 import pytest
 from shapely.geometry import MultiPolygon, box
 from sqlalchemy import text
@@ -20,7 +21,9 @@ from tasks.events.states import (
     sign_of_life,
 )
 from tasks.events.turns import take_turn
-from tasks.types import AreaOfInterest, Event
+from tasks.inventory.runs import start_run
+from tasks.inventory.store import store_inventory
+from tasks.types import AreaOfInterest, Event, Provenance
 
 QUAKE = Event("us1", "earthquake", "A quake", datetime(2024, 5, 1, tzinfo=UTC), 10.0, 46.0, 5.2)
 AREA = AreaOfInterest(MultiPolygon([box(9, 45, 11, 47)]), "given")
@@ -117,6 +120,24 @@ def responder(engine):
         process.kill()
 
 
+def publish(connection):
+    run_id = start_run(connection, Provenance("us1", {}), "map-landslides", None, "c0ffee")
+    store_inventory(
+        connection,
+        event_id="us1",
+        run_id=run_id,
+        digest="1",
+        method="ldm-net",
+        threshold=0.5,
+        minimum_mapping_unit_m2=0.0,
+        observed=AREA.geometry,
+        scenes=[],
+        landslides=gpd.GeoDataFrame(geometry=[], crs=4326),
+        doubts=[],
+        publish=True,
+    )
+
+
 def left(engine):
     with engine.begin() as connection:
         return settle_left(connection)
@@ -156,10 +177,36 @@ def test_a_killed_response_whose_turn_is_held_is_left_to_whoever_begins_it_again
         assert find_registered(connection, "us1").state == "responding"
 
 
+OTHERS = "pid <> pg_backend_pid() AND datname = current_database()"
+END_OTHERS = text(f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {OTHERS}")
+
+
 def test_a_response_outlives_a_database_that_was_started_anew(engine):
-    others = "pid <> pg_backend_pid() AND datname = current_database()"
-    end = text(f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {others}")
     with sign_of_life(engine, "us1"), engine.connect() as connection:
-        assert connection.scalar(end) == 1
+        assert connection.scalar(END_OTHERS) == 1
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT 1")) == 1
+
+
+def test_a_response_taken_for_killed_when_its_session_ended_goes_on(engine, responder):
+    with engine.connect() as connection:
+        connection.execute(END_OTHERS)
+    assert left(engine) == ["us1"]
+    with engine.connect() as connection:
+        while find_registered(connection, "us1").state != "responding":
+            connection.rollback()
+        assert history(connection, "us1")[-1].reason == "the response goes on"
+    assert left(engine) == []
+    kill(responder, engine)
+    assert left(engine) == ["us1"]
+
+
+@pytest.mark.parametrize("steps", [["failed"], ["held", "released"]])
+def test_a_response_that_published_leaves_its_event_published_whatever_was_said(connection, steps):
+    move(connection, "us1", "responding", "")
+    for step in steps:
+        move(connection, "us1", step, "meanwhile")
+    publish(connection)
+    settle(connection, "us1", "published", "a response was published")
+    assert find_registered(connection, "us1").state == "published"
+    assert history(connection, "us1")[-1].reason == "a response was published"

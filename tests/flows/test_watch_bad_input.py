@@ -56,6 +56,7 @@ ODD = {
     "deleted": (entry("us1aaaa", status="deleted"), "deleted it"),
     "an id that is a path": (entry("../../etc/passwd"), "not a name that can stand in paths"),
     "an id with a NUL": (entry("us1\0aaaa"), "not a name that can stand in paths"),
+    "a list for an alert": (entry("us1aaaa", mag=2.0, alert=["red"]), "M 2 is below M 5"),
     "half a surrogate": (entry("us1aaaa", title="M\ud800", mag=2.0), "M 2 is below M 5"),
     "no properties": ({"type": "Feature", "id": "us1aaaa", "properties": []}, "updated null"),
     "products that are none": (
@@ -121,6 +122,11 @@ def test_what_was_ahead_of_the_clock_is_registered_when_the_clock_has_passed_it(
     url = f"{feed.url}/summary.geojson"
     later = look_once(Watch(world, "usgs", url, RULES), NOW + timedelta(hours=6)).decisions
     assert [one.decision for one in later] == ["registered"]
+
+
+def test_what_is_ahead_of_the_clock_and_too_small_is_not_said_to_be_decided_again(world, feed):
+    looked_at(world, feed, entry("us1aaaa", mag=3.0, time=ms(NOW + timedelta(hours=5))))
+    assert stored(world)["us1aaaa"] == ("ignored", "M 3 is below M 5 of the rules")
 
 
 def test_a_clock_that_jumps_back_undoes_nothing(world, feed):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import create_engine, text
 
 from flows.register import register_event, register_report
-from flows.watch import Watch, look_once
+from flows.watch import Watch, keep_looking, look_once
 from tasks.events import operator
 from tasks.events.comcat import read_feature
 from tasks.events.decisions import waiting_requests
+from tasks.events.rules import read_rules
 from tasks.events.states import history, move
 from tests.conftest import DATA
 from tests.flows.conftest import rows
@@ -299,3 +302,21 @@ def test_words_of_comcat_count_by_its_own_times_whenever_gdacs_wrote(world, feed
     [made] = look_once(Watch(world, "gdacs", url, RULES), now).decisions
     assert made.decision == "ignored" and "it stays cancelled" in made.reason
     assert known(world).state == "cancelled"
+
+
+def test_a_watcher_outlives_a_store_that_is_away_for_a_while(world, feed):
+    soon = datetime.now(UTC) - timedelta(hours=1)
+    told = entry(time=ms(soon), updated=ms(soon))
+    url = feed.put("/summary.geojson", {"type": "FeatureCollection", "features": [told]})
+    looks = keep_looking(Watch(world, "usgs", url, read_rules(feed={"interval": "1s"})))
+    name = world.engine.url.database
+    admin = create_engine(world.engine.url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    with admin.connect() as connection:
+        connection.execute(text(end))
+        connection.execute(text(f"ALTER DATABASE {name} RENAME TO {name}_away"))
+        assert f"cannot reach the database {name}" in str(next(looks).failure)
+        connection.execute(text(f"ALTER DATABASE {name}_away RENAME TO {name}"))
+    admin.dispose()
+    looked = next(looks)
+    assert (looked.failure, decisions(looked.decisions)) == (None, ["registered"])

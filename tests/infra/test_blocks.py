@@ -26,6 +26,16 @@ def inbox():
     controller.stop()
 
 
+def test_a_letter_that_cannot_be_sent_says_why():
+    from infra.blocks import Email
+    from infra.notifications import why
+
+    mail = Email(host="127.0.0.1", port=9, sender="a@example.org", recipients=["no address"])
+    with mail.raise_on_failure(), pytest.raises(Exception) as refused:
+        mail.notify("Version 1 is stored.")
+    assert why(refused.value) == "NotificationError: There are no Email recipients to notify"
+
+
 def test_a_letter_reaches_everyone_it_is_for(inbox):
     from infra.blocks import Email
 

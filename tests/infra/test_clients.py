@@ -1,5 +1,6 @@
 """A store dumped and restored is the same store; a dump that is not whole changes nothing."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -134,6 +135,17 @@ def test_a_dump_that_cannot_be_written_leaves_no_file(url, tmp_path):
         (tmp_path / "closed").mkdir()
         clients.dump(url, tmp_path / "closed")
     assert [path.name for path in tmp_path.iterdir()] == ["closed"]
+
+
+def test_a_dump_takes_no_pipe_away_and_goes_where_a_link_leads(url, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DatabaseError, match="pipe': name a file, such as"):
+        clients.dump(url, tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "newest.dump").symlink_to("monday.dump")
+    clients.dump(url, tmp_path / "newest.dump")
+    assert (tmp_path / "newest.dump").is_symlink()
+    assert (tmp_path / "monday.dump").read_bytes().startswith(b"PGDMP")
 
 
 def test_a_password_goes_into_the_environment_and_not_on_the_command_line(url):

@@ -39,6 +39,18 @@ def test_of_two_on_one_folder_the_second_is_told_of_the_first(tmp_path):
             pass
 
 
+@pytest.mark.parametrize("in_the_way", ["home", "home/up"])
+def test_a_folder_that_cannot_be_made_is_named_with_what_to_do(tmp_path, in_the_way):
+    (tmp_path / in_the_way).parent.mkdir(exist_ok=True)
+    (tmp_path / in_the_way).write_text("")
+    folder = tmp_path / "home" / "up"
+    with (
+        pytest.raises(ServiceError, match=rf"programs in {folder} \(.*\); set SCARP_HOME"),
+        alone(folder),
+    ):
+        pass
+
+
 def test_a_program_that_dies_is_started_again_later_each_time(tmp_path):
     dying = Service("dying", (sys.executable, "-c", "raise SystemExit(3)"), {}, lambda: True)
     keeper = Keeper(tmp_path, myself())

@@ -1,5 +1,7 @@
+import subprocess
+import sys
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from shapely.geometry import MultiPolygon, box
@@ -7,7 +9,15 @@ from sqlalchemy import text
 
 from tasks.errors import EventError, StoreError
 from tasks.events.registry import register
-from tasks.inventory.runs import LOST, finish_run, open_runs, record_judgements, start_run
+from tasks.inventory.runs import (
+    LOST,
+    close_left,
+    finish_run,
+    open_runs,
+    record_judgements,
+    sign_of_life,
+    start_run,
+)
 from tasks.types import AreaOfInterest, Event, Provenance, Scene, SceneJudgement
 
 RAIN = Event(
@@ -113,3 +123,69 @@ def test_one_scene_in_two_runs_is_one_row_and_other_bytes_are_another(connection
         judged = SceneJudgement(scene("S2A_1", checksum), 0.9, True, "clear")
         record_judgements(connection, run_id, [judged])
     assert connection.scalar(text("SELECT count(*) FROM scarp.scene")) == 2
+
+
+RUNNER = """
+import sys
+from sqlalchemy import create_engine
+from flows.runs import recorded_run
+from tasks.types import Provenance
+made_from = Provenance("emilia-romagna-2023", {})
+with recorded_run(create_engine(sys.argv[1]), made_from, "map") as run_id:
+    print(run_id, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def runner(engine):
+    """Another process with an open run."""
+    with engine.begin() as connection:
+        register(connection, RAIN, AreaOfInterest(AREA, "given"))
+    command = [sys.executable, "-c", RUNNER, engine.url.render_as_string(hide_password=False)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        yield process, UUID(process.stdout.readline().strip())
+        process.kill()
+
+
+def end_of(engine, run_id):
+    with engine.connect() as connection:
+        asked = text("SELECT outcome, error FROM scarp.v_runs WHERE run_id = :run_id")
+        return tuple(connection.execute(asked, {"run_id": run_id}).one())
+
+
+def closed(engine, others=()):
+    with engine.begin() as connection:
+        return close_left(connection, others)
+
+
+def test_a_run_whose_process_was_killed_has_failed_and_one_that_lives_goes_on(engine, runner):
+    process, run_id = runner
+    assert closed(engine) == []
+    process.kill()
+    process.wait()
+    assert closed(engine, {run_id}) == []
+    while not (left := closed(engine)):
+        """PostgreSQL has yet to see that the session is gone."""
+    assert left == [run_id]
+    assert end_of(engine, run_id) == ("failed", LOST)
+
+
+def test_a_run_taken_for_lost_when_its_session_ended_ends_as_its_process_says(engine):
+    with engine.begin() as connection:
+        register(connection, RAIN, AreaOfInterest(AREA, "given"))
+        run_id = start_run(connection, MADE_FROM, "map", None, "c0ffee")
+    others = "pid <> pg_backend_pid() AND datname = current_database()"
+    with sign_of_life(engine, run_id):
+        with engine.connect() as connection:
+            connection.execute(
+                text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+            )
+        assert closed(engine) == [run_id]
+        while end_of(engine, run_id) != (None, None):
+            """Its process has yet to see that its session is gone."""
+        with engine.begin() as connection:
+            finish_run(connection, run_id, "succeeded")
+    assert closed(engine) == []
+    assert end_of(engine, run_id) == ("succeeded", None)
