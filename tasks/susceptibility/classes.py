@@ -74,6 +74,9 @@ def parse_breaks(text: str) -> Breaks:
 def class_bounds(breaks: Breaks, histogram: NDArray[np.int64]) -> NDArray[np.int64]:
     """The highest level of each class, ascending; the last is 255 or the highest that occurs.
 
+    Bounds that fall on one level, as quantiles do where many cells share a value, are one bound, so
+    that there are fewer classes.
+
     Args:
         breaks: natural (`natural_breaks`), quantiles (classes of equal area) or upper ends, 0-1.
         histogram: cells at each level of the map, shape (256,); level 0 is nodata and ignored.
@@ -83,9 +86,10 @@ def class_bounds(breaks: Breaks, histogram: NDArray[np.int64]) -> NDArray[np.int
     if breaks == "quantiles":
         below = np.cumsum(histogram[1:]) / max(1, histogram[1:].sum())
         wanted = np.linspace(0, 1, CLASSES + 1)[1:-1]
-        return np.append(np.searchsorted(below, wanted - 1e-9) + 1, LEVELS - 1)
-    levels = np.floor(np.array(breaks) / SCORE_SCALE + 1 + 1e-6).astype(np.int64)
-    return np.append(levels, LEVELS - 1)
+        levels = np.searchsorted(below, wanted - 1e-9) + 1
+    else:
+        levels = np.floor(np.array(breaks) / SCORE_SCALE + 1 + 1e-6).astype(np.int64)
+    return np.unique(np.append(levels, LEVELS - 1))
 
 
 def natural_breaks(histogram: NDArray[np.int64]) -> NDArray[np.int64]:

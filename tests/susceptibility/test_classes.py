@@ -7,6 +7,8 @@ from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import AssessmentError
 from tasks.susceptibility.classes import (
+    LevelCounts,
+    as_shares,
     class_bounds,
     class_table,
     count_levels,
@@ -37,6 +39,23 @@ def test_quantiles_give_classes_of_equal_area():
     held = np.diff(np.cumsum(histogram)[np.append(0, bounds)])
     assert len(bounds) == 5
     np.testing.assert_allclose(held / histogram[1:].sum(), 0.2, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "held", "wanted"),
+    [
+        ("quantiles", {1: 700, 2: 30, 6: 80, 200: 190}, [700, 110, 190]),
+        ("quantiles", {1: 100, 255: 500}, [600]),
+        ((0.001, 0.002, 0.5), {1: 700, 2: 30, 200: 190}, [700, 30, 190]),
+    ],
+    ids=["most ground safe", "most ground failing", "breaks within a level"],
+)
+def test_classes_that_cannot_be_told_apart_are_one_and_count_each_cell_once(breaks, held, wanted):
+    histogram = np.zeros(256, np.int64)
+    histogram[list(held)] = list(held.values())
+    bounds = as_shares(class_bounds(breaks, histogram))
+    counts = LevelCounts(histogram, histogram, 0 * histogram, 0 * histogram, 1.0)
+    assert [row.area_km2 for row in class_table(counts, bounds)] == wanted
 
 
 def test_the_operators_breaks_are_kept():
