@@ -222,7 +222,7 @@ def _sheet(name: str, source: DatasetReader, crs: CRS, place: Point) -> _Sheet:
         if nodata is None:
             nodata = next((void for void in _VOIDS if (values == void).any()), None)
         if factor is None:
-            _refuse_feet(values[values != nodata], name)
+            _refuse_feet(values[values != nodata] * source.scales[0] + source.offsets[0], name)
     scale, offset = source.scales[0] * (factor or 1), source.offsets[0] * (factor or 1)
     return _Sheet(name, source, bounds, nodata, scale, offset)
 
