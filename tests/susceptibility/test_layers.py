@@ -13,7 +13,11 @@ from shapely.geometry import LineString, MultiPolygon, Point, box
 from tasks.errors import FactorError
 from tasks.events.shakemap import read_shakemap
 from tasks.susceptibility.factors import derive_factors, read_factors, units_path
-from tasks.susceptibility.physical import critical_acceleration_g, newmark_displacement_cm
+from tasks.susceptibility.physical import (
+    critical_acceleration_g,
+    factor_of_safety,
+    newmark_displacement_cm,
+)
 from tasks.susceptibility.stack import FactorStack, open_stack
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -266,11 +270,44 @@ def test_shaking_comes_from_a_shakemap_and_moves_slopes_by_newmarks_rule(hillsid
         expected = map_coordinates(field.astype(np.float64), points, order=1)
         np.testing.assert_allclose(values[known], expected, rtol=0.02, err_msg=name)
     slope, pga, newmark = (stack.read(name) for name in ("slope", "pga", "newmark"))
-    critical = critical_acceleration_g(slope, 12, 30)
+    standing = 0.01 * np.sin(np.radians(slope))  # a factor of safety of 1.01
+    critical = np.maximum(critical_acceleration_g(slope, 12, 30), standing)
     expected = newmark_displacement_cm(critical, pga, shaking.magnitude)
     known = stack.known()
     np.testing.assert_allclose(newmark[known], expected[known], rtol=1e-4, atol=1e-6)
     assert newmark[known].max() > 1 > newmark[known].min()
+
+
+def test_ground_too_steep_to_stand_moves_farthest_and_is_not_unknown(hillside, tmp_path):
+    dem, aoi = hillside
+    table = tmp_path / "factors.toml"
+    weak = {"cohesion_kpa": 5, "friction_deg": 30}
+    entry = layer(name="newmark", path=LOMA_PRIETA / "grid.xml", role="newmark", strength=weak)
+    table.write_text(f'terrain = ["slope"]\n{entry}')
+    stack = derive_factors(dem, aoi, tmp_path / "factors.tif", table=read_factors(table))
+    assert not stack.doubts
+    slope, newmark = stack.read("slope"), stack.read("newmark")
+    np.testing.assert_array_equal(np.isfinite(newmark), np.isfinite(slope))
+    falls = factor_of_safety(slope, 5, 30) < 1
+    assert falls.sum() > 1000
+    assert np.nanmin(newmark[falls]) > np.nanmax(newmark[slope < 30])
+
+
+def test_numbers_whose_nodata_is_the_least_double_are_read_without_a_murmur(
+    derived, kaghan, tmp_path
+):
+    grid = kaghan.stack.geobox
+    rain = np.arange(grid.width * grid.height, dtype=np.float64).reshape(grid.shape)
+    rain[40:60, 40:60] = least = np.finfo(np.float64).min
+    profile = {"driver": "GTiff", "width": grid.width, "height": grid.height, "count": 1}
+    profile |= {"dtype": "float64", "crs": str(grid.crs), "transform": grid.transform}
+    with rasterio.open(tmp_path / "rain.tif", "w", nodata=least, **profile) as target:
+        target.write(rain, 1)
+    read = derived(layer(name="rain", path="rain.tif", role="continuous")).read("rain")
+    assert np.isnan(read[40:60, 40:60]).all()
+    known = np.isfinite(read)
+    np.testing.assert_allclose(read[known], rain[known])
+    assert known.sum() > 0.9 * rain.size
 
 
 def test_each_class_of_ground_has_its_own_strength(hillside, tmp_path):
