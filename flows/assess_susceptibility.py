@@ -196,7 +196,7 @@ def fit_and_map(
         inventory_id=truth.inventory.id,
         run_id=run_id,
         digest=provenance.digest,
-        settings=options.model_dump(mode="json"),
+        settings=options.kept,
         compared=earlier,
         doubts=outline_doubts(truth.landslides, aoi.geometry, stack),
     )

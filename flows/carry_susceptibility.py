@@ -183,7 +183,7 @@ def learn_and_map(
         inventory_id=None,
         run_id=run_id,
         digest=provenance.digest,
-        settings=options.model_dump(mode="json"),
+        settings=options.kept,
         learned_from=names,
         doubts=(_doubt(names),),
     )

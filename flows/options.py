@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,12 @@ from tasks.susceptibility.names import check_model
 from tasks.susceptibility.schemes import Scheme, find_scheme
 
 Normalise = Literal["none", "training", "before"]
+
+
+def kept_whole(chosen: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Options, those of `names` that are files on this machine by their absolute paths."""
+    found = [name for name in names if chosen.get(name) and Path(chosen[name]).exists()]
+    return chosen | {name: str(Path(chosen[name]).resolve()) for name in found}
 
 
 class SusceptibilityOptions(BaseModel):
@@ -65,6 +72,11 @@ class SusceptibilityOptions(BaseModel):
                 "--from or --hold-out"
             )
         return self
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """As the store keeps it: files by their whole paths, for who reads it stands elsewhere."""
+        return kept_whole(self.model_dump(mode="json"), ("dem", "factors", "hold_out"))
 
     @property
     def breaks(self) -> Breaks:

@@ -120,6 +120,27 @@ def test_a_review_whose_map_cannot_be_made_is_published_and_says_so(mapped, aske
     assert rows(mapped, "SELECT max(version) FROM scarp.v_inventories") == [(2,)]
 
 
+def test_a_map_asked_for_by_paths_from_here_is_made_anew_from_anywhere(
+    mapped, asked, tmp_path, monkeypatch
+):
+    """Who publishes reviews, or asks why a slope is susceptible, stands elsewhere."""
+    (aoi,) = gpd.read_file(EXAMPLE / "aoi.geojson").geometry
+    west, south, east, north = aoi.bounds
+    middle = (west + east) / 2
+    halves = [box(west, south, middle, north), box(middle, south, east, north)]
+    gpd.GeoDataFrame(geometry=halves, crs=4326).to_file(tmp_path / "halves.gpkg")
+    (tmp_path / "dem.tif").write_bytes((EXAMPLE / "dem.tif").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    here = {"dem": "dem.tif", "hold_out": "halves.gpkg"}
+    first = assess_susceptibility(EVENT, SusceptibilityOptions(**here)).susceptibility
+    monkeypatch.chdir("/")
+    with mapped.engine.begin() as connection:
+        reject(connection, first.inventory_id, [1], Reviewer("ann"))
+    publish_reviews(EVENT)
+    maps = "SELECT version, sampling ->> 'folds' FROM scarp.v_susceptibility WHERE current"
+    assert (2, "each of 2 areas in turn") in rows(mapped, maps)
+
+
 def test_an_event_is_mapped_before_it_is_mapped_and_the_map_scored_after(mapped, asked):
     with rasterio.open(HILLS) as dem:
         left, top, crs = dem.bounds.left, dem.bounds.top, dem.crs
