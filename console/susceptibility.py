@@ -192,6 +192,13 @@ def susceptibility(
         learn_from=tuple(listed(learn_from)),
         seed=seed,
     )
+    if options.learn_from and inventory is not None:
+        raise BadInputError(
+            "--inventory says which landslides of the event to learn from, and --from learns from "
+            "those published of others; leave out one"
+        )
+    if learn_from is not None and not options.learn_from:
+        raise BadInputError(f"--from {learn_from!r} names no event; name some, as EVENT2,EVENT3")
     if dem is None:
         raise BadInputError("susceptibility is learned from the terrain: add --dem FILE")
     _show(*_assess(str(event_id), options, inventory, out), as_json)

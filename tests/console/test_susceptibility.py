@@ -82,6 +82,8 @@ def test_blocks_or_events_are_held_out_where_asked(scarp, table):
         ((EVENT, "--dem", "dem.tif", "--model", "forest"), "no model 'forest'"),
         ((EVENT, "--dem", "dem.tif", "--ratio", "-1"), "--ratio"),
         ((EVENT,), "add --dem FILE"),
+        ((EVENT, "--dem", "d.tif", "--from", "a", "--inventory", "2"), "leave out one"),
+        ((EVENT, "--dem", "d.tif", "--from", ","), "--from ',' names no event"),
         ((EVENT, "--dem", "dem.tif", "--repeats", "3"), "--repeats is an option of points only"),
         (("--points", "TABLE", "--dem", "dem.tif"), "--dem is an option of an event only"),
         (("nowhere-1999", "--dem", "dem.tif"), "nowhere-1999"),

@@ -161,6 +161,9 @@ def test_an_event_is_mapped_before_it_is_mapped_and_the_map_scored_after(mapped,
 
     with pytest.raises(AssessmentError, match="cannot be learned from itself"):
         carry_susceptibility(EVENT, there)
+    twice = there.model_copy(update={"learn_from": (EVENT, EVENT)})
+    with pytest.raises(AssessmentError, match=f"names event {EVENT} twice"):
+        carry_susceptibility(NEXT.id, twice)
 
 
 def test_what_cannot_be_assessed_is_said_in_a_sentence(registered, asked):

@@ -4,9 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import AssessmentError
-from tasks.susceptibility.carried import pooled_samples, shared_factors
+from tasks.susceptibility.carried import (
+    cells_doubts,
+    ground_doubts,
+    pooled_samples,
+    shared_factors,
+)
 from tasks.susceptibility.learners import fit_model
 from tasks.susceptibility.members import with_spread
 from tasks.susceptibility.stack import Factor
@@ -37,6 +43,21 @@ def test_events_that_share_nothing_are_refused(kaghan):
     one = replace(kaghan.stack, factors=kaghan.stack.factors[:2])
     with pytest.raises(AssessmentError, match="share no factor"):
         shared_factors([one, replace(kaghan.stack, factors=kaghan.stack.factors[2:])])
+
+
+def test_cells_of_another_size_are_a_doubt(kaghan, example):
+    (doubt,) = cells_doubts(example.stack, {"kaghan": kaghan.stack, "here": example.stack})
+    assert doubt.code == "cells-differ"
+    assert "cells of 28.6 m in kaghan and is asked of cells of 10 m" in doubt.text
+
+
+def test_events_that_saw_the_same_ground_are_a_doubt(kaghan, example):
+    west, south, east, north = kaghan.aoi.bounds
+    half = MultiPolygon([box(west, south, (west + east) / 2, north)])
+    seen = {"first": kaghan.aoi, "second": half, "far": example.aoi}
+    (doubt,) = ground_doubts(seen)
+    # half of a square of 4.5 km
+    assert "first and second share 10.1 km²" in doubt.text
 
 
 def test_each_event_is_held_out_in_turn_and_landslides_keep_apart(samples):
