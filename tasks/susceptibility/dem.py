@@ -24,8 +24,8 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 from shapely.geometry import MultiPolygon, Point, box
 
+from tasks.datasets import dataset_sha256
 from tasks.errors import RasterError
-from tasks.files import file_sha256
 from tasks.imagery.hosts import is_remote
 from tasks.imagery.rasters import GDAL_OPTIONS, read_errors
 
@@ -172,7 +172,7 @@ def _is_on_disk(name: str) -> bool:
 
 def dem_digest(files: Sequence[str]) -> str:
     """SHA-256 of a DEM: of its only file, or of the digests (URLs where remote) of several."""
-    digests = [file_sha256(Path(name)) if _is_on_disk(name) else name for name in files]
+    digests = [dataset_sha256(Path(name)) if _is_on_disk(name) else name for name in files]
     if len(digests) == 1 and _is_on_disk(files[0]):
         return digests[0]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()

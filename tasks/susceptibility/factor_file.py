@@ -24,8 +24,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from tasks.datasets import dataset_sha256
 from tasks.errors import FactorError
-from tasks.files import file_sha256
 
 # What a susceptibility study usually has; a table without one of these names says so.
 USUAL = (
@@ -181,7 +181,7 @@ class FactorTable:
         """SHA-256 over every entry and the bytes of every file."""
         entries: list[Any] = [self.terrain, self.slope_units]
         for layer in self.layers:
-            files = [file_sha256(file) for file in layer.files]
+            files = [dataset_sha256(file) for file in layer.files]
             entries.append([layer.model_dump_json(exclude={"path"}), files])
         return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 
+from tasks.datasets import dataset_sha256
 from tasks.errors import AssessmentError, SamplingError
-from tasks.files import file_sha256
 from tasks.inventory.polygon_files import read_features
 from tasks.susceptibility.folds import (
     FOLDS,
@@ -34,7 +34,7 @@ class Holding:
     @property
     def digest(self) -> str:
         """SHA-256 of the file of areas; empty without one."""
-        return file_sha256(self.areas) if self.areas else ""
+        return dataset_sha256(self.areas) if self.areas else ""
 
     def folds(self, samples: Samples, crs: str, seed: int) -> Folds:
         """Divide samples, whose coordinates are in `crs`.
