@@ -44,7 +44,7 @@ from tasks.types import AreaOfInterest, Provenance
 
 NAME = "assess-susceptibility"
 # Raised when a change of code changes what the same inputs give, so that old maps are redone.
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 
 
 @dataclass(frozen=True)

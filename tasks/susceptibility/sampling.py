@@ -264,10 +264,21 @@ class _Drawing:
         height, width = stack.geobox.shape
         cells = cells[cells["row"].between(0, height - 1) & cells["col"].between(0, width - 1)]
         cells = cells.drop_duplicates(["row", "col"])
+        if self.scheme.presence != "centroid":
+            cells = cells[~self._of_another(cells, stack)]
         values = stack.at(cells["row"].to_numpy(), cells["col"].to_numpy())
         cells = cells[np.isfinite(values).all(axis=1)]
         key = _keys(cells["row"].to_numpy(), cells["col"].to_numpy(), self.seed)
         return cells.assign(key=key, rank=key)
+
+    def _of_another(self, cells: pd.DataFrame, stack: FactorStack) -> NDArray[np.bool_]:
+        """Whether the centre of a cell lies in another landslide, which may give it too."""
+        middles = stack.geobox.transform @ (cells["col"] + 0.5, cells["row"] + 0.5)
+        tree = self.ground.failed.areas.sindex
+        place, area = tree.query(gpd.points_from_xy(*middles), predicate="within")
+        of_another = np.zeros(len(cells), dtype=bool)
+        of_another[place[area != cells["landslide"].to_numpy()[place]]] = True
+        return of_another
 
     def _factor(self, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
         layer: NDArray[np.float32] = values[self.ground.names.index(name)]
