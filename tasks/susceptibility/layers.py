@@ -184,6 +184,11 @@ def _raster_classes(entry: ClassEntry, grid: GeoBox) -> Layer:
 def _(entry: DistanceEntry, grid: GeoBox, _opened: Mapping[str, Layer]) -> Layer:
     if entry.point:
         geometries = gpd.GeoSeries([Point(entry.point)], crs="EPSG:4326").to_crs(str(grid.crs))
+        if not np.isfinite(geometries.iloc[0].coords).all():
+            raise FactorError(
+                f"layer {entry.name}: point {list(entry.point)} is too far from the area to "
+                "measure how far; give its longitude, then its latitude"
+            )
         source = f"{entry.point[1]:g}°N {entry.point[0]:g}°E"
     else:
         assert entry.path is not None

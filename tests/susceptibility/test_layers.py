@@ -437,6 +437,19 @@ def elsewhere(path: Path) -> str:
         ),
         (lambda path: layer(name="epicentre", role="distance"), "give either path or point"),
         (
+            lambda path: layer(name="epicentre", role="distance", point=[34.5, 173.4]),
+            r"layer epicentre: point = \[34.5, 173.4\] is no place on Earth; give \[longitude",
+        ),
+        (lambda path: layer(name="hut", role="distance", point=[float("nan"), 1]), "no place on"),
+        (
+            lambda path: layer(name="epicentre", role="distance", point=[163.4, 0.1]),
+            "layer epicentre: .* too far from the area",
+        ),
+        (
+            lambda path: layer(name="soil", path=path.parent, role="continuous"),
+            "is a folder; mend the path",
+        ),
+        (
             lambda path: layer(name="slope", path=KAGHAN / "AW3D30.tif", role="continuous"),
             "layer slope is called like a terrain factor",
         ),
@@ -457,6 +470,25 @@ def test_what_cannot_be_used_is_named_with_what_to_do(derived, tmp_path, entry, 
 def test_a_terrain_factor_there_is_not_is_named(derived):
     with pytest.raises(FactorError, match="no terrain factor gradient; choose from elevation"):
         derived("", terrain='terrain = ["gradient"]')
+
+
+@pytest.mark.parametrize(
+    ("terrain", "says"),
+    [
+        ('terrain = ["slope", "relief", "slope"]', "terrain names slope twice"),
+        ("terrain = []", "names no factor"),
+        ("terrain = 3", 'terrain must be "all" or a list of names'),
+        ("layer = 3", r"under a heading \[\[layer\]\]"),
+    ],
+)
+def test_a_list_that_says_its_factors_wrongly_is_refused(derived, terrain, says):
+    with pytest.raises(FactorError, match=rf"factors\.toml.* {says}"):
+        derived("", terrain=terrain)
+
+
+def test_a_list_of_no_terrain_gives_the_layers_alone(derived):
+    fault = layer(name="fault_distance", path=KAGHAN / "Confirmed_faults.gpkg", role="distance")
+    assert derived(fault, terrain="terrain = []").names == ("fault_distance",)
 
 
 def test_every_terrain_factor_can_be_asked_for(derived):
