@@ -13,7 +13,7 @@ from rasterio.windows import Window
 from shapely.geometry import MultiPolygon
 
 from tasks.errors import AssessmentError, SamplingError
-from tasks.susceptibility.cover import NOTHING, Cover
+from tasks.susceptibility.cover import NOTHING, Cover, failing
 from tasks.susceptibility.schemes import SCHEMES, Scheme
 from tasks.susceptibility.stack import FactorStack
 
@@ -142,9 +142,6 @@ class _Ground:
     ) -> _Ground:
         grid = stack.geobox
         outlines = landslides.geometry.to_crs(str(grid.crs)).reset_index(drop=True)
-        giving = np.ones(len(outlines), dtype=bool)
-        if "kind" in landslides:
-            giving = (landslides["kind"] != "deposit").to_numpy()
         needed = {"elevation"} if scheme.presence == "highest" else set()
         needed |= {"slope"} if scheme.least_slope_deg else set()
         needed |= {scheme.strata} & set(STRATA)
@@ -157,7 +154,7 @@ class _Ground:
             Cover(outlines, grid),
             Cover(outlines.buffer(scheme.buffer_m), grid),
             Cover.of(observed, grid),
-            giving,
+            failing(landslides),
             stack.names,
         )
 

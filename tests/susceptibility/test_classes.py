@@ -117,6 +117,19 @@ def test_ground_nobody_saw_is_mapped_and_not_counted_as_stable(kaghan, high_and_
     )
 
 
+def test_deposits_are_neither_failed_nor_stable_ground(kaghan, high_and_low):
+    kinds = np.where(np.arange(len(kaghan.landslides)) % 3, "landslide", "deposit")
+    scars = table(high_and_low, kaghan.landslides[kinds == "landslide"], kaghan.aoi)
+    both = table(high_and_low, kaghan.landslides.assign(kind=kinds), kaghan.aoi)
+    every = table(high_and_low, kaghan.landslides, kaghan.aoi)
+    for told, of_scars, of_all in zip(both, scars, every, strict=True):
+        assert told.landslides == of_scars.landslides < of_all.landslides
+        # outlines that lie over each other are few
+        assert told.failed_km2 == pytest.approx(of_scars.failed_km2, rel=0.01)
+        unfailed = told.observed_km2 - told.failed_km2
+        assert unfailed == pytest.approx(of_all.observed_km2 - of_all.failed_km2)
+
+
 def test_a_map_without_landslides_has_classes_without_density(kaghan, high_and_low):
     none = gpd.GeoDataFrame(geometry=[], crs=4326)
     for row in table(high_and_low, none, MultiPolygon()):
