@@ -215,6 +215,8 @@ class Doubt:
         "few-absences",
         "samples-chosen-by-model",
         "carried-over",
+    "cells-differ",
+    "events-share-ground",
         "outside-applicability",
         "outlines-mended",
         "outlines-elsewhere",
