@@ -217,7 +217,9 @@ def _result(
     drawn = stored.sampling
     scheme = drawn["scheme"]
     together = stored.metrics["collinearity"]
-    inflation = dict(zip(together["names"], together["vif"], strict=True))
+    inflation = {
+        name: {"vif": vif} for name, vif in zip(together["names"], together["vif"], strict=True)
+    }
     return SusceptibilityResult(
         model=stored.model,
         auc_spatial=stored.auc_spatial,
@@ -230,9 +232,7 @@ def _result(
         ),
         learned_from=stored.learned_from,
         classes=stored.classes,
-        factors=[
-            {**factor, "vif": inflation.get(factor["name"])} for factor in stored.factor_table
-        ],
+        factors=[{**factor, **inflation.get(factor["name"], {})} for factor in stored.factor_table],
         absent_factors=stored.absent_factors,
         compared=stored.compared,
         applicable_share=stored.applicable_share,

@@ -60,8 +60,9 @@ class SusceptibilityResult:
 
     `importance` is the loss of AUC by factor; `sampling` is a sentence about cells and folds;
     `learned_from` are the events it was carried over from, if any. `classes` are its class table,
-    `factors` name, unit, source and variance inflation (None: told whole by others) of each, and
-    `compared` maps made before the inventory with their AUC on it.
+    `factors` name, unit and source of each and its variance inflation `vif` (None: told whole by
+    others), which one that is the same on all samples has not, and `compared` maps made before the
+    inventory with their AUC on it.
     """
 
     model: str
