@@ -18,6 +18,7 @@ from tasks.inventory.quality import AreaMatch
 from tasks.percent import percent
 from tasks.publish.class_legend import class_names
 from tasks.publish.products import written_aside
+from tasks.susceptibility.auc import guesses
 from tasks.susceptibility.classes import ClassRow
 from tasks.types import (
     AreaOfInterest,
@@ -194,6 +195,7 @@ def write_report(path: Path, report: Report) -> Path:
         report=report,
         areas=areas,
         median_area=float(np.median(areas)) if len(areas) else 0.0,
+        guesses=guesses,
         useful_auc=USEFUL_AUC,
         wide_gap=WIDE_GAP,
         class_names=class_names,

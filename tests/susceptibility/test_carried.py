@@ -15,8 +15,10 @@ from tasks.susceptibility.carried import (
 )
 from tasks.susceptibility.learners import fit_model
 from tasks.susceptibility.members import with_spread
+from tasks.susceptibility.sampling import draw_samples
+from tasks.susceptibility.schemes import SCHEMES
 from tasks.susceptibility.stack import Factor
-from tasks.susceptibility.study import learn
+from tasks.susceptibility.study import learn, study_doubts
 
 ROCK = Factor("rock", "categorical", "", "rock.tif", {1: "shale", 2: "marl"})
 
@@ -43,6 +45,17 @@ def test_events_that_share_nothing_are_refused(kaghan):
     one = replace(kaghan.stack, factors=kaghan.stack.factors[:2])
     with pytest.raises(AssessmentError, match="share no factor"):
         shared_factors([one, replace(kaghan.stack, factors=kaghan.stack.factors[2:])])
+
+
+def test_a_map_that_cannot_be_told_from_guessing_says_so(example):
+    """Factors dealt out anew teach nothing, and the doubt is kept with the map."""
+    random = np.random.default_rng(1)
+    seen = draw_samples(example.landslides, example.aoi, example.stack)
+    shuffled = replace(seen, x=random.permutation(seen.x))
+    for samples, codes in ((seen, []), (shuffled, ["like-guessing"])):
+        study = learn(samples, "logistic", 0)
+        told = study_doubts(example.stack, study, SCHEMES["scarp"], None)
+        assert [doubt.code for doubt in told if doubt.code == "like-guessing"] == codes
 
 
 def test_cells_of_another_size_are_a_doubt(kaghan, example):
