@@ -96,9 +96,9 @@ def _print(found: SusceptibilityComparison) -> None:
     else:
         screen.print("too few outlines are in one alone, or in both, to say where errors lie")
     for doubt in found.doubts:
-        screen.print(f"[yellow]note:[/] {doubt.text}", highlight=False)
+        screen.print(f"note: {doubt.text}", highlight=False, markup=False)
     for path in (found.figure, found.difference):
-        screen.print(f"written: {path}", highlight=False)
+        screen.print(f"written: {path}", highlight=False, markup=False)
 
 
 def _with_ends(auc: Interval) -> str:
