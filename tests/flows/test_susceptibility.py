@@ -69,6 +69,13 @@ def test_a_map_asked_for_on_its_own_leaves_every_number_and_again_changes_nothin
     assert rows(mapped, MAPS) == [(1, 1)]
 
 
+def test_a_report_says_where_absences_were_asked_to_lie(mapped, asked, tmp_path):
+    steep = asked.model_copy(update={"least_slope_deg": 5, "strata": "slope", "buffer_m": 0})
+    publish_assessment(EVENT, assess_susceptibility(EVENT, steep), tmp_path)
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "unfailed cells on slopes of at least 5°, spread evenly over slope; seed 0; " in report
+
+
 def test_after_a_review_the_map_is_made_anew_of_what_stands(mapped, asked):
     first = assess_susceptibility(EVENT, asked).susceptibility
     with mapped.engine.begin() as connection:
