@@ -10,6 +10,7 @@ import typer
 from console.output import AsJson, print_json, progress_bars, screen, table
 from console.susceptibility_points import listed, score_points
 from tasks.percent import percent
+from tasks.susceptibility.names import LARGEST_SEED
 
 if TYPE_CHECKING:
     from flows.assess_susceptibility import Assessed
@@ -143,7 +144,9 @@ def susceptibility(
         str,
         typer.Option(help="rf, logistic, hgb, svm, mlp, cnn, woe, fr, physical or ensemble."),
     ] = "rf",
-    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal numbers.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Equal seeds give equal numbers.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Learn where slopes fail, and score that on ground held out in space and at random.
@@ -192,6 +195,13 @@ def susceptibility(
         learn_from=tuple(listed(learn_from)),
         seed=seed,
     )
+    if options.learn_from and inventory is not None:
+        raise BadInputError(
+            "--inventory says which landslides of the event to learn from, and --from learns from "
+            "those published of others; leave out one"
+        )
+    if learn_from is not None and not options.learn_from:
+        raise BadInputError(f"--from {learn_from!r} names no event; name some, as EVENT2,EVENT3")
     if dem is None:
         raise BadInputError("susceptibility is learned from the terrain: add --dem FILE")
     _show(*_assess(str(event_id), options, inventory, out), as_json)

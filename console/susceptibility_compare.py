@@ -9,6 +9,7 @@ import typer
 
 from console.output import AsJson, print_json, progress_bars, screen, table
 from tasks.percent import percent
+from tasks.susceptibility.names import LARGEST_SEED
 
 if TYPE_CHECKING:
     from flows.compare_susceptibility import SusceptibilityComparison
@@ -25,7 +26,9 @@ def compare(
     ] = None,
     model: Annotated[str, typer.Option(help="Name of the model.")] = "rf",
     sampling: Annotated[str, typer.Option(help="Named sampling scheme.")] = "scarp",
-    seed: Annotated[int, typer.Option(min=0, help="Of samples, folds and model.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Of samples, folds and model.")
+    ] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the figure and the map.")
     ] = None,
@@ -93,9 +96,9 @@ def _print(found: SusceptibilityComparison) -> None:
     else:
         screen.print("too few outlines are in one alone, or in both, to say where errors lie")
     for doubt in found.doubts:
-        screen.print(f"[yellow]note:[/] {doubt.text}", highlight=False)
+        screen.print(f"note: {doubt.text}", highlight=False, markup=False)
     for path in (found.figure, found.difference):
-        screen.print(f"written: {path}", highlight=False)
+        screen.print(f"written: {path}", highlight=False, markup=False)
 
 
 def _with_ends(auc: Interval) -> str:

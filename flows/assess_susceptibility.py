@@ -44,7 +44,7 @@ from tasks.types import AreaOfInterest, Provenance
 
 NAME = "assess-susceptibility"
 # Raised when a change of code changes what the same inputs give, so that old maps are redone.
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def fit_and_map(
         inventory_id=truth.inventory.id,
         run_id=run_id,
         digest=provenance.digest,
-        settings=options.model_dump(mode="json"),
+        settings=options.kept,
         compared=earlier,
         doubts=outline_doubts(truth.landslides, aoi.geometry, stack),
     )

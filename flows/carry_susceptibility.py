@@ -28,7 +28,12 @@ from flows.terrain import derive_stack, terrain_inputs
 from flows.world import World, open_world
 from tasks.errors import AssessmentError
 from tasks.events.registry import find_aoi, find_registered
-from tasks.susceptibility.carried import pooled_samples, shared_factors
+from tasks.susceptibility.carried import (
+    cells_doubts,
+    ground_doubts,
+    pooled_samples,
+    shared_factors,
+)
 from tasks.susceptibility.learners import cells_around
 from tasks.susceptibility.recording import record_study
 from tasks.susceptibility.stack import FactorStack, open_stack
@@ -68,7 +73,7 @@ def carry_susceptibility(event_id: str, options: SusceptibilityOptions) -> Asses
         aoi = find_aoi(connection, event_id)
     asked = Provenance(event_id, {"dem": str(options.dem)}, {"learn_from": options.learn_from})
     with failure_recorded(world.engine, asked, NAME):
-        lessons = [_lesson(world, event_id, name) for name in options.learn_from]
+        lessons = _lessons(world, event_id, options.learn_from)
         provenance = _provenance(event_id, lessons, aoi, options)
     with world.engine.connect() as connection:
         stored = find_susceptibility(connection, event_id, provenance.digest)
@@ -78,6 +83,20 @@ def carry_susceptibility(event_id: str, options: SusceptibilityOptions) -> Asses
     with known or recorded_run(world.engine, provenance, NAME) as run_id:
         made = step(learn_and_map, hours=12)(world, run_id, lessons, aoi, options, provenance)
         return Assessed(stored or keep(world, made), "", provenance)
+
+
+def _lessons(world: World, event_id: str, names: tuple[str, ...]) -> list[Lesson]:
+    lessons: dict[str, Lesson] = {}
+    for name in names:
+        one = _lesson(world, event_id, name)
+        past = one.truth.inventory.event_id
+        if past in lessons:
+            raise AssessmentError(
+                f"--from names event {past} twice, which would then be held out from itself; name "
+                "it once"
+            )
+        lessons[past] = one
+    return list(lessons.values())
 
 
 def _lesson(world: World, event_id: str, name: str) -> Lesson:
@@ -173,6 +192,8 @@ def learn_and_map(
         progress=partial(report, "mapping susceptibility"),
     )
     names = tuple(one.fitted.event_id for one in lessons)
+    seen = {name: one.truth.inventory.observed for name, one in zip(names, lessons, strict=True)}
+    cells = dict(zip(names, there, strict=True))
     return record_study(
         study,
         here,
@@ -183,9 +204,9 @@ def learn_and_map(
         inventory_id=None,
         run_id=run_id,
         digest=provenance.digest,
-        settings=options.model_dump(mode="json"),
+        settings=options.kept,
         learned_from=names,
-        doubts=(_doubt(names),),
+        doubts=(_doubt(names), *cells_doubts(here, cells), *ground_doubts(seen)),
     )
 
 

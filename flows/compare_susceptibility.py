@@ -150,7 +150,7 @@ def compare_susceptibility(
             for side, kind in ERRORS.items()
             for one in contrasts(kind, ground[side], alone[side])
         ),
-        doubts=tuple(_doubts(pair, samples, stack)),
+        doubts=tuple(_doubts(pair, samples, stack, aucs)),
         figure=figure,
         difference=difference,
     )
@@ -214,7 +214,9 @@ def _record(pair: _Pair, side: Side, samples: Samples, alone: NDArray[np.bool_])
     )
 
 
-def _doubts(pair: _Pair, samples: dict[Side, Samples], stack: FactorStack) -> list[Doubt]:
+def _doubts(
+    pair: _Pair, samples: dict[Side, Samples], stack: FactorStack, aucs: CrossAuc
+) -> list[Doubt]:
     few = [
         Doubt(
             "few-landslides",
@@ -224,7 +226,14 @@ def _doubts(pair: _Pair, samples: dict[Side, Samples], stack: FactorStack) -> li
         for side in SIDES
         if samples[side].landslides < FEW_LANDSLIDES
     ]
-    return [*stack.doubts, *few]
+    left_out = [
+        Doubt(
+            "folds-left-out",
+            f"{aucs.left_out} districts are left out, for when they are held out one inventory has "
+            "nothing to learn from",
+        )
+    ]
+    return [*stack.doubts, *few, *(left_out if aucs.left_out else [])]
 
 
 def _version(pair: _Pair, side: Side) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,16 +21,22 @@ from tasks.mapping.screens import parse_screens
 from tasks.mapping.volume import VolumeRelation
 from tasks.susceptibility.classes import Breaks, parse_breaks
 from tasks.susceptibility.holding import DISTRICTS, Holding, parse_holding
-from tasks.susceptibility.names import check_model
+from tasks.susceptibility.names import LARGEST_SEED, check_model
 from tasks.susceptibility.schemes import Scheme, find_scheme
 
 Normalise = Literal["none", "training", "before"]
 
 
+def kept_whole(chosen: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Options, those of `names` that are files on this machine by their absolute paths."""
+    found = [name for name in names if chosen.get(name) and Path(chosen[name]).exists()]
+    return chosen | {name: str(Path(chosen[name]).resolve()) for name in found}
+
+
 class SusceptibilityOptions(BaseModel):
     """Parameters of `assess_susceptibility`; what is None is as the sampling scheme has it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dem: str | Path | None = Field(
         None, description="elevation: a raster, a folder of them, or a STAC API or catalog"
@@ -53,7 +60,7 @@ class SusceptibilityOptions(BaseModel):
     learn_from: tuple[str, ...] = Field(
         (), description="past events to learn from, for an event that is not mapped yet"
     )
-    seed: int = Field(0, ge=0, description="seed of sampling, folds and model")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of sampling, folds and model")
 
     @model_validator(mode="after")
     def _all_can_be_had(self) -> SusceptibilityOptions:
@@ -65,6 +72,11 @@ class SusceptibilityOptions(BaseModel):
                 "--from or --hold-out"
             )
         return self
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """As the store keeps it: files by their whole paths, for who reads it stands elsewhere."""
+        return kept_whole(self.model_dump(mode="json"), ("dem", "factors", "hold_out"))
 
     @property
     def breaks(self) -> Breaks:
@@ -92,7 +104,7 @@ class SusceptibilityOptions(BaseModel):
 class ResponseOptions(BaseModel):
     """Parameters of `respond` and of the flows it chains."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     source: str = Field(
         description="STAC API or catalog, an image file or folder, or a profile's name"
@@ -137,7 +149,7 @@ class ResponseOptions(BaseModel):
         "(the scenes from before the event)",
     )
     window_px: int = Field(512, ge=32, description="side of the square the network reads at once")
-    seed: int = Field(0, ge=0, description="seed of sampling and of the forest")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of sampling and of the forest")
     factors: Path | None = Field(None, description="TOML file that names further factors")
     model: str = Field("rf", description="susceptibility model")
     out: Path | None = Field(None, description="folder of the products")

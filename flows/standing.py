@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from flows.options import ResponseOptions, SusceptibilityOptions, wishes_of
+from flows.options import ResponseOptions, SusceptibilityOptions, kept_whole, wishes_of
 from flows.sources import check_source
 from flows.world import World
 from tasks.errors import BadInputError
@@ -83,10 +83,8 @@ def keep_for_looks(world: World, event_id: str, options: ResponseOptions) -> Non
 
     Files are kept by their absolute paths: whoever looks then stands elsewhere.
     """
-    chosen = options.model_dump(mode="json", exclude_none=True)
-    for name in ("profiles", "dem", "factors", "out", "source"):
-        if name in chosen and Path(chosen[name]).exists():
-            chosen[name] = str(Path(chosen[name]).resolve())
+    paths = ("profiles", "dem", "factors", "out", "source")
+    chosen = kept_whole(options.model_dump(mode="json", exclude_none=True), paths)
     chosen["screens"] = [_with_whole_path(text) for text in options.screens]
     with world.engine.begin() as connection:
         keep_options(connection, event_id, chosen)

@@ -214,25 +214,19 @@ def _scored_before(stored: StoredSusceptibility) -> list[tuple[str, dict[str, fl
 def _result(
     stored: StoredSusceptibility, folder: Path, *, drawn_before: bool
 ) -> SusceptibilityResult:
-    drawn = stored.sampling
-    scheme = drawn["scheme"]
     together = stored.metrics["collinearity"]
-    inflation = dict(zip(together["names"], together["vif"], strict=True))
+    inflation = {
+        name: {"vif": vif} for name, vif in zip(together["names"], together["vif"], strict=True)
+    }
     return SusceptibilityResult(
         model=stored.model,
         auc_spatial=stored.auc_spatial,
         auc_random=stored.auc_random,
         importance=stored.importance,
-        sampling=(
-            f"Sampling scheme {scheme['name']}: {drawn['presences']:,} cells inside "
-            f"{drawn['landslides']:,} landslides against {drawn['absences']:,} observed, unfailed "
-            f"cells more than {scheme['buffer_m']:g} m away; seed {drawn['seed']}; {drawn['folds']}"
-        ),
+        sampling=_drawn(stored.sampling),
         learned_from=stored.learned_from,
         classes=stored.classes,
-        factors=[
-            {**factor, "vif": inflation.get(factor["name"])} for factor in stored.factor_table
-        ],
+        factors=[{**factor, **inflation.get(factor["name"], {})} for factor in stored.factor_table],
         absent_factors=stored.absent_factors,
         compared=stored.compared,
         applicable_share=stored.applicable_share,
@@ -243,4 +237,21 @@ def _result(
         dependence_figure=folder / "dependence.png",
         correlation_figure=folder / "correlation.png",
         before_figure=folder / "before_after.png" if drawn_before else None,
+    )
+
+
+def _drawn(sampling: Mapping[str, Any]) -> str:
+    """How samples were drawn, in a sentence; what a scheme asks of absences only where it does."""
+    scheme = sampling["scheme"]
+    steep, strata = scheme["least_slope_deg"], scheme["strata"]
+    where = [
+        f"more than {scheme['buffer_m']:g} m away" if scheme["buffer_m"] else "",
+        f"on slopes of at least {steep:g}°" if steep else "",
+        f"spread evenly over {strata}" if strata != "none" else "",
+    ]
+    asked = ", ".join(filter(None, where))
+    return (
+        f"Sampling scheme {scheme['name']}: {sampling['presences']:,} cells inside "
+        f"{sampling['landslides']:,} landslides against {sampling['absences']:,} observed, "
+        f"unfailed cells{asked and ' '}{asked}; seed {sampling['seed']}; {sampling['folds']}"
     )

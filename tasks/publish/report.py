@@ -18,6 +18,7 @@ from tasks.inventory.quality import AreaMatch
 from tasks.percent import percent
 from tasks.publish.class_legend import class_names
 from tasks.publish.products import written_aside
+from tasks.susceptibility.auc import guesses
 from tasks.susceptibility.classes import ClassRow
 from tasks.types import (
     AreaOfInterest,
@@ -60,8 +61,9 @@ class SusceptibilityResult:
 
     `importance` is the loss of AUC by factor; `sampling` is a sentence about cells and folds;
     `learned_from` are the events it was carried over from, if any. `classes` are its class table,
-    `factors` name, unit, source and variance inflation (None: told whole by others) of each, and
-    `compared` maps made before the inventory with their AUC on it.
+    `factors` name, unit and source of each and its variance inflation `vif` (None: told whole by
+    others), which one that is the same on all samples has not, and `compared` maps made before the
+    inventory with their AUC on it.
     """
 
     model: str
@@ -193,6 +195,7 @@ def write_report(path: Path, report: Report) -> Path:
         report=report,
         areas=areas,
         median_area=float(np.median(areas)) if len(areas) else 0.0,
+        guesses=guesses,
         useful_auc=USEFUL_AUC,
         wide_gap=WIDE_GAP,
         class_names=class_names,

@@ -49,6 +49,24 @@ class Applicability:
         columns = (_columns(x, self.names, self.classes) - self.offset) * self.scale
         return (self.nearest.distance(columns) / self.mean_distance).astype(np.float32)
 
+    def applies(
+        self, x: NDArray[np.float32], dissimilarity: NDArray[np.float32]
+    ) -> NDArray[np.bool_]:
+        """Whether the model may be used on cells, (n,): they are like the training samples.
+
+        Of a class that no sample has, the importance of its factor says nothing: such ground is
+        outside, however like it is in all else.
+
+        Args:
+            x: factors of n cells, (n, factors), without NaN.
+            dissimilarity: their index, (n,).
+        """
+        inside = dissimilarity <= self.threshold
+        for column, name in enumerate(self.names):
+            if name in self.classes:
+                inside &= np.isin(x[:, column], self.classes[name])
+        return inside
+
 
 def fit_applicability(
     samples: Samples, importance: Mapping[str, float], folds: NDArray[np.int64]

@@ -92,6 +92,11 @@ def bootstraps(unit: Units, draws: int, seed: int) -> NDArray[np.float32]:
     return drawn[:, unit.of]
 
 
+def guesses(auc: Interval) -> bool:
+    """Whether an AUC cannot be told from that of guessing: its interval reaches 0.5."""
+    return auc.low <= 0.5
+
+
 def interval(values: NDArray[np.float64]) -> Interval:
     """The first value, with the middle 95 % of the others around it."""
     low, high = np.nanpercentile(values[1:], [2.5, 97.5])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
+from shapely.geometry import MultiPolygon
 
 from tasks.errors import AssessmentError
 from tasks.susceptibility.folds import FOLDS, REPEATS, Folds, district_folds, group_folds
 from tasks.susceptibility.sampling import ABSENCE, Samples
 from tasks.susceptibility.stack import Factor, FactorStack
+from tasks.types import Doubt, geodesic_area_m2
+
+MUCH_LARGER = 1.5
 
 
 def shared_factors(stacks: Sequence[FactorStack]) -> list[FactorStack]:
@@ -51,6 +56,45 @@ def shared_factors(stacks: Sequence[FactorStack]) -> list[FactorStack]:
 def _meaning(factor: Factor) -> tuple[object, ...]:
     classes = tuple(sorted((factor.classes or {}).items()))
     return factor.name, factor.kind, factor.unit, classes
+
+
+def cells_doubts(here: FactorStack, there: Mapping[str, FactorStack]) -> list[Doubt]:
+    """What is to be said of events whose cells are of another size than those that are mapped.
+
+    Slope, curvature and what drains through a cell depend on how large it is.
+    """
+    own = here.geobox.resolution.x
+    sizes = {name: stack.geobox.resolution.x for name, stack in there.items()}
+    return [
+        Doubt(
+            "cells-differ",
+            f"the model learned from cells of {size:.3g} m in {name} and is asked of cells of "
+            f"{own:.3g} m, on which slope and curvature are others; give elevation models alike",
+        )
+        for name, size in sizes.items()
+        if max(own, size) > MUCH_LARGER * min(own, size)
+    ]
+
+
+def ground_doubts(seen: Mapping[str, MultiPolygon]) -> list[Doubt]:
+    """What is to be said of events that saw the same ground: held out, one is known by the other.
+
+    Args:
+        seen: area that was seen clear for each event, EPSG:4326.
+    """
+    shared = {
+        (one, other): geodesic_area_m2(seen[one] & seen[other]) / 1e6
+        for one, other in combinations(seen, 2)
+    }
+    return [
+        Doubt(
+            "events-share-ground",
+            f"{one} and {other} share {km2:.3g} km² of ground, so each is held out from a model "
+            "that knows its ground by the other; the AUC is not one of ground unseen",
+        )
+        for (one, other), km2 in shared.items()
+        if km2
+    ]
 
 
 def pooled_samples(each: Sequence[Samples], seed: int) -> tuple[Samples, Folds]:

@@ -16,7 +16,7 @@ from shapely.geometry import MultiPolygon
 
 from tasks.errors import AssessmentError
 from tasks.publish.products import SCORE_NODATA, SCORE_SCALE
-from tasks.susceptibility.cover import NOTHING, Cover
+from tasks.susceptibility.cover import NOTHING, Cover, failing
 
 CLASSES = 5
 MOST_CLASSES = 9
@@ -74,6 +74,9 @@ def parse_breaks(text: str) -> Breaks:
 def class_bounds(breaks: Breaks, histogram: NDArray[np.int64]) -> NDArray[np.int64]:
     """The highest level of each class, ascending; the last is 255 or the highest that occurs.
 
+    Bounds that fall on one level, as quantiles do where many cells share a value, are one bound, so
+    that there are fewer classes.
+
     Args:
         breaks: natural (`natural_breaks`), quantiles (classes of equal area) or upper ends, 0-1.
         histogram: cells at each level of the map, shape (256,); level 0 is nodata and ignored.
@@ -83,9 +86,10 @@ def class_bounds(breaks: Breaks, histogram: NDArray[np.int64]) -> NDArray[np.int
     if breaks == "quantiles":
         below = np.cumsum(histogram[1:]) / max(1, histogram[1:].sum())
         wanted = np.linspace(0, 1, CLASSES + 1)[1:-1]
-        return np.append(np.searchsorted(below, wanted - 1e-9) + 1, LEVELS - 1)
-    levels = np.floor(np.array(breaks) / SCORE_SCALE + 1 + 1e-6).astype(np.int64)
-    return np.append(levels, LEVELS - 1)
+        levels = np.searchsorted(below, wanted - 1e-9) + 1
+    else:
+        levels = np.floor(np.array(breaks) / SCORE_SCALE + 1 + 1e-6).astype(np.int64)
+    return np.unique(np.append(levels, LEVELS - 1))
 
 
 def natural_breaks(histogram: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -117,8 +121,9 @@ def as_shares(bounds: NDArray[np.int64]) -> list[float]:
 class LevelCounts:
     """How many cells of a map lie at each of its levels, int64 (256,) each; level 0 is nodata.
 
-    `cells` counts all, `observed` those on ground that was seen, `failed` those of the latter
-    inside a landslide, and `landslides` the landslides whose middle lies at that level.
+    `cells` counts all, `observed` those on ground that was seen, under no deposit, `failed` those
+    of the latter inside a landslide, and `landslides` the landslides, deposits apart, whose middle
+    lies at that level.
     """
 
     cells: NDArray[np.int64]
@@ -133,20 +138,22 @@ def count_levels(path: Path, landslides: gpd.GeoDataFrame, observed: MultiPolygo
 
     Args:
         path: the raster `predict_map` writes.
-        landslides: polygons, EPSG:4326.
+        landslides: polygons, EPSG:4326; a column `kind` may call some deposits.
         observed: area that was seen clear, EPSG:4326.
     """
+    fails = failing(landslides)
     counts = np.zeros((3, LEVELS), np.int64)
     with rasterio.open(path) as dataset:
         grid = GeoBox(dataset.shape, dataset.transform, dataset.crs.to_wkt())
         outlines = landslides.geometry.to_crs(str(grid.crs)).reset_index(drop=True)
         failed, seen = Cover(outlines, grid), Cover.of(observed, grid)
         for _, window in dataset.block_windows(1):
-            levels, here = dataset.read(1, window=window), seen.mask(window)
-            slid = here & (failed.numbers(window) != NOTHING)
+            levels, numbers = dataset.read(1, window=window), failed.numbers(window)
+            here = seen.mask(window) & np.append(fails, True)[numbers]
+            slid = here & (numbers != NOTHING)
             for row, part in zip(counts, (here | True, here, slid), strict=True):
                 row += np.bincount(levels[part], minlength=LEVELS)
-        middles = outlines.representative_point()
+        middles = outlines[fails].representative_point()
         held = [int(value[0]) for value in dataset.sample(zip(middles.x, middles.y, strict=True))]
     counts[:, SCORE_NODATA] = 0
     points = np.bincount(np.array(held, np.int64), minlength=LEVELS)

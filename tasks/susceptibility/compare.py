@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from tasks.errors import SamplingError
 from tasks.susceptibility.auc import bootstraps, interval, mean_auc
 from tasks.susceptibility.folds import (
     FOLDS,
@@ -52,6 +53,8 @@ class CrossAuc:
     out; `random[a]` is of `a` on its own samples, held out at random.
     `change_spatial` and `change_random` are of the automatic inventory's own AUC against the manual
     one's, as a share of it, `change_on_manual` with both models scored on the manual samples.
+    `left_out` counts the districts that were not scored, since without one of them an inventory has
+    no landslide, or no unfailed ground, to learn from.
     """
 
     spatial: dict[Side, dict[Side, Interval]]
@@ -59,6 +62,7 @@ class CrossAuc:
     change_spatial: Interval
     change_random: Interval
     change_on_manual: Interval
+    left_out: int = 0
 
 
 def same_landslides(manual: gpd.GeoDataFrame, automatic: gpd.GeoDataFrame) -> dict[Side, Labels]:
@@ -89,14 +93,14 @@ def cross_auc(
         repeats: partitions into districts.
 
     Raises:
-        SamplingError: the landslides lie in too few places, or a class in one fold.
+        SamplingError: the landslides lie in too few places, or those of an inventory in one fold.
     """
     pair = _joined(samples, labels)
     owner = np.repeat(SIDES, [len(samples[side].y) for side in SIDES])
     draws = bootstraps(units(pair), BOOTSTRAPS, seed)
     districts = district_folds(pair, FOLDS, repeats, seed)
-    spatial = _crossed(pair, owner, districts, draws, model, seed, BUFFER_M)
-    random = _crossed(pair, owner, random_folds(pair, FOLDS, 1, seed), draws, model, seed, 0.0)
+    spatial, left_out = _crossed(pair, owner, districts, draws, model, seed, BUFFER_M)
+    random, _ = _crossed(pair, owner, random_folds(pair, FOLDS, 1, seed), draws, model, seed, 0.0)
     own = spatial["manual", "manual"]
     return CrossAuc(
         spatial={one: {two: interval(spatial[one, two]) for two in SIDES} for one in SIDES},
@@ -104,6 +108,7 @@ def cross_auc(
         change_spatial=interval(spatial["automatic", "automatic"] / own - 1),
         change_random=interval(random["automatic", "automatic"] / random["manual", "manual"] - 1),
         change_on_manual=interval(spatial["automatic", "manual"] / own - 1),
+        left_out=left_out,
     )
 
 
@@ -128,9 +133,16 @@ def _crossed(
     model: str,
     seed: int,
     buffer_m: float,
-) -> dict[tuple[Side, Side], NDArray[np.float64]]:
-    """AUC in each draw of the model of each inventory on the samples of each."""
-    usable, _ = splits(pair, folds, buffer_m)
+) -> tuple[dict[tuple[Side, Side], NDArray[np.float64]], int]:
+    """AUC in each draw of the model of each inventory on the samples of each; folds left out."""
+    ranked, left_out = splits(pair, folds, buffer_m)
+    usable = [fold for fold in ranked if all(_classes(pair, owner, fold.train))]
+    scored = [_classes(pair, owner, fold.test) for fold in usable]
+    if not scored or not all(map(any, zip(*scored, strict=True))):
+        raise SamplingError(
+            "all landslides of one of the inventories lie in one district, so that nothing is left "
+            "to learn from when it is held out; compare them on more ground"
+        )
     found = {}
     for of in SIDES:
         learned = [Split(fold.train[owner[fold.train] == of], fold.test) for fold in usable]
@@ -140,7 +152,12 @@ def _crossed(
             tests = [Split(f.train, f.test[own]) for f, own in zip(usable, mine, strict=True)]
             kept = [score[own] for score, own in zip(scores, mine, strict=True)]
             found[of, on] = mean_auc(pair.y, tests, kept, draws)
-    return found
+    return found, left_out + len(ranked) - len(usable)
+
+
+def _classes(pair: Samples, owner: NDArray[np.str_], rows: NDArray[np.int64]) -> list[bool]:
+    """Whether each inventory has both failed and unfailed samples among some of them."""
+    return [len(np.unique(pair.y[rows[owner[rows] == side]])) > 1 for side in SIDES]
 
 
 def _unseen(pair: Samples, model: str, seed: int, fold: Split) -> NDArray[np.float32]:

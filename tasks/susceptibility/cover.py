@@ -17,6 +17,16 @@ from shapely.geometry import MultiPolygon
 NOTHING = -1
 
 
+def failing(landslides: gpd.GeoDataFrame) -> NDArray[np.bool_]:
+    """Whether each outline is ground that failed, (n,): not where its column `kind` says deposit.
+
+    A deposit failed above where it lies, and tells neither failure nor stability of that ground.
+    """
+    if "kind" not in landslides:
+        return np.ones(len(landslides), dtype=bool)
+    return np.asarray(landslides["kind"] != "deposit")
+
+
 @dataclass(frozen=True)
 class Cover:
     """Areas on a grid; `areas` are in the grid's CRS and numbered from 0."""

@@ -24,8 +24,8 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 from shapely.geometry import MultiPolygon, Point, box
 
+from tasks.datasets import dataset_sha256
 from tasks.errors import RasterError
-from tasks.files import file_sha256
 from tasks.imagery.hosts import is_remote
 from tasks.imagery.rasters import GDAL_OPTIONS, read_errors
 
@@ -172,7 +172,7 @@ def _is_on_disk(name: str) -> bool:
 
 def dem_digest(files: Sequence[str]) -> str:
     """SHA-256 of a DEM: of its only file, or of the digests (URLs where remote) of several."""
-    digests = [file_sha256(Path(name)) if _is_on_disk(name) else name for name in files]
+    digests = [dataset_sha256(Path(name)) if _is_on_disk(name) else name for name in files]
     if len(digests) == 1 and _is_on_disk(files[0]):
         return digests[0]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
@@ -222,7 +222,7 @@ def _sheet(name: str, source: DatasetReader, crs: CRS, place: Point) -> _Sheet:
         if nodata is None:
             nodata = next((void for void in _VOIDS if (values == void).any()), None)
         if factor is None:
-            _refuse_feet(values[values != nodata], name)
+            _refuse_feet(values[values != nodata] * source.scales[0] + source.offsets[0], name)
     scale, offset = source.scales[0] * (factor or 1), source.offsets[0] * (factor or 1)
     return _Sheet(name, source, bounds, nodata, scale, offset)
 

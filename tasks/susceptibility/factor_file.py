@@ -24,8 +24,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from tasks.datasets import dataset_sha256
 from tasks.errors import FactorError
-from tasks.files import file_sha256
 
 # What a susceptibility study usually has; a table without one of these names says so.
 USUAL = (
@@ -103,6 +103,11 @@ class DistanceEntry(_Entry):
     def _of_one_thing(self) -> DistanceEntry:
         if (self.path is None) == (self.point is None):
             raise ValueError("give either path or point = [longitude, latitude]")
+        if self.point and not (abs(self.point[0]) <= 360 and abs(self.point[1]) <= 90):
+            named = f"{self.point[0]:g}, {self.point[1]:g}"
+            raise ValueError(
+                f"point = [{named}] is no place on Earth; give [longitude, latitude] in degrees"
+            )
         return self
 
     @property
@@ -181,7 +186,7 @@ class FactorTable:
         """SHA-256 over every entry and the bytes of every file."""
         entries: list[Any] = [self.terrain, self.slope_units]
         for layer in self.layers:
-            files = [file_sha256(file) for file in layer.files]
+            files = [dataset_sha256(file) for file in layer.files]
             entries.append([layer.model_dump_json(exclude={"path"}), files])
         return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
@@ -206,9 +211,14 @@ def read_factor_file(path: Path, measures: Sequence[str], usual: Sequence[str]) 
         raise FactorError(f"factor file {path} is not TOML: {error}") from error
     except ValidationError as error:
         raise FactorError(_sentence(path, content, error)) from error
-    terrain = tuple(measures) if table.terrain == "all" else (table.terrain or tuple(usual))
+    terrain = tuple(measures) if table.terrain == "all" else table.terrain
+    terrain = tuple(usual) if terrain is None else terrain
     names = [layer.name for layer in table.layer]
+    if not terrain and not names:
+        raise FactorError(f"factor file {path} names no factor: name some, or leave terrain out")
     for name in terrain:
+        if terrain.count(name) > 1:
+            raise FactorError(f"factor file {path}: terrain names {name} twice; name it once")
         if name not in measures:
             raise FactorError(
                 f"factor file {path}: there is no terrain factor {name}; choose from "
@@ -227,8 +237,9 @@ def _placed(layer: Entry, table: Path) -> Entry:
     placed = table.parent / layer.files[0]
     if not placed.is_file():
         raise FactorError(
-            f"factor file {table}: layer {layer.name} names {layer.files[0]}, and {placed} does "
-            "not exist; mend the path or take the layer out"
+            f"factor file {table}: layer {layer.name} names {layer.files[0]}, and {placed} "
+            f"{'is a folder' if placed.is_dir() else 'does not exist'}; mend the path or take the "
+            "layer out"
         )
     return layer.model_copy(update={"path": placed})
 
@@ -242,8 +253,12 @@ def _sentence(path: Path, content: dict[str, Any], error: ValidationError) -> st
         given = first["ctx"].get("tag")
         what = f"role {given!r} is none of" if given else "says no role: it is one of"
         what += f" {', '.join(ROLES)}"
+    if keys[0] == "terrain":
+        return f'factor file {path}: terrain must be "all" or a list of names in quotes'
     layers = content.get("layer", [])
-    if len(keys) > 1 and keys[0] == "layer" and isinstance(layers, list):
+    if not isinstance(layers, list):
+        return f"factor file {path}: write each layer under a heading [[layer]] of its own"
+    if len(keys) > 1 and keys[0] == "layer":
         layer = layers[int(keys[1])]
         named = layer.get("name", keys[1]) if isinstance(layer, dict) else keys[1]
         field = " ".join(key for key in keys[2:] if key != layer.get("role"))

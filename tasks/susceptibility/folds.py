@@ -104,11 +104,17 @@ def block_folds(samples: Samples, block_m: float, folds: int, repeats: int, seed
         seed: equal seeds deal equal blocks.
 
     Raises:
-        SamplingError: the samples lie in fewer blocks than folds.
+        SamplingError: the samples lie in fewer blocks than folds, or no class has as many samples.
     """
     from sklearn.model_selection import StratifiedGroupKFold  # slow, as above
 
     unit, random = units(samples), np.random.default_rng(seed)
+    failed = int(samples.y.sum())
+    if max(failed, len(samples.y) - failed) < folds:
+        raise SamplingError(
+            f"{failed} failed and {len(samples.y) - failed} unfailed samples are too few for "
+            f"{folds} folds; add some, or ask for fewer folds"
+        )
     drawn = np.empty((repeats, len(samples.y)), dtype=np.int64)
     for repeat in range(repeats):
         corners = np.floor(unit.centre / block_m + random.random(2)).astype(np.int64)

@@ -8,8 +8,8 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 
+from tasks.datasets import dataset_sha256
 from tasks.errors import AssessmentError, SamplingError
-from tasks.files import file_sha256
 from tasks.inventory.polygon_files import read_features
 from tasks.susceptibility.folds import (
     FOLDS,
@@ -21,6 +21,7 @@ from tasks.susceptibility.folds import (
 )
 from tasks.susceptibility.sampling import Samples
 
+LEAST_BLOCK_M = 1.0
 DISTRICTS, BLOCKS = "districts", "blocks:"
 
 
@@ -34,7 +35,7 @@ class Holding:
     @property
     def digest(self) -> str:
         """SHA-256 of the file of areas; empty without one."""
-        return file_sha256(self.areas) if self.areas else ""
+        return dataset_sha256(self.areas) if self.areas else ""
 
     def folds(self, samples: Samples, crs: str, seed: int) -> Folds:
         """Divide samples, whose coordinates are in `crs`.
@@ -60,13 +61,13 @@ def parse_holding(text: str) -> Holding:
         return Holding()
     if text.startswith(BLOCKS):
         side = text.removeprefix(BLOCKS)
-        if side.replace(".", "", 1).isdecimal() and float(side) > 0:
+        if side.replace(".", "", 1).isdecimal() and float(side) >= LEAST_BLOCK_M:
             return Holding(block_m=float(side))
     elif Path(text).is_file():
         return Holding(areas=Path(text))
     raise AssessmentError(
-        f"{text!r} cannot be held out; take {DISTRICTS}, {BLOCKS}2000 for blocks of 2 km, or a "
-        "file of polygons such as basins, which must exist"
+        f"{text!r} cannot be held out; take {DISTRICTS}, {BLOCKS}2000 for blocks of 2 km "
+        f"(at least {LEAST_BLOCK_M:g} m), or a file of polygons such as basins, which must exist"
     )
 
 

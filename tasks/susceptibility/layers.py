@@ -57,6 +57,8 @@ _REDUCE: dict[str, Callable[..., Any]] = {
 }
 # An average over cells this much finer says more than four of them do.
 _MUCH_FINER = 2.0
+# The least factor of safety, less 1, that Jibson et al. (2000) give a slope before it is shaken.
+_LEAST_EXCESS = 0.01
 _LARGEST_LABEL = 1 << 24  # what float32 holds exactly
 
 
@@ -182,6 +184,11 @@ def _raster_classes(entry: ClassEntry, grid: GeoBox) -> Layer:
 def _(entry: DistanceEntry, grid: GeoBox, _opened: Mapping[str, Layer]) -> Layer:
     if entry.point:
         geometries = gpd.GeoSeries([Point(entry.point)], crs="EPSG:4326").to_crs(str(grid.crs))
+        if not np.isfinite(geometries.iloc[0].coords).all():
+            raise FactorError(
+                f"layer {entry.name}: point {list(entry.point)} is too far from the area to "
+                "measure how far; give its longitude, then its latitude"
+            )
         source = f"{entry.point[1]:g}°N {entry.point[0]:g}°E"
     else:
         assert entry.path is not None
@@ -226,6 +233,8 @@ def _(entry: NewmarkEntry, grid: GeoBox, opened: Mapping[str, Layer]) -> Layer:
             thickness_m=entry.thickness_m,
             saturation=entry.saturation,
         )
+        # no slope stands without being strong enough to; else the steepest would move without end
+        critical = np.maximum(critical, _LEAST_EXCESS * np.sin(np.radians(ground.slope_deg)))
         pga = _of_shakemap(shaking, shaking.pga_g, ground.grid)
         return newmark_displacement_cm(critical, pga, shaking.magnitude)
 
@@ -331,7 +340,8 @@ def _warped(
     except RasterioError as error:
         raise FactorError(f"{path} cannot be read, it may be damaged: {error}") from error
     stacked = np.stack(values)
-    unseen = (alpha == 0) | (stacked == unknown) | ~np.isfinite(stacked)
+    with np.errstate(over="ignore"):  # nodata of float64 lies beyond float32
+        unseen = (alpha == 0) | (stacked == unknown) | ~np.isfinite(stacked)
     stacked = stacked * scales[:, None, None] + offsets[:, None, None]
     stacked[unseen] = np.nan
     return stacked

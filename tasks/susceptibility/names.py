@@ -1,10 +1,12 @@
-"""Names of the susceptibility models, apart from what fits them, which takes a second to import."""
+"""What may be asked of susceptibility, apart from what does it, which takes a second to import."""
 
 from __future__ import annotations
 
 from tasks.errors import AssessmentError
 
 MODELS = ("rf", "logistic", "hgb", "svm", "mlp", "cnn", "woe", "fr", "physical", "ensemble")
+# Half of what scikit-learn takes, which leaves room for one more with each repeat.
+LARGEST_SEED = 2**31 - 1
 
 
 def check_model(name: str) -> None:

@@ -70,7 +70,7 @@ def read_points(
         group: column that names the event or basin of each point, which then is no factor.
 
     Returns:
-        The points that have every factor, each once, in metres where their CRS is in degrees.
+        The points that have every factor, each once, in metres where their CRS is known.
 
     Raises:
         PointsError: the table cannot be used as asked.
@@ -239,10 +239,13 @@ def _telling(values: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Doubt
 def _in_metres(
     x: NDArray[np.float64], y: NDArray[np.float64], crs: CRS | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Coordinates in degrees laid out around their middle; any other as they are."""
-    if crs is None or not crs.is_geographic:
+    """Coordinates in degrees or feet laid out around their middle; metres as they are."""
+    if crs is None or (crs.is_projected and crs.axis_info[0].unit_name == "metre"):
         return x, y
-    around = f"+proj=aeqd +lon_0={np.median(x)} +lat_0={np.median(y)}"
+    lon, lat = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True).transform(x, y)
+    # of degrees on both sides of the antimeridian, the middle lies there and not at Greenwich
+    east = np.median((lon - lon[0] + 180) % 360 - 180) + lon[0]
+    around = f"+proj=aeqd +lon_0={east} +lat_0={np.median(lat)}"
     return tuple(Transformer.from_crs(crs, around, always_xy=True).transform(x, y))
 
 

@@ -226,7 +226,7 @@ def _tile(
     tiles[""] = quantise(cells.placed(probability))[None]
     if applicability:
         index = applicability.dissimilarity(cells.own) if any_known else nothing
-        applies = (index <= applicability.threshold).astype(np.float32)
+        applies = applicability.applies(cells.own, index).astype(np.float32)
         tiles["applicability"] = np.stack([cells.placed(index), cells.placed(applies)])
     return window, tiles
 

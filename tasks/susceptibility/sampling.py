@@ -13,7 +13,7 @@ from rasterio.windows import Window
 from shapely.geometry import MultiPolygon
 
 from tasks.errors import AssessmentError, SamplingError
-from tasks.susceptibility.cover import NOTHING, Cover
+from tasks.susceptibility.cover import NOTHING, Cover, failing
 from tasks.susceptibility.schemes import SCHEMES, Scheme
 from tasks.susceptibility.stack import FactorStack
 
@@ -142,9 +142,6 @@ class _Ground:
     ) -> _Ground:
         grid = stack.geobox
         outlines = landslides.geometry.to_crs(str(grid.crs)).reset_index(drop=True)
-        giving = np.ones(len(outlines), dtype=bool)
-        if "kind" in landslides:
-            giving = (landslides["kind"] != "deposit").to_numpy()
         needed = {"elevation"} if scheme.presence == "highest" else set()
         needed |= {"slope"} if scheme.least_slope_deg else set()
         needed |= {scheme.strata} & set(STRATA)
@@ -157,7 +154,7 @@ class _Ground:
             Cover(outlines, grid),
             Cover(outlines.buffer(scheme.buffer_m), grid),
             Cover.of(observed, grid),
-            giving,
+            failing(landslides),
             stack.names,
         )
 
@@ -264,10 +261,21 @@ class _Drawing:
         height, width = stack.geobox.shape
         cells = cells[cells["row"].between(0, height - 1) & cells["col"].between(0, width - 1)]
         cells = cells.drop_duplicates(["row", "col"])
+        if self.scheme.presence != "centroid":
+            cells = cells[~self._of_another(cells, stack)]
         values = stack.at(cells["row"].to_numpy(), cells["col"].to_numpy())
         cells = cells[np.isfinite(values).all(axis=1)]
         key = _keys(cells["row"].to_numpy(), cells["col"].to_numpy(), self.seed)
         return cells.assign(key=key, rank=key)
+
+    def _of_another(self, cells: pd.DataFrame, stack: FactorStack) -> NDArray[np.bool_]:
+        """Whether the centre of a cell lies in another landslide, which may give it too."""
+        middles = stack.geobox.transform @ (cells["col"] + 0.5, cells["row"] + 0.5)
+        tree = self.ground.failed.areas.sindex
+        place, area = tree.query(gpd.points_from_xy(*middles), predicate="within")
+        of_another = np.zeros(len(cells), dtype=bool)
+        of_another[place[area != cells["landslide"].to_numpy()[place]]] = True
+        return of_another
 
     def _factor(self, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
         layer: NDArray[np.float32] = values[self.ground.names.index(name)]

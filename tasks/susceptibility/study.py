@@ -13,6 +13,7 @@ from shapely.geometry import MultiPolygon
 
 from tasks.percent import percent
 from tasks.susceptibility.applicability import Applicability, fit_applicability
+from tasks.susceptibility.auc import guesses
 from tasks.susceptibility.classes import (
     Breaks,
     ClassRow,
@@ -191,6 +192,12 @@ def study_doubts(
         known = percent(stack.coverage)
         text = f"the elevation model knows {known} of the area; the rest has no value"
         doubts.append(Doubt("dem-partial", text))
+    if guesses(study.validation.spatial.auc):
+        text = (
+            "the interval of the AUC held out in space reaches 0.5: the map cannot be told from "
+            "guessing"
+        )
+        doubts.append(Doubt("like-guessing", text))
     if samples.landslides < FEW_LANDSLIDES:
         text = f"only {samples.landslides} landslides were there to learn from; do not lean on it"
         doubts.append(Doubt("few-landslides", text))

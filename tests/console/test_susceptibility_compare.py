@@ -24,19 +24,20 @@ def compared(registered, tmp_path):
 
 
 def test_one_command_gives_a_table_a_figure_and_a_map(compared, tmp_path):
-    code, shown, error = compared(
-        "1", "2", "--dem", DEM, "--model", "logistic", "-o", str(tmp_path)
-    )
+    folder = tmp_path / "[bold]maps"
+    words = ("1", "2", "--dem", DEM, "--model", "logistic", "-o", str(folder))
+    code, shown, error = compared(*words)
     assert code == 0, error
     for said in (
+        "[bold]maps",
         "presence points",
         "AUC spatial, manual samples",
         "AUC random",
         "Where the errors lie",
     ):
         assert said in shown
-    assert (tmp_path / "comparison.png").read_bytes().startswith(b"\x89PNG")
-    assert cog_validate(tmp_path / "susceptibility_difference.tif", quiet=True)[0]
+    assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    assert cog_validate(folder / "susceptibility_difference.tif", quiet=True)[0]
 
 
 def test_machines_get_every_number(compared, tmp_path):

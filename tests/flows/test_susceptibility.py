@@ -69,6 +69,13 @@ def test_a_map_asked_for_on_its_own_leaves_every_number_and_again_changes_nothin
     assert rows(mapped, MAPS) == [(1, 1)]
 
 
+def test_a_report_says_where_absences_were_asked_to_lie(mapped, asked, tmp_path):
+    steep = asked.model_copy(update={"least_slope_deg": 5, "strata": "slope", "buffer_m": 0})
+    publish_assessment(EVENT, assess_susceptibility(EVENT, steep), tmp_path)
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "unfailed cells on slopes of at least 5°, spread evenly over slope; seed 0; " in report
+
+
 def test_after_a_review_the_map_is_made_anew_of_what_stands(mapped, asked):
     first = assess_susceptibility(EVENT, asked).susceptibility
     with mapped.engine.begin() as connection:
@@ -120,6 +127,27 @@ def test_a_review_whose_map_cannot_be_made_is_published_and_says_so(mapped, aske
     assert rows(mapped, "SELECT max(version) FROM scarp.v_inventories") == [(2,)]
 
 
+def test_a_map_asked_for_by_paths_from_here_is_made_anew_from_anywhere(
+    mapped, asked, tmp_path, monkeypatch
+):
+    """Who publishes reviews, or asks why a slope is susceptible, stands elsewhere."""
+    (aoi,) = gpd.read_file(EXAMPLE / "aoi.geojson").geometry
+    west, south, east, north = aoi.bounds
+    middle = (west + east) / 2
+    halves = [box(west, south, middle, north), box(middle, south, east, north)]
+    gpd.GeoDataFrame(geometry=halves, crs=4326).to_file(tmp_path / "halves.gpkg")
+    (tmp_path / "dem.tif").write_bytes((EXAMPLE / "dem.tif").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    here = {"dem": "dem.tif", "hold_out": "halves.gpkg"}
+    first = assess_susceptibility(EVENT, SusceptibilityOptions(**here)).susceptibility
+    monkeypatch.chdir("/")
+    with mapped.engine.begin() as connection:
+        reject(connection, first.inventory_id, [1], Reviewer("ann"))
+    publish_reviews(EVENT)
+    maps = "SELECT version, sampling ->> 'folds' FROM scarp.v_susceptibility WHERE current"
+    assert (2, "each of 2 areas in turn") in rows(mapped, maps)
+
+
 def test_an_event_is_mapped_before_it_is_mapped_and_the_map_scored_after(mapped, asked):
     with rasterio.open(HILLS) as dem:
         left, top, crs = dem.bounds.left, dem.bounds.top, dem.crs
@@ -140,6 +168,9 @@ def test_an_event_is_mapped_before_it_is_mapped_and_the_map_scored_after(mapped,
 
     with pytest.raises(AssessmentError, match="cannot be learned from itself"):
         carry_susceptibility(EVENT, there)
+    twice = there.model_copy(update={"learn_from": (EVENT, EVENT)})
+    with pytest.raises(AssessmentError, match=f"names event {EVENT} twice"):
+        carry_susceptibility(NEXT.id, twice)
 
 
 def test_what_cannot_be_assessed_is_said_in_a_sentence(registered, asked):

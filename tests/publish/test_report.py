@@ -103,6 +103,17 @@ def test_a_report_tells_the_whole_story(report, tmp_path):
         assert said in text, said
 
 
+def test_the_report_calls_nothing_a_district_that_was_held_out_otherwise(report, tmp_path):
+    held = replace(
+        report.susceptibility,
+        sampling="blocks of 2000 m dealt to 5 folds, 3 times",
+        skill_figure=report.size_figure,
+    )
+    text = written(replace(report, susceptibility=held), tmp_path).text
+    assert "blocks of 2000 m" in text and "held out in space" in text
+    assert "district" not in text
+
+
 def test_a_report_needs_nothing_but_itself(report, tmp_path):
     page = written(report, tmp_path)
     assert page.addresses and all(a.startswith("data:image/png;base64,") for a in page.addresses)
@@ -149,6 +160,7 @@ def test_the_report_tells_classes_factors_and_what_was_known_before(report, tmp_
         factors=(
             {"name": "fault_distance", "unit": "m", "kind": "continuous", "source": "f.gpkg"}
             | {"vif": None},
+            {"name": "pga", "unit": "g", "kind": "continuous", "source": "grid.xml"},
         ),
         absent_factors=("lithology", "land_cover"),
         compared=({"what": "nowicki-jessee", "auc": None, "problem": "it knows nothing here"},),
@@ -168,6 +180,8 @@ def test_the_report_tells_classes_factors_and_what_was_known_before(report, tmp_
         "Not scored: nowicki-jessee, for it knows nothing here.",
     ):
         assert said in text, said
+    # one that is the same on all samples is told by none of the others
+    assert re.search(r"grid\.xml\s*–", text)
     carried = replace(told, learned_from=("gorkha",))
     text = written(replace(report, susceptibility=carried), tmp_path).text
     assert "This map was learned from gorkha" in text

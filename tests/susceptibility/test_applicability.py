@@ -66,6 +66,18 @@ def test_a_class_never_met_is_outside_and_one_met_is_not():
     assert met < fitted.threshold < unmet
 
 
+@pytest.mark.parametrize("importance", [0.001, -0.1], ids=["little", "none"])
+@pytest.mark.parametrize("met", [3, 1], ids=["several met", "one met"])
+def test_a_class_never_met_is_outside_whatever_its_factor_is_worth(importance, met):
+    random = np.random.default_rng(0)
+    x = np.column_stack([random.normal(size=300), random.integers(1, met + 1, 300)])
+    samples = made(x, categorical=frozenset({"rock"}))
+    fitted = fit_applicability(samples, {"slope": 1.0, "rock": importance}, FOLDS)
+    cells = np.array([[0, 1], [0, 7], [9, 1]], dtype=np.float32)
+    inside = fitted.applies(cells, fitted.dissimilarity(cells))
+    np.testing.assert_array_equal(inside, [True, False, False])
+
+
 def test_a_constant_factor_weighs_nothing(drawn):
     x = drawn.x.copy()
     x[:, 1] = 4

@@ -4,13 +4,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import AssessmentError
-from tasks.susceptibility.carried import pooled_samples, shared_factors
+from tasks.susceptibility.carried import (
+    cells_doubts,
+    ground_doubts,
+    pooled_samples,
+    shared_factors,
+)
 from tasks.susceptibility.learners import fit_model
 from tasks.susceptibility.members import with_spread
+from tasks.susceptibility.sampling import draw_samples
+from tasks.susceptibility.schemes import SCHEMES
 from tasks.susceptibility.stack import Factor
-from tasks.susceptibility.study import learn
+from tasks.susceptibility.study import learn, study_doubts
 
 ROCK = Factor("rock", "categorical", "", "rock.tif", {1: "shale", 2: "marl"})
 
@@ -37,6 +45,32 @@ def test_events_that_share_nothing_are_refused(kaghan):
     one = replace(kaghan.stack, factors=kaghan.stack.factors[:2])
     with pytest.raises(AssessmentError, match="share no factor"):
         shared_factors([one, replace(kaghan.stack, factors=kaghan.stack.factors[2:])])
+
+
+def test_a_map_that_cannot_be_told_from_guessing_says_so(example):
+    """Factors dealt out anew teach nothing, and the doubt is kept with the map."""
+    random = np.random.default_rng(1)
+    seen = draw_samples(example.landslides, example.aoi, example.stack)
+    shuffled = replace(seen, x=random.permutation(seen.x))
+    for samples, codes in ((seen, []), (shuffled, ["like-guessing"])):
+        study = learn(samples, "logistic", 0)
+        told = study_doubts(example.stack, study, SCHEMES["scarp"], None)
+        assert [doubt.code for doubt in told if doubt.code == "like-guessing"] == codes
+
+
+def test_cells_of_another_size_are_a_doubt(kaghan, example):
+    (doubt,) = cells_doubts(example.stack, {"kaghan": kaghan.stack, "here": example.stack})
+    assert doubt.code == "cells-differ"
+    assert "cells of 28.6 m in kaghan and is asked of cells of 10 m" in doubt.text
+
+
+def test_events_that_saw_the_same_ground_are_a_doubt(kaghan, example):
+    west, south, east, north = kaghan.aoi.bounds
+    half = MultiPolygon([box(west, south, (west + east) / 2, north)])
+    seen = {"first": kaghan.aoi, "second": half, "far": example.aoi}
+    (doubt,) = ground_doubts(seen)
+    # half of a square of 4.5 km
+    assert "first and second share 10.1 km²" in doubt.text
 
 
 def test_each_event_is_held_out_in_turn_and_landslides_keep_apart(samples):

@@ -7,6 +7,8 @@ from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import AssessmentError
 from tasks.susceptibility.classes import (
+    LevelCounts,
+    as_shares,
     class_bounds,
     class_table,
     count_levels,
@@ -37,6 +39,23 @@ def test_quantiles_give_classes_of_equal_area():
     held = np.diff(np.cumsum(histogram)[np.append(0, bounds)])
     assert len(bounds) == 5
     np.testing.assert_allclose(held / histogram[1:].sum(), 0.2, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "held", "wanted"),
+    [
+        ("quantiles", {1: 700, 2: 30, 6: 80, 200: 190}, [700, 110, 190]),
+        ("quantiles", {1: 100, 255: 500}, [600]),
+        ((0.001, 0.002, 0.5), {1: 700, 2: 30, 200: 190}, [700, 30, 190]),
+    ],
+    ids=["most ground safe", "most ground failing", "breaks within a level"],
+)
+def test_classes_that_cannot_be_told_apart_are_one_and_count_each_cell_once(breaks, held, wanted):
+    histogram = np.zeros(256, np.int64)
+    histogram[list(held)] = list(held.values())
+    bounds = as_shares(class_bounds(breaks, histogram))
+    counts = LevelCounts(histogram, histogram, 0 * histogram, 0 * histogram, 1.0)
+    assert [row.area_km2 for row in class_table(counts, bounds)] == wanted
 
 
 def test_the_operators_breaks_are_kept():
@@ -96,6 +115,19 @@ def test_ground_nobody_saw_is_mapped_and_not_counted_as_stable(kaghan, high_and_
     assert sum(row.observed_km2 for row in seen) == pytest.approx(
         sum(row.area_km2 for row in whole) / 2, rel=0.02
     )
+
+
+def test_deposits_are_neither_failed_nor_stable_ground(kaghan, high_and_low):
+    kinds = np.where(np.arange(len(kaghan.landslides)) % 3, "landslide", "deposit")
+    scars = table(high_and_low, kaghan.landslides[kinds == "landslide"], kaghan.aoi)
+    both = table(high_and_low, kaghan.landslides.assign(kind=kinds), kaghan.aoi)
+    every = table(high_and_low, kaghan.landslides, kaghan.aoi)
+    for told, of_scars, of_all in zip(both, scars, every, strict=True):
+        assert told.landslides == of_scars.landslides < of_all.landslides
+        # outlines that lie over each other are few
+        assert told.failed_km2 == pytest.approx(of_scars.failed_km2, rel=0.01)
+        unfailed = told.observed_km2 - told.failed_km2
+        assert unfailed == pytest.approx(of_all.observed_km2 - of_all.failed_km2)
 
 
 def test_a_map_without_landslides_has_classes_without_density(kaghan, high_and_low):

@@ -10,9 +10,11 @@ import rasterio
 from rio_cogeo import cog_validate
 from shapely.geometry import box
 
+from tasks.errors import SamplingError
 from tasks.susceptibility.compare import SIDES, cross_auc, same_landslides
 from tasks.susceptibility.degrade import Degradation, degrade
 from tasks.susceptibility.difference import difference_map
+from tasks.susceptibility.folds import taken
 from tasks.susceptibility.learners import fit_model
 from tasks.susceptibility.sampling import ABSENCE, Samples, draw_samples
 
@@ -38,6 +40,36 @@ def test_an_inventory_beside_itself_changes_nothing(kaghan, samples):
     for one, other in product(SIDES, SIDES):
         assert told.spatial[one][other].value == own.value
     assert 0.6 < own.low < own.value < own.high < 0.9
+
+
+def gathered(samples: Samples, east: float, north: float) -> Samples:
+    """The samples with the eight landslides nearest to a place, 0-1 each way, and all absences."""
+    away = np.hypot(
+        samples.easting - samples.easting.min() - east * np.ptp(samples.easting),
+        samples.northing - samples.northing.min() - north * np.ptp(samples.northing),
+    )
+    nearest = dict.fromkeys(samples.landslide[np.argsort(away)].tolist())
+    kept = [number for number in nearest if number != ABSENCE][:8]
+    return taken(samples, np.flatnonzero(np.isin(samples.landslide, [*kept, ABSENCE])))
+
+
+@pytest.mark.parametrize("model", ["rf", "woe"])
+def test_districts_without_which_an_inventory_teaches_nothing_are_left_out_and_counted(
+    kaghan, samples, model
+):
+    """A model that learns from no landslide is no model, and 0.5 is not its AUC."""
+    labels = same_landslides(kaghan.landslides, kaghan.landslides)
+    drawn = {"manual": samples, "automatic": gathered(samples, 0.5, 0.5)}
+    told = cross_auc(drawn, labels, model=model)
+    assert told.left_out == 2
+    assert told.spatial["automatic"]["automatic"].value > 0.6
+
+
+def test_an_inventory_all_in_one_district_cannot_be_compared(kaghan, samples):
+    labels = same_landslides(kaghan.landslides, kaghan.landslides)
+    drawn = {"manual": samples, "automatic": gathered(samples, 0.8, 0.75)}
+    with pytest.raises(SamplingError, match="one of the inventories lie in one district"):
+        cross_auc(drawn, labels, model="woe")
 
 
 def test_what_was_learned_of_a_landslide_is_not_asked_of_its_likeness():

@@ -203,6 +203,16 @@ def test_a_dem_higher_than_any_mountain_is_taken_to_be_in_feet(kaghan, tmp_path)
         derive_factors(dem, kaghan.aoi, tmp_path / "factors.tif")
 
 
+def test_heights_stored_in_tenths_of_a_metre_are_not_taken_for_feet(kaghan, tmp_path):
+    with rasterio.open(kaghan.dem) as dem:
+        tenths = np.round(np.nan_to_num(dem.read(masked=True).filled(0)) * 10).astype(np.int16)
+    dem = rewritten(kaghan.dem, tmp_path / "tenths.tif", tenths, dtype="int16", nodata=0)
+    with rasterio.open(dem, "r+") as dataset:
+        dataset.scales = (0.1,)
+    stack = derive_factors(dem, kaghan.aoi, tmp_path / "factors.tif")
+    np.testing.assert_allclose(stack.read("elevation"), kaghan.stack.read("elevation"), atol=0.06)
+
+
 def test_several_files_are_one_dem(kaghan, tmp_path):
     with rasterio.open(kaghan.dem) as dem:
         cols, transform = dem.width, dem.transform

@@ -111,6 +111,12 @@ def test_fewer_places_than_districts_are_refused(points):
         block_folds(one_place, 100, 5, 1)
 
 
+def test_fewer_samples_of_either_class_than_folds_are_refused(points):
+    eight = taken(points, np.r_[np.flatnonzero(points.y)[:4], np.flatnonzero(~points.y)[:4]])
+    with pytest.raises(SamplingError, match="4 failed and 4 unfailed samples are too few for 5"):
+        block_folds(eight, 100, 5, 1)
+
+
 def test_a_landslide_of_many_cells_is_one_unit(samples):
     unit = units(samples)
     assert unit.failed.sum() == samples.landslides

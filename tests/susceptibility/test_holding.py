@@ -47,7 +47,9 @@ def test_blocks_have_the_side_asked_for_and_districts_are_the_default(points):
     assert "districts" in parse_holding("districts").folds(points, "EPSG:32717", 0).said
 
 
-@pytest.mark.parametrize("text", ["blocks", "blocks:", "blocks:-5", "nowhere.gpkg", "basins"])
+@pytest.mark.parametrize(
+    "text", ["blocks", "blocks:", "blocks:-5", "blocks:0.9", "nowhere.gpkg", "basins"]
+)
 def test_what_cannot_be_held_out_is_refused_before_any_work(text):
     with pytest.raises(AssessmentError, match=f"'{text}' cannot be held out; take districts,"):
         parse_holding(text)

@@ -13,7 +13,11 @@ from shapely.geometry import LineString, MultiPolygon, Point, box
 from tasks.errors import FactorError
 from tasks.events.shakemap import read_shakemap
 from tasks.susceptibility.factors import derive_factors, read_factors, units_path
-from tasks.susceptibility.physical import critical_acceleration_g, newmark_displacement_cm
+from tasks.susceptibility.physical import (
+    critical_acceleration_g,
+    factor_of_safety,
+    newmark_displacement_cm,
+)
 from tasks.susceptibility.stack import FactorStack, open_stack
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -266,11 +270,44 @@ def test_shaking_comes_from_a_shakemap_and_moves_slopes_by_newmarks_rule(hillsid
         expected = map_coordinates(field.astype(np.float64), points, order=1)
         np.testing.assert_allclose(values[known], expected, rtol=0.02, err_msg=name)
     slope, pga, newmark = (stack.read(name) for name in ("slope", "pga", "newmark"))
-    critical = critical_acceleration_g(slope, 12, 30)
+    standing = 0.01 * np.sin(np.radians(slope))  # a factor of safety of 1.01
+    critical = np.maximum(critical_acceleration_g(slope, 12, 30), standing)
     expected = newmark_displacement_cm(critical, pga, shaking.magnitude)
     known = stack.known()
     np.testing.assert_allclose(newmark[known], expected[known], rtol=1e-4, atol=1e-6)
     assert newmark[known].max() > 1 > newmark[known].min()
+
+
+def test_ground_too_steep_to_stand_moves_farthest_and_is_not_unknown(hillside, tmp_path):
+    dem, aoi = hillside
+    table = tmp_path / "factors.toml"
+    weak = {"cohesion_kpa": 5, "friction_deg": 30}
+    entry = layer(name="newmark", path=LOMA_PRIETA / "grid.xml", role="newmark", strength=weak)
+    table.write_text(f'terrain = ["slope"]\n{entry}')
+    stack = derive_factors(dem, aoi, tmp_path / "factors.tif", table=read_factors(table))
+    assert not stack.doubts
+    slope, newmark = stack.read("slope"), stack.read("newmark")
+    np.testing.assert_array_equal(np.isfinite(newmark), np.isfinite(slope))
+    falls = factor_of_safety(slope, 5, 30) < 1
+    assert falls.sum() > 1000
+    assert np.nanmin(newmark[falls]) > np.nanmax(newmark[slope < 30])
+
+
+def test_numbers_whose_nodata_is_the_least_double_are_read_without_a_murmur(
+    derived, kaghan, tmp_path
+):
+    grid = kaghan.stack.geobox
+    rain = np.arange(grid.width * grid.height, dtype=np.float64).reshape(grid.shape)
+    rain[40:60, 40:60] = least = np.finfo(np.float64).min
+    profile = {"driver": "GTiff", "width": grid.width, "height": grid.height, "count": 1}
+    profile |= {"dtype": "float64", "crs": str(grid.crs), "transform": grid.transform}
+    with rasterio.open(tmp_path / "rain.tif", "w", nodata=least, **profile) as target:
+        target.write(rain, 1)
+    read = derived(layer(name="rain", path="rain.tif", role="continuous")).read("rain")
+    assert np.isnan(read[40:60, 40:60]).all()
+    known = np.isfinite(read)
+    np.testing.assert_allclose(read[known], rain[known])
+    assert known.sum() > 0.9 * rain.size
 
 
 def test_each_class_of_ground_has_its_own_strength(hillside, tmp_path):
@@ -400,6 +437,19 @@ def elsewhere(path: Path) -> str:
         ),
         (lambda path: layer(name="epicentre", role="distance"), "give either path or point"),
         (
+            lambda path: layer(name="epicentre", role="distance", point=[34.5, 173.4]),
+            r"layer epicentre: point = \[34.5, 173.4\] is no place on Earth; give \[longitude",
+        ),
+        (lambda path: layer(name="hut", role="distance", point=[float("nan"), 1]), "no place on"),
+        (
+            lambda path: layer(name="epicentre", role="distance", point=[163.4, 0.1]),
+            "layer epicentre: .* too far from the area",
+        ),
+        (
+            lambda path: layer(name="soil", path=path.parent, role="continuous"),
+            "is a folder; mend the path",
+        ),
+        (
             lambda path: layer(name="slope", path=KAGHAN / "AW3D30.tif", role="continuous"),
             "layer slope is called like a terrain factor",
         ),
@@ -420,6 +470,25 @@ def test_what_cannot_be_used_is_named_with_what_to_do(derived, tmp_path, entry, 
 def test_a_terrain_factor_there_is_not_is_named(derived):
     with pytest.raises(FactorError, match="no terrain factor gradient; choose from elevation"):
         derived("", terrain='terrain = ["gradient"]')
+
+
+@pytest.mark.parametrize(
+    ("terrain", "says"),
+    [
+        ('terrain = ["slope", "relief", "slope"]', "terrain names slope twice"),
+        ("terrain = []", "names no factor"),
+        ("terrain = 3", 'terrain must be "all" or a list of names'),
+        ("layer = 3", r"under a heading \[\[layer\]\]"),
+    ],
+)
+def test_a_list_that_says_its_factors_wrongly_is_refused(derived, terrain, says):
+    with pytest.raises(FactorError, match=rf"factors\.toml.* {says}"):
+        derived("", terrain=terrain)
+
+
+def test_a_list_of_no_terrain_gives_the_layers_alone(derived):
+    fault = layer(name="fault_distance", path=KAGHAN / "Confirmed_faults.gpkg", role="distance")
+    assert derived(fault, terrain="terrain = []").names == ("fault_distance",)
 
 
 def test_every_terrain_factor_can_be_asked_for(derived):

@@ -136,6 +136,25 @@ def test_degrees_are_laid_out_in_metres(saved, table):
         assert np.ptp(axis) == pytest.approx(np.ptp(own), rel=0.01)
 
 
+def test_degrees_across_the_antimeridian_lie_beside_each_other(saved, table):
+    lon, lat = Transformer.from_crs(32717, 4326, always_xy=True).transform(table.x, table.y)
+    degrees = table.assign(lon=lon - np.median(lon) + 180, lat=lat).drop(columns=["x", "y"])
+    whole = read_points(saved(degrees), "lslpts").samples
+    degrees.lon = np.where(degrees.lon > 180, degrees.lon - 360, degrees.lon)
+    cut = read_points(saved(degrees), "lslpts").samples
+    np.testing.assert_allclose(np.ptp(cut.easting), np.ptp(table.x), rtol=0.01)
+    np.testing.assert_allclose(cut.easting, whole.easting, atol=0.1)
+    np.testing.assert_allclose(cut.northing, whole.northing, atol=0.1)
+
+
+def test_feet_are_laid_out_in_metres(saved, table):
+    x, y = ((table[axis] - start) / 0.3048 for axis, start in zip("xy", CORNER, strict=True))
+    feet = table.assign(x=6_561_666 + x, y=2_100_000 + y)
+    read = read_points(saved(feet), "lslpts", crs="2227")
+    for axis, own in ((read.samples.easting, table.x), (read.samples.northing, table.y)):
+        assert np.ptp(axis) == pytest.approx(np.ptp(own), rel=0.01)
+
+
 def test_bands_are_sampled_where_the_points_lie(saved, table, stack):
     read = read_points(saved(table), "lslpts", raster=stack)
     assert read.samples.names == ("column", "b2")

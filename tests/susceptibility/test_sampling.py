@@ -118,6 +118,18 @@ def test_a_landslide_smaller_than_a_cell_counts_once(kaghan):
     np.testing.assert_array_equal(np.sort(drawn.landslide[drawn.y]), np.arange(8))
 
 
+def test_no_landslide_gives_ground_of_one_drawn_over_it(kaghan):
+    """Inventories of several years show a body again; it must not part with itself."""
+    once = kaghan.landslides.geometry.to_crs(str(kaghan.stack.geobox.crs))
+    outlines = pd.concat([once, once.buffer(1)], ignore_index=True)
+    twice = gpd.GeoDataFrame(geometry=outlines).to_crs(4326)
+    drawn = draw_samples(twice, kaghan.aoi, kaghan.stack)
+    place, number = outlines.sindex.query(points(drawn, of=True), predicate="within")
+    last = pd.Series(number).groupby(place).max()
+    assert len(last) > 500
+    np.testing.assert_array_equal(drawn.landslide[drawn.y][last.index], last)
+
+
 def test_landslides_off_the_terrain_are_left_out(kaghan):
     far = kaghan.landslides.copy()
     far.geometry = far.geometry.translate(xoff=5)
