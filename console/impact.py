@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.output import AsJson, print_json, screen, table
+from console.output import AsJson, print_json, print_line, screen, table
 
 if TYPE_CHECKING:
     from tasks.events.impact import Impact
@@ -62,7 +62,7 @@ def impact(
     why = expected.how if expected else "nothing without layers, as the file names no magnitude"
     said = (f"area of interest: {aoi.how}", f"expected: {why}", f"written to {out}")
     for line in said if out else said[:2]:
-        screen.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(line)
 
 
 def _row(aoi: AreaOfInterest, expected: Impact | None) -> dict[str, str | None]:

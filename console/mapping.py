@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from console.output import AsJson, print_json, progress_bars, say_screens, screen
+from console.output import AsJson, print_json, print_line, print_screens, progress_bars
 from tasks.percent import percent
 
 
@@ -72,12 +72,11 @@ def map_image(
     if as_json:
         print_json(result)
     else:
-        screen.print(
+        print_line(
             f"{result.landslides} landslides, {result.area_m2 / 1e6:.2f} km², on "
             f"{result.observed_km2:.3g} km² seen, {percent(result.observed_share)} of the images, "
             f"in {result.folder}",
-            highlight=False,
         )
-        say_screens(result.screens)
+        print_screens(result.screens)
         for reason in result.refused:
-            screen.print(f"left out: {reason}", highlight=False, markup=False)
+            print_line(f"left out: {reason}")
