@@ -40,6 +40,7 @@ from console.service.products import product_files, product_tiles
 from console.service.questions import Service, in_range, well_asked
 from console.service.remembered import RememberedTiles
 
+TITLE = "Scarp"
 CONNECTIONS = 8
 # A question that takes longer is too wide to be asked of a service that others use as well.
 QUESTION_MS = 10_000
@@ -63,7 +64,6 @@ def create_app(
     database_url: str,
     products: Callable[[str], Path],
     *,
-    title: str = "Scarp",
     origins: Sequence[str] = (),
 ) -> FastAPI:
     """The service as one application; its database connections open when it starts.
@@ -71,7 +71,6 @@ def create_app(
     Args:
         database_url: URL that connects as `scarp_reader`.
         products: folder of an event's products.
-        title: name of the service.
         origins: web pages that may ask from a browser, such as https://maps.example.org.
     """
 
@@ -93,9 +92,9 @@ def create_app(
         await close_db_connection(app)
 
     pages: dict[str, Any] = {"openapi_url": "/api", "docs_url": "/api.html", "redoc_url": None}
-    app = Service(title=title, lifespan=lifespan, **pages)
+    app = Service(title=TITLE, lifespan=lifespan, **pages)
     _update_openapi(app)
-    views = Endpoints(title=title, with_tiles_viewer=False)
+    views = Endpoints(title=TITLE, with_tiles_viewer=False)
     app.include_router(views.router, dependencies=[Depends(in_range), Depends(well_asked)])
     app.include_router(product_tiles(products))
     app.include_router(product_files(products))
