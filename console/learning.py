@@ -84,12 +84,12 @@ def evaluate(
     }  # fmt: skip
     _refuse("tiles", of_inventories)
     from flows.evaluate_tiles import evaluate_tiles
-    from tasks.mapping.windows import WindowPlan
+    from tasks.mapping.windows import WindowPlan, usual_overlap
 
     if gsd_m is not None and not 0 < gsd_m < inf:
         raise BadInputError(f"--gsd-m {gsd_m:g}: give the size of a pixel in metres")
     entries, alone, name = _tiles(images, masks, data or [], split, bands, gsd_m)
-    plan = WindowPlan(window_px, window_px // 8, views)
+    plan = WindowPlan(window_px, usual_overlap(window_px), views)
     with progress_bars():
         summary = evaluate_tiles(entries, name, weights or "current", out, threshold, plan, device)
     summary["n_unpaired"] = alone

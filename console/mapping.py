@@ -52,9 +52,9 @@ def map_image(
     Example: scarp map scene.tif -o mapped
     """
     from flows.map_image import map_image as run
-    from tasks.mapping.windows import WindowPlan
+    from tasks.mapping.windows import WindowPlan, usual_overlap
 
-    overlap = window_px // 8 if overlap_px is None else overlap_px
+    overlap = usual_overlap(window_px) if overlap_px is None else overlap_px
     plan = WindowPlan(window_px, overlap, views, batch)
     with progress_bars():
         result = run(

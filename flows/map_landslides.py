@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -209,8 +208,8 @@ def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -
     with world.engine.connect() as connection:
         stored = find_inventory(connection, event.id, provenance.digest)
         published = find_published(connection, event.id)
-    known = nullcontext(stored.run_id) if stored else None
-    with known or recorded_run(world.engine, provenance, NAME) as run_id:
+    known = stored.run_id if stored else None
+    with recorded_run(world.engine, provenance, NAME, known) as run_id:
         rasters = step(make_rasters, hours=24)(world, aoi, plan.chain, plan.network, plan.card)
         mapped = (event, aoi, imagery.judgements, plan.card, provenance, rasters)
         seen = geodesic_area_m2(rasters.mosaic.observed) / geodesic_area_m2(aoi.geometry)

@@ -212,7 +212,7 @@ def _choose(chips: Sequence[Chip], wishes: Wishes) -> list[Chip]:
     positive = [chip for chip in chips if chip.share > 0 and chip.share >= wishes.least_share]
     if not positive:
         raise ModelError(
-            f"of {len(chips)} chips that were seen whole none is {wishes.least_share:.0%} "
+            f"of {len(chips)} chips that were seen whole none is {percent(wishes.least_share)} "
             "landslide; lower --least-share or --chip-px"
         )
     empty = [chip for chip in chips if chip.share == 0]
