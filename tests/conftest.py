@@ -60,12 +60,15 @@ def settings(cluster_home: Path, tmp_path: Path) -> Iterator[Settings]:
 
 
 @contextmanager
-def new_world(cluster_home: Path, home: Path) -> Iterator[Settings]:
-    """A database of one's own in the tests' cluster, for as long as the block runs."""
+def new_world(cluster_home: Path, home: Path, template: str = "scarp") -> Iterator[Settings]:
+    """A database of one's own in the tests' cluster, for as long as the block runs.
+
+    It is a copy of the database `template`, to which nobody may be connected just then.
+    """
     name = f"test_{os.getpid()}_{next(_numbers)}"
     admin = make_url(postgres.start(cluster_home)).set(database="postgres")
     with psycopg.connect(admin.render_as_string(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE scarp")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         yield Settings(home=home, database_url=admin.set(database=name).render_as_string())
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -73,13 +76,20 @@ def new_world(cluster_home: Path, home: Path) -> Iterator[Settings]:
 @contextmanager
 def entered_world(cluster_home: Path, home: Path) -> Iterator[Settings]:
     """A `new_world` that SCARP_* name, for fixtures that outlive a test."""
+    with new_world(cluster_home, home) as settings, entered(settings):
+        yield settings
+
+
+@contextmanager
+def entered(settings: Settings) -> Iterator[None]:
+    """SCARP_* name a world while the block runs."""
     import flows.world
 
-    with pytest.MonkeyPatch.context() as patch, new_world(cluster_home, home) as settings:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SCARP_HOME", str(settings.home))
         patch.setenv("SCARP_DATABASE_URL", settings.database_url)
         flows.world._open.cache_clear()
-        yield settings
+        yield
         flows.world.open_world().engine.dispose()
         flows.world._open.cache_clear()
 
