@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from console.service.collections import OUTLINES_AT_MOST, OUTLINES_FROM, SQUARE, TILE_UNITS
 from console.service.overview import Points, count_in_cells, points_at
-from console.service.products import EventId
+from console.service.products import EventId, Number
 from console.web.access import Viewer
 from flows.world import open_world
 from tasks.errors import InventoryError
@@ -60,7 +60,7 @@ _SQUARES = f"""
 @router.get("/events/{event_id}/versions/{version}/tiles/{z}/{x}/{y}")
 def tile(
     event_id: EventId,
-    version: Annotated[int, Path(ge=1, le=2**31 - 1)],
+    version: Number,
     z: Annotated[int, Path(ge=0, le=DEEPEST)],
     x: Annotated[int, Path(ge=0, lt=2**DEEPEST)],
     y: Annotated[int, Path(ge=0, lt=2**DEEPEST)],

@@ -113,7 +113,7 @@ def prepare_mosaic(
         raise NoImageryError(f"{len(scenes)} scenes to make a mosaic of; choose 1 to {MAX_SCENES}")
     grid = grid or event_grid(scenes, aoi)
     east, south = moved_px
-    read_at = GeoBox(grid.shape, grid.affine * rasterio.Affine.translation(-east, -south), grid.crs)
+    read_at = GeoBox(grid.shape, grid.affine @ rasterio.Affine.translation(-east, -south), grid.crs)
     names = [*COLOURS, "nir"] if all("nir" in scene.bands for scene in scenes) else list(COLOURS)
     path, index_path = folder / "mosaic.tif", folder / "scene_index.tif"
     with written_aside(path) as aside, written_aside(index_path) as index_aside, room_for(path):
@@ -219,7 +219,7 @@ def _opened(scene: Scene, names: Sequence[str], grid: GeoBox) -> Iterator[_Scene
 def _resampling(scene: Scene, name: str, grid: GeoBox) -> Resampling:
     """Nearest where the band's pixels are the grid's, so that numbers stay; else bilinear."""
     with open_band(scene, name) as dataset:
-        columns, rows = ~dataset.transform * (grid.affine.c, grid.affine.f)
+        columns, rows = ~dataset.transform @ (grid.affine.c, grid.affine.f)
         same_size = np.allclose(
             (dataset.transform.a, dataset.transform.e, dataset.transform.b, dataset.transform.d),
             (grid.affine.a, grid.affine.e, 0, 0),
