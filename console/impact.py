@@ -41,7 +41,7 @@ def impact(
     from tasks.events.impact_layers import read_layers
     from tasks.events.shakemap import read_shakemap
     from tasks.events.shaken import shakemap_aoi
-    from tasks.publish.products import written_aside
+    from tasks.publish.products import write_text
 
     shaking = read_shakemap(shakemap)
     aoi = shakemap_aoi(shaking, pga_g=pga, mmi=mmi, buffer_m=buffer_m, land=land)
@@ -51,8 +51,7 @@ def impact(
     if expected is None and shaking.magnitude is not None:
         expected = impact_of_magnitude(shaking.magnitude, aoi)
     if out:
-        with written_aside(out / "aoi.geojson") as aside:
-            aside.write_text(json.dumps(mapping(aoi.geometry)), encoding="utf-8")
+        write_text(out / "aoi.geojson", json.dumps(mapping(aoi.geometry)))
     about = ("network", "code", "version", "place", "magnitude", "processed_at")
     if as_json:
         told = {name: getattr(shaking, name) for name in about}
