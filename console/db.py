@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from console.output import AsJson, print_json, say, screen, table
+from console.output import AsJson, print_json, print_line, say, screen, table
 
 app = typer.Typer(help="Look after the database.", no_args_is_help=True)
 
@@ -16,7 +16,7 @@ app = typer.Typer(help="Look after the database.", no_args_is_help=True)
 @app.command()
 def start() -> None:
     """Start the database and bring its schema up to date. Example: scarp db start."""
-    screen.print(f"running: {_open()}", highlight=False, soft_wrap=True)
+    print_line(f"running: {_open()}")
 
 
 @app.command()
@@ -33,7 +33,7 @@ def stop(
     settings = Settings()
     if settings.database_url:
         raise ClusterError("SCARP_DATABASE_URL names a server of your own; stop it where it runs")
-    screen.print("stopped" if postgres.stop(settings.home, force=force) else "was not running")
+    print_line("stopped" if postgres.stop(settings.home, force=force) else "was not running")
 
 
 @app.command()
@@ -118,7 +118,7 @@ def dump(file: Annotated[Path, typer.Argument(help="The file to write.")]) -> No
     """Write everything in the database to one file. Example: scarp db dump scarp.dump."""
     from infra import clients
 
-    screen.print(f"dumped to {clients.dump(_open_with_password(), file)}", highlight=False)
+    print_line(f"dumped to {clients.dump(_open_with_password(), file)}")
 
 
 @app.command()

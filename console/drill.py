@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.output import AsJson, print_json, say, screen, table
+from console.output import AsJson, print_json, print_line, say, screen, table
 from console.response import EXAMPLE
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _show(done: list[Replay]) -> None:
     screen.print(table("An undisturbed event", rows))
     if first.orchestration_s is not None:
         said = f"{first.work_s} s of work, {first.orchestration_s} s of orchestration"
-        screen.print(said, highlight=False)
+        print_line(said)
     results = [
         {
             "fault": one.fault,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.output import AsJson, print_json, screen, table
+from console.output import AsJson, print_json, print_line, screen, table
 from console.waits import scene_lines, wait_lines
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def list_events(as_json: AsJson = False) -> None:
         stands = dict.fromkeys(waits, "waits") | dict.fromkeys(dead, "given up")
         screen.print(table("Events", [_row(one, stands.get(one.event.id)) for one in events]))
     else:
-        screen.print("no event is registered yet: see scarp register --help")
+        print_line("no event is registered yet: see scarp register --help")
 
 
 @app.command("show")
@@ -162,14 +162,14 @@ def show_event(event_id: str, as_json: AsJson = False) -> None:
         rows = [{"field": name, "value": value} for name, value in known.items()]
         screen.print(table(dossier.event.title, rows))
     else:
-        screen.print(f"{event_id} is not registered", highlight=False, markup=False)
+        print_line(f"{event_id} is not registered")
     if dossier.milestones:
         screen.print(table("Latency", _latency(dossier.milestones)))
     if dossier.shakemaps:
         screen.print(table("ShakeMaps", [vars(one) for one in dossier.shakemaps]))
     looked = scene_lines(dossier.wait) if dossier.wait and dossier.wait.lasts else []
     for line in (*wait_lines(dossier.wait), *looked):
-        screen.print(line, highlight=False, markup=False)
+        print_line(line)
     if dossier.history:
         screen.print("History", style="bold")
     for change in dossier.history:
@@ -270,7 +270,7 @@ def due(as_json: AsJson = False) -> None:
         ]
         screen.print(table("Responses asked for", rows))
     else:
-        screen.print("no response is asked for")
+        print_line("no response is asked for")
 
 
 def _end_left(connection: Connection) -> None:
@@ -316,11 +316,9 @@ def _say_state(known: RegisteredEvent, as_json: bool) -> None:
     if as_json:
         print_json(known)
         return
-    screen.print(
+    print_line(
         f"{known.event.id} is {known.state}; area of interest {known.aoi.area_km2:,.1f} km² "
         f"({known.aoi.how})",
-        highlight=False,
-        markup=False,
     )
 
 
@@ -330,18 +328,16 @@ def _say_registered(registration: Registration, as_json: bool) -> None:
         return
     event, where = registration.event, registration.aoi
     if registration.known_as:
-        screen.print(registration.known_as, highlight=False, markup=False)
-    screen.print(
+        print_line(registration.known_as)
+    print_line(
         f"{event.id} {registration.change}: {event.title}, {event.occurred_at:%Y-%m-%d %H:%M} UTC\n"
         f"area of interest {where.area_km2:,.1f} km² ({where.how})",
-        highlight=False,
-        markup=False,
     )
     if registration.differs:
-        screen.print(f"changed: {registration.differs}", highlight=False, markup=False)
+        print_line(f"changed: {registration.differs}")
     if expected := registration.expected:
         said = f"expected landslides {expected.expected_km2:.3g} km² ({expected.how})"
-        screen.print(said, highlight=False, markup=False)
+        print_line(said)
 
 
 def _say_planned(registration: Registration, plan: Plan, source: str | None, as_json: bool) -> None:
@@ -380,7 +376,7 @@ def _say_planned(registration: Registration, plan: Plan, source: str | None, as_
     screen.print(table(f"{registration.event.title} (nothing was stored)", rows))
     for cost in plan.scenes or ():
         size = "unknown size" if cost.size_bytes is None else _megabytes(cost.size_bytes)
-        screen.print(f"{cost.scene}: {cost.acquired_at}, {size}", highlight=False, markup=False)
+        print_line(f"{cost.scene}: {cost.acquired_at}, {size}")
 
 
 def _megabytes(size: int) -> str:
@@ -389,7 +385,7 @@ def _megabytes(size: int) -> str:
 
 def _say_line(moment: datetime, what: str, why: str) -> None:
     line = f"{moment:%Y-%m-%d %H:%M:%S} {what}" + (f": {why}" if why else "")
-    screen.print(line, highlight=False, markup=False)
+    print_line(line)
 
 
 def _row(registered: RegisteredEvent, stands: str | None) -> dict[str, object]:

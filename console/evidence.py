@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from console.clock import moment
-from console.output import AsJson, print_json, progress_bars, screen
+from console.output import AsJson, print_json, print_line, progress_bars
 from console.response import AllowHosts, Profiles
 
 
@@ -54,4 +54,4 @@ def evidence(
         f"raster: {seen.path}",
         "this is evidence of change, not landslides: it enters no inventory",
     ):
-        screen.print(line, highlight=False, markup=False)
+        print_line(line)

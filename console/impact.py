@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.output import AsJson, print_json, screen, table
+from console.output import AsJson, print_json, print_line, screen, table
 
 if TYPE_CHECKING:
     from tasks.events.impact import Impact
@@ -41,7 +41,7 @@ def impact(
     from tasks.events.impact_layers import read_layers
     from tasks.events.shakemap import read_shakemap
     from tasks.events.shaken import shakemap_aoi
-    from tasks.publish.products import written_aside
+    from tasks.publish.products import write_text
 
     shaking = read_shakemap(shakemap)
     aoi = shakemap_aoi(shaking, pga_g=pga, mmi=mmi, buffer_m=buffer_m, land=land)
@@ -51,8 +51,7 @@ def impact(
     if expected is None and shaking.magnitude is not None:
         expected = impact_of_magnitude(shaking.magnitude, aoi)
     if out:
-        with written_aside(out / "aoi.geojson") as aside:
-            aside.write_text(json.dumps(mapping(aoi.geometry)), encoding="utf-8")
+        write_text(out / "aoi.geojson", json.dumps(mapping(aoi.geometry)))
     about = ("network", "code", "version", "place", "magnitude", "processed_at")
     if as_json:
         told = {name: getattr(shaking, name) for name in about}
@@ -62,7 +61,7 @@ def impact(
     why = expected.how if expected else "nothing without layers, as the file names no magnitude"
     said = (f"area of interest: {aoi.how}", f"expected: {why}", f"written to {out}")
     for line in said if out else said[:2]:
-        screen.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(line)
 
 
 def _row(aoi: AreaOfInterest, expected: Impact | None) -> dict[str, str | None]:

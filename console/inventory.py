@@ -8,7 +8,7 @@ import typer
 
 from console import inventory_diff, inventory_files, inventory_quality, inventory_review
 from console.inventory_files import Version, summary
-from console.output import AsJson, print_json, say_screens, screen, table
+from console.output import AsJson, print_json, print_line, print_note, print_screens, screen, table
 
 LARGEST = 10
 DECIMALS = {"area_m2": 0, "length_m": 0, "width_m": 0, "drop_m": 0, "score_mean": 2}
@@ -55,7 +55,7 @@ def list_inventories(
         ]
         screen.print(table(f"Inventories of {event_id}" if event_id else "Inventories", rows))
     else:
-        screen.print("no inventory is stored yet: see scarp respond --help")
+        print_line("no inventory is stored yet: see scarp respond --help")
 
 
 @app.command("publish")
@@ -74,9 +74,9 @@ def publish(
     if as_json:
         print_json(summary(published))
         return
-    screen.print(f"version {published.version} of {event_id} is published", highlight=False)
+    print_line(f"version {published.version} of {event_id} is published")
     hint = f"`scarp respond {event_id}`, with the options it had, renews the products"
-    screen.print(hint, highlight=False)
+    print_line(hint)
 
 
 def _short(line: dict[str, Any]) -> dict[str, Any]:
@@ -117,6 +117,6 @@ def show(event_id: str, version: Version = None, as_json: AsJson = False) -> Non
     largest = landslides.nlargest(LARGEST, "area_m2")[shown].round(DECIMALS).to_dict("records")
     if largest:
         screen.print(table(f"The {len(largest)} largest landslides", largest))
-    say_screens(inventory.screens)
+    print_screens(inventory.screens)
     for doubt in inventory.doubts:
-        screen.print(f"[yellow]note:[/] {doubt.text}", highlight=False)
+        print_note(doubt.text)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.inventory_files import Version
-from console.output import AsJson, print_json, screen, table
+from console.output import AsJson, print_json, print_line, screen, table
 
 if TYPE_CHECKING:
     from tasks.inventory.compare import Tally
@@ -56,9 +56,9 @@ def diff(
         for change, tally in tallies.items()
     ]
     screen.print(table(f"{event_id}: version {before} to {after}", rows))
-    screen.print(f"compared on the {found.ground_km2:.2f} km² that both observed", highlight=False)
+    print_line(f"compared on the {found.ground_km2:.2f} km² that both observed")
     if out:
-        screen.print(f"map written to {out}", highlight=False)
+        print_line(f"map written to {out}")
 
 
 def lineage(

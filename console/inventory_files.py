@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 import typer
 
-from console.output import AsJson, print_json, screen, table
+from console.output import AsJson, print_json, print_line, print_note, screen, table
 
 if TYPE_CHECKING:
     from tasks.inventory.importing import Mending
@@ -42,7 +42,7 @@ def export(
     if as_json:
         print_json(summary(inventory) | {"path": out})
     else:
-        screen.print(f"{count} landslides written to {out}", highlight=False)
+        print_line(f"{count} landslides written to {out}")
 
 
 def import_file(
@@ -133,14 +133,13 @@ def summary(inventory: StoredInventory) -> dict[str, Any]:
 
 def _say_imported(imported: StoredInventory, mended: Sequence[Mending]) -> None:
     line = summary(imported)
-    screen.print(
+    print_line(
         f"version {imported.version} ({imported.status}): "
         f"{line['landslides']} landslides, {line['area_km2']:.2f} km², "
         f"{imported.observed_km2:.1f} km² interpreted",
-        highlight=False,
     )
     for doubt in imported.doubts:
-        screen.print(f"[yellow]note:[/] {doubt.text}", highlight=False)
+        print_note(doubt.text)
     if mended:
         shown = [asdict(mending) for mending in mended[:SHOWN]]
         more = f", the first {SHOWN} of {len(mended)} (--json has all)" if mended[SHOWN:] else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.inventory_files import Version
-from console.output import AsJson, print_json, screen, table
+from console.output import AsJson, print_json, print_line, print_note, screen, table
 from tasks.percent import percent
 
 if TYPE_CHECKING:
@@ -47,11 +47,11 @@ def quality(
     screen.print(table(title, [{"": name, "value": said} for name, said in _rows(result)]))
     if result.seen_share < 1:
         said = f"this tells of the {percent(result.seen_share)} of the area that was seen, no more"
-        screen.print(f"[yellow]note:[/] {said}", highlight=False)
+        print_note(said)
     for note in result.quality.sizes.notes:
-        screen.print(f"[yellow]note:[/] {note}", highlight=False)
+        print_note(note)
     for figure in result.figures:
-        screen.print(f"drawn: {figure}", highlight=False)
+        print_line(f"drawn: {figure}")
 
 
 def _rows(result: QualityReport) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.inventory_files import Kind, Version, summary
-from console.output import AsJson, print_json, screen, table
+from console.output import AsJson, print_json, print_line, screen, table
 from tasks.percent import percent
 
 if TYPE_CHECKING:
@@ -93,13 +93,13 @@ def review(
     if shown:
         screen.print(table("Reviews", [_row(one) for one in shown]))
     if progress or not shown:
-        screen.print(_said(state), highlight=False)
+        print_line(_said(state))
     if published:
         count = f"{published.landslide_count} landslides"
-        screen.print(f"version {published.version} published: {count}", highlight=False)
+        print_line(f"version {published.version} published: {count}")
         if (folder := open_world().products(published.event_id)).exists():
             hint = f"`scarp respond {event_id}`, with the options it had, renews {folder}"
-            screen.print(hint, highlight=False)
+            print_line(hint)
 
 
 def _numbers(text: str) -> list[int]:

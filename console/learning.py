@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console.output import AsJson, print_json, progress_bars, say, screen, table
+from console.output import AsJson, print_json, print_line, progress_bars, say, screen, table
 from tasks.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -84,12 +84,12 @@ def evaluate(
     }  # fmt: skip
     _refuse("tiles", of_inventories)
     from flows.evaluate_tiles import evaluate_tiles
-    from tasks.mapping.windows import WindowPlan
+    from tasks.mapping.windows import WindowPlan, usual_overlap
 
     if gsd_m is not None and not 0 < gsd_m < inf:
         raise BadInputError(f"--gsd-m {gsd_m:g}: give the size of a pixel in metres")
     entries, alone, name = _tiles(images, masks, data or [], split, bands, gsd_m)
-    plan = WindowPlan(window_px, window_px // 8, views)
+    plan = WindowPlan(window_px, usual_overlap(window_px), views)
     with progress_bars():
         summary = evaluate_tiles(entries, name, weights or "current", out, threshold, plan, device)
     summary["n_unpaired"] = alone
@@ -168,7 +168,7 @@ def train(
         print_json(card)
         return
     show_scores(card)
-    screen.print(f"weights, card, log and curves in {out}", highlight=False)
+    print_line(f"weights, card, log and curves in {out}")
 
 
 def show_scores(card: Card) -> None:
@@ -200,10 +200,7 @@ def _train_from_reviews(
     ]
     screen.print(table(f"{found.test_blocks} reviewed blocks held out, pooled pixels", rows))
     advice = "better there" if found.better else "no better there"
-    screen.print(
-        f"the candidate is {advice}; to use it: scarp model promote {found.weights}",
-        highlight=False,
-    )
+    print_line(f"the candidate is {advice}; to use it: scarp model promote {found.weights}")
 
 
 def experiment(
@@ -257,7 +254,7 @@ def experiment(
         for source, scores in each["sources"].items()
     ]  # fmt: skip
     screen.print(table(f"{name}, pooled pixels", rows))
-    screen.print(f"all runs, {name}.json and {name}.md in {out}", highlight=False)
+    print_line(f"all runs, {name}.json and {name}.md in {out}")
 
 
 def _tiles(
@@ -350,7 +347,7 @@ def _show(summary: dict[str, Any], out: Path | None) -> None:
     }
     screen.print(table("", [{"measure": n, "value": v} for n, v in rows.items()]))
     if out:
-        screen.print(f"table, examples and curves in {out}", highlight=False)
+        print_line(f"table, examples and curves in {out}")
 
 
 def _shown(value: float | None) -> str | None:

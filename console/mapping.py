@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from console.output import AsJson, print_json, progress_bars, say_screens, screen
+from console.output import AsJson, print_json, print_line, print_screens, progress_bars
 from tasks.percent import percent
 
 
@@ -52,9 +52,9 @@ def map_image(
     Example: scarp map scene.tif -o mapped
     """
     from flows.map_image import map_image as run
-    from tasks.mapping.windows import WindowPlan
+    from tasks.mapping.windows import WindowPlan, usual_overlap
 
-    overlap = window_px // 8 if overlap_px is None else overlap_px
+    overlap = usual_overlap(window_px) if overlap_px is None else overlap_px
     plan = WindowPlan(window_px, overlap, views, batch)
     with progress_bars():
         result = run(
@@ -72,12 +72,11 @@ def map_image(
     if as_json:
         print_json(result)
     else:
-        screen.print(
+        print_line(
             f"{result.landslides} landslides, {result.area_m2 / 1e6:.2f} km², on "
             f"{result.observed_km2:.3g} km² seen, {percent(result.observed_share)} of the images, "
             f"in {result.folder}",
-            highlight=False,
         )
-        say_screens(result.screens)
+        print_screens(result.screens)
         for reason in result.refused:
-            screen.print(f"left out: {reason}", highlight=False, markup=False)
+            print_line(f"left out: {reason}")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from console.learning import show_scores
-from console.output import AsJson, print_json, progress_bars, screen, table
+from console.output import AsJson, print_json, print_line, progress_bars, screen, table
 
 app = typer.Typer(help="List weights, read their cards, measure networks.", no_args_is_help=True)
 
@@ -101,7 +101,7 @@ def promote(
     if as_json:
         print_json({"current": now, "before": before})
         return
-    screen.print(f"{now} is used from now on; back: scarp model promote {before}", highlight=False)
+    print_line(f"{now} is used from now on; back: scarp model promote {before}")
 
 
 @app.command("join")
@@ -142,7 +142,7 @@ def join(
         print_json(card)
         return
     show_scores(card)
-    screen.print(f"weights and card in {out}", highlight=False)
+    print_line(f"weights and card in {out}")
 
 
 @app.command("profile")

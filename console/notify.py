@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from console.output import say, screen
+from console.output import print_line, say
 
 
 def notify() -> None:
@@ -39,7 +39,7 @@ def notify() -> None:
         kind = block.block_type.name if block.block_type else "block"
         try:
             notifications.try_out(block)
-            screen.print(f"{kind}: told", highlight=False, markup=False)
+            print_line(f"{kind}: told")
         except Exception as error:
             failed = True
             say(f"{kind}: not reached ({notifications.why(error)})")

@@ -27,7 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from tasks.types import Screening
+    from tasks.types import Interval, Screening
 
 screen = Console()
 messages = Console(stderr=True)
@@ -79,11 +79,32 @@ def _cell(value: Any) -> str:
     return "–" if value is None or said in ("nan", "NaT", "<NA>") else said
 
 
-def say_screens(screens: Sequence[Screening]) -> None:
-    """Tell a person what each screen was asked, and what it set aside."""
+def print_line(text: str) -> None:
+    """Print a text for people as it is, its lines broken between words alone.
+
+    Rich by itself would take [words] of a name for a style, and break a path that is longer than
+    the terminal is wide.
+    """
+    for line in text.splitlines():
+        whole = fill(line, screen.width, break_long_words=False, break_on_hyphens=False)
+        screen.print(whole, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_note(doubt: str) -> None:
+    """Print why a result is to be taken with care."""
+    print_line(f"note: {doubt}")
+
+
+def print_screens(screens: Sequence[Screening]) -> None:
+    """Print what each screen was asked, and what it set aside."""
     for one in screens:
         result = f"not run: {one.not_run}" if one.not_run else f"{one.set_aside} set aside"
-        screen.print(f"screen {one.screen} ({one.asked}): {result}", highlight=False, markup=False)
+        print_line(f"screen {one.screen} ({one.asked}): {result}")
+
+
+def with_ends(auc: Interval) -> str:
+    """An AUC with the ends of its interval, such as 0.812 (0.790–0.834)."""
+    return f"{auc.value:.3f} ({auc.low:.3f}–{auc.high:.3f})"
 
 
 @contextmanager

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.clock import moment
-from console.output import AsJson, print_json, progress_bars, say_screens, screen, table
+from console.options import checked
+from console.output import (
+    AsJson,
+    print_json,
+    print_line,
+    print_note,
+    print_screens,
+    progress_bars,
+    screen,
+    table,
+)
 from console.waits import scene_lines, wait_lines
 
 if TYPE_CHECKING:
@@ -105,9 +115,11 @@ def respond(
 
     Example: scarp respond us2000h8ty --source scene.tif
     """
+    from flows.options import ResponseOptions
     from tasks.imagery.waits import Wait
 
-    options = _options(
+    options = checked(
+        ResponseOptions,
         source=source,
         collections=tuple(collections or ()),
         profiles=profiles,
@@ -149,6 +161,7 @@ def demo(
 
     Example: scarp demo
     """
+    from flows.options import ResponseOptions
     from flows.register import register_event
     from tasks.errors import CatalogError
     from tasks.events.request import read_event
@@ -161,7 +174,8 @@ def demo(
         )
     event = read_event(example / "event.json")
     register_event(event, example / "aoi.geojson", ask=False)
-    options = _options(source=str(example / "catalog.json"), dem=example / "dem.tif")
+    source, dem = str(example / "catalog.json"), example / "dem.tif"
+    options = checked(ResponseOptions, source=source, dem=dem)
     response = _run(event.id, options, moment(None))
     if isinstance(response, Wait):
         _show_wait(response, as_json)
@@ -169,20 +183,6 @@ def demo(
     _show(response, as_json)
     if open_report and sys.stdout.isatty() and not as_json:
         typer.launch(response.report.as_uri())
-
-
-def _options(**chosen: Any) -> ResponseOptions:
-    from pydantic import ValidationError
-
-    from flows.options import ResponseOptions
-    from tasks.errors import BadInputError
-
-    try:
-        return ResponseOptions(**chosen)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = str(first["loc"][0]).replace("_", "-")
-        raise BadInputError(f"--{option} {first['input']!r}: {first['msg']}") from error
 
 
 def _run(event_id: str, options: ResponseOptions, now: datetime) -> Response | Wait:
@@ -224,11 +224,11 @@ def _show(response: Response, as_json: bool) -> None:
         return
     rows = [{"": name.replace("_", " "), "result": value} for name, value in summary.items()]
     screen.print(table(response.mapped.event.title, rows))
-    say_screens(response.mapped.inventory.screens)
+    print_screens(response.mapped.inventory.screens)
     for doubt in response.mapped.inventory.doubts:
-        screen.print(f"note: {doubt.text}", highlight=False, markup=False)
+        print_note(doubt.text)
     for line in wait_lines(response.mapped.wait):
-        screen.print(line, highlight=False, markup=False)
+        print_line(line)
 
 
 def _show_wait(wait: Wait, as_json: bool) -> None:
@@ -236,7 +236,7 @@ def _show_wait(wait: Wait, as_json: bool) -> None:
         print_json({"event_id": wait.event_id, "status": "waiting", **vars(wait)})
         return
     for line in (*wait_lines(wait), *scene_lines(wait)):
-        screen.print(line, highlight=False, markup=False)
+        print_line(line)
 
 
 def _summary(response: Response) -> dict[str, Any]:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console.output import AsJson, print_json, progress_bars, screen, table
+from console.options import checked
+from console.output import (
+    AsJson,
+    print_json,
+    print_line,
+    print_note,
+    progress_bars,
+    screen,
+    table,
+    with_ends,
+)
 from console.susceptibility_points import listed, score_points
 from tasks.percent import percent
 from tasks.susceptibility.names import LARGEST_SEED
@@ -17,7 +27,6 @@ if TYPE_CHECKING:
     from flows.options import SusceptibilityOptions
     from tasks.susceptibility.classes import ClassRow
     from tasks.susceptibility.store import StoredSusceptibility
-    from tasks.types import Interval
 
 _EVENT, _POINTS = "Of an event", "Of points"
 
@@ -155,6 +164,7 @@ def susceptibility(
 
     Of points: scarp susceptibility --points points.csv --label landslide --model logistic
     """
+    from flows.options import SusceptibilityOptions
     from tasks.errors import BadInputError
 
     if (event_id is None) == (points is None):
@@ -180,7 +190,8 @@ def susceptibility(
             as_json,
         )
         return
-    options = _options(
+    options = checked(
+        SusceptibilityOptions,
         dem=dem,
         factors=factors,
         model=model,
@@ -216,20 +227,6 @@ def _refuse_options(ctx: typer.Context, panel: str) -> None:
         given = source is not None and source.name == "COMMANDLINE"
         if given and option.name != "points" and getattr(option, "rich_help_panel", "") == panel:
             raise BadInputError(f"{option.opts[0]} is an option {panel.lower()} only; leave it out")
-
-
-def _options(**chosen: Any) -> SusceptibilityOptions:
-    from pydantic import ValidationError
-
-    from flows.options import SusceptibilityOptions
-    from tasks.errors import BadInputError
-
-    try:
-        return SusceptibilityOptions(**chosen)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = str(first["loc"][0]).replace("_", "-")
-        raise BadInputError(f"--{option} {first['input']!r}: {first['msg']}") from error
 
 
 def _assess(
@@ -269,8 +266,8 @@ def _show(assessed: Assessed, folder: Path, as_json: bool) -> None:
 def _show_map(made: StoredSusceptibility, folder: Path) -> None:
     rows = {
         "model": made.model,
-        "AUC held out in space": _with_ends(made.auc_spatial),
-        "AUC held out at random": _with_ends(made.auc_random),
+        "AUC held out in space": with_ends(made.auc_spatial),
+        "AUC held out at random": with_ends(made.auc_random),
         "random minus spatial": f"{made.gap:+.3f}",
         "most telling factors": ", ".join(list(made.importance)[:3]),
         "area of applicability": f"{percent(made.applicable_share or 0)} of the map",
@@ -290,13 +287,13 @@ def _show_map(made: StoredSusceptibility, folder: Path) -> None:
     screen.print(table("Classes", classes))
     if made.kind != "carried":
         said = "the model learnt from these landslides: the classes prove nothing, the AUC does"
-        screen.print(said, highlight=False)
+        print_line(said)
     for one in made.compared:
         if one["auc"]:
             said = f"AUC {one['auc']['value']:.3f} of {one['what']}, which knew none of this"
-            screen.print(said, highlight=False, markup=False)
+            print_line(said)
     for doubt in made.doubts:
-        screen.print(f"note: {doubt.text}", highlight=False, markup=False)
+        print_note(doubt.text)
 
 
 def _failed(one: ClassRow) -> dict[str, Any]:
@@ -306,7 +303,3 @@ def _failed(one: ClassRow) -> dict[str, Any]:
         "ground that failed": percent(one.density),
         "times the mean": f"{one.frequency_ratio:.2f}",
     }
-
-
-def _with_ends(auc: Interval) -> str:
-    return f"{auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})"

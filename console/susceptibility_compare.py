@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.output import AsJson, print_json, progress_bars, screen, table
+from console.options import checked
+from console.output import (
+    AsJson,
+    print_json,
+    print_line,
+    print_note,
+    progress_bars,
+    screen,
+    table,
+    with_ends,
+)
 from tasks.percent import percent
 from tasks.susceptibility.names import LARGEST_SEED
 
@@ -41,8 +51,9 @@ def compare(
     from flows.compare_susceptibility import compare_susceptibility
     from flows.options import SusceptibilityOptions
 
-    asked = {"dem": dem, "factors": factors, "model": model, "sampling": sampling, "seed": seed}
-    options = SusceptibilityOptions.model_validate(asked)
+    options = checked(
+        SusceptibilityOptions, dem=dem, factors=factors, model=model, sampling=sampling, seed=seed
+    )
     with progress_bars():
         found = compare_susceptibility(event_id, manual, automatic, options, out)
     if as_json:
@@ -58,10 +69,10 @@ def _print(found: SusceptibilityComparison) -> None:
             "of them not in the other": record.alone,
             "area, km²": f"{record.area_km2:.4g}",
             "presence points": record.presences,
-            "AUC random, own samples": _with_ends(found.auc.random[side]),
+            "AUC random, own samples": with_ends(found.auc.random[side]),
         }
         | {
-            f"AUC spatial, {on} samples": _with_ends(auc)
+            f"AUC spatial, {on} samples": with_ends(auc)
             for on, auc in found.auc.spatial[side].items()
         }
         for side, record in found.sides.items()
@@ -72,12 +83,11 @@ def _print(found: SusceptibilityComparison) -> None:
         for measure in measures
     ]
     screen.print(table(f"{found.event_id}: what two inventories teach", rows))
-    screen.print(
+    print_line(
         f"compared on the {found.ground_km2:.2f} km² that both observed, mapping error "
         f"{found.mapping_error:.2f}; learned from the automatic inventory the AUC changes by "
         f"{_percent(found.auc.change_spatial)} on its own samples, by "
-        f"{_percent(found.auc.change_on_manual)} on the manual ones",
-        highlight=False,
+        f"{_percent(found.auc.change_on_manual)} on the manual ones"
     )
     if found.contrasts:
         errors = [
@@ -94,15 +104,11 @@ def _print(found: SusceptibilityComparison) -> None:
         ]
         screen.print(table("Where the errors lie", errors))
     else:
-        screen.print("too few outlines are in one alone, or in both, to say where errors lie")
+        print_line("too few outlines are in one alone, or in both, to say where errors lie")
     for doubt in found.doubts:
-        screen.print(f"note: {doubt.text}", highlight=False, markup=False)
+        print_note(doubt.text)
     for path in (found.figure, found.difference):
-        screen.print(f"written: {path}", highlight=False, markup=False)
-
-
-def _with_ends(auc: Interval) -> str:
-    return f"{auc.value:.3f} ({auc.low:.3f}–{auc.high:.3f})"
+        print_line(f"written: {path}")
 
 
 def _percent(change: Interval) -> str:

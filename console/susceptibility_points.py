@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.output import print_json, progress_bars, screen, table
+from console.output import print_json, print_line, print_note, progress_bars, screen, table
 
 if TYPE_CHECKING:
     from tasks.susceptibility.folds import Folds
@@ -137,10 +137,8 @@ def _show(points: Points, model: str, validation: Validation) -> None:
     ]
     title = f"{model}: {samples.y.sum()} landslides, {(~samples.y).sum()} stable points"
     screen.print(table(title, rows))
-    screen.print(
-        f"random minus spatial AUC: {validation.gap:+.3f}\nfactors: {', '.join(samples.names)}",
-        highlight=False,
-        markup=False,
+    print_line(
+        f"random minus spatial AUC: {validation.gap:+.3f}\nfactors: {', '.join(samples.names)}"
     )
     for doubt in (*points.doubts, *validation.doubts):
-        screen.print(f"note: {doubt.text}", highlight=False, markup=False)
+        print_note(doubt.text)

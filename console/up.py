@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.garbage import stay
-from console.output import AsJson, print_json, say, screen, table
+from console.output import AsJson, print_json, print_line, say, screen, table
 
 if TYPE_CHECKING:
     from infra.orchestration import Ports
@@ -282,7 +282,7 @@ def _metrics(keeper: Keeper) -> bytes:
 
 
 def _say_ready(name: str, took: float, address: str) -> None:
-    screen.print(f"{name:<12} ready in {took:4.1f} s  {address}", highlight=False, markup=False)
+    print_line(f"{name:<12} ready in {took:4.1f} s  {address}")
 
 
 def _detached(folder: Path, words: list[str]) -> None:

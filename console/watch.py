@@ -11,7 +11,7 @@ import typer
 
 from console.clock import moment
 from console.garbage import stay
-from console.output import AsJson, print_json, say, screen, table
+from console.output import AsJson, print_json, print_line, say, screen, table
 
 if TYPE_CHECKING:
     from flows.watch import Looked, Watch
@@ -74,7 +74,7 @@ def _tell(watched: Watch, looked: Looked, as_json: bool) -> None:
             typer.echo(json.dumps(_row(decision), ensure_ascii=False))
         else:
             row = f"{decision.event_id} {decision.decision}: {decision.reason}"
-            screen.print(row, highlight=False, markup=False)
+            print_line(row)
 
 
 def _draw(decisions: tuple[Decision, ...]) -> None:
@@ -83,7 +83,7 @@ def _draw(decisions: tuple[Decision, ...]) -> None:
         columns = ("event_id", "decision", "reason", "source_version")
         rows = [{name: getattr(one, name) for name in columns} for one in told]
         screen.print(table("Decisions", rows))
-    screen.print(f"{len(decisions) - len(told)} entries bring nothing new", highlight=False)
+    print_line(f"{len(decisions) - len(told)} entries bring nothing new")
 
 
 def _row(decision: Decision) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from prefect.artifacts import (
 )
 from prefect.exceptions import PrefectException
 
+from flows.artifact_names import described, key_of, stage_key
 from flows.progress import listening
 from flows.world import open_world
 from infra.settings import Settings
@@ -65,7 +65,7 @@ def progress_in_ui(event_id: str) -> Iterator[None]:
 def leave_outcome(event_id: str, said: str) -> None:
     """Say in a sentence what came of a response."""
     if _is_seen():
-        key = _key("response", event_id)
+        key = key_of("response", event_id)
         _leave(lambda: create_markdown_artifact(f"## {event_id}\n\n{said}\n", key=key))
 
 
@@ -92,7 +92,7 @@ def leave_inventory(mapped: Mapped) -> None:
         f"`{made.method}` on {made.observed_km2:.3g} of {mapped.aoi.area_km2:.3g} km².\n\n"
         f"| scene | | clear | why |\n|---|---|---|---|\n{scenes}\n\n{doubts}\n"
     )
-    key = _key("inventory", mapped.event.id)
+    key = key_of("inventory", mapped.event.id)
     _leave(lambda: create_markdown_artifact(text, key=key, description=mapped.event.title))
 
 
@@ -103,15 +103,16 @@ def leave_products(mapped: Mapped, assessed: Assessed) -> None:
     event, model = mapped.event, assessed.susceptibility
     auc = f"AUC on ground held out in space **{model.auc_spatial.value:.3f}**" if model else ""
     base = f"{Settings().console_url}/products/{event.id}"
+    report = f"{base}/report.html"
     text = (
         f"## {event.title}\n\n{auc or f'No susceptibility map: {assessed.skipped}.'}\n\n"
-        f"[Report]({base}/report.html) · [inventory]({base}/inventory.gpkg) · "
+        f"[Report]({report}) · [inventory]({base}/inventory.gpkg) · "
         f"[map]({base}/map.png)\n"
     )
     for leave in (
-        lambda: create_markdown_artifact(text, key=_key("summary", event.id)),
-        lambda: create_image_artifact(f"{base}/map.png", key=_key("map", event.id)),
-        lambda: create_link_artifact(f"{base}/report.html", "Report", key=_key("report", event.id)),
+        lambda: create_markdown_artifact(text, key=key_of("summary", event.id)),
+        lambda: create_image_artifact(f"{base}/map.png", key=key_of("map", event.id)),
+        lambda: create_link_artifact(report, "Report", key=key_of("report", event.id)),
     ):
         _leave(leave)
 
@@ -120,8 +121,8 @@ def _draw(bars: dict[str, UUID], stage: str, share: float, event_id: str) -> Non
     if stage in bars:
         update_progress_artifact(bars[stage], share)
     else:
-        key = _key(f"progress-{stage}", event_id)
-        made = create_progress_artifact(share, key=key, description=f"{event_id}: {stage}")
+        key, said = stage_key(stage, event_id), described(stage, event_id)
+        made = create_progress_artifact(share, key=key, description=said)
         assert isinstance(made, UUID)
         bars[stage] = made
 
@@ -135,11 +136,6 @@ def _leave(leave: Callable[[], object]) -> None:
 
 def _is_seen() -> bool:
     return "PREFECT_API_URL" in os.environ
-
-
-def _key(what: str, event_id: str) -> str:
-    """A name as Prefect takes it; the newest artifact of a name stands for all."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{what} {event_id}".lower()).strip("-")
 
 
 def _cell(words: str) -> str:

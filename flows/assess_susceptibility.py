@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -92,17 +91,31 @@ def assess_susceptibility(
     asked = Provenance(event_id, {"inventory": truth.inventory.digest, "dem": str(options.dem)})
     with failure_recorded(world.engine, asked, NAME):
         provenance = susceptibility_provenance(truth, aoi, options)
-    with world.engine.connect() as connection:
-        stored = find_susceptibility(connection, event_id, provenance.digest)
-    if stored and all(path.exists() for path in stored.rasters):
-        return Assessed(stored, "", provenance)
-    known = nullcontext(stored.run_id) if stored else None
+
+    def make(run_id: UUID) -> Susceptibility:
+        return step(fit_and_map, hours=12)(world, run_id, truth, aoi, options, provenance)
+
     try:
-        with known or recorded_run(world.engine, provenance, NAME) as run_id:
-            made = step(fit_and_map, hours=12)(world, run_id, truth, aoi, options, provenance)
-            return Assessed(stored or keep(world, made), "", provenance)
+        return made_once(world, provenance, NAME, make)
     except SamplingError as error:
         return Assessed(None, str(error))
+
+
+def made_once(
+    world: World, provenance: Provenance, flow_name: str, make: Callable[[UUID], Susceptibility]
+) -> Assessed:
+    """The map of these very inputs: the one that is stored, or made by a run and then stored.
+
+    Where the rasters of a stored map are gone they are made again, by the run that made them.
+    """
+    with world.engine.connect() as connection:
+        stored = find_susceptibility(connection, provenance.event_id, provenance.digest)
+    if stored and all(path.exists() for path in stored.rasters):
+        return Assessed(stored, "", provenance)
+    known = stored.run_id if stored else None
+    with recorded_run(world.engine, provenance, flow_name, known) as run_id:
+        made = make(run_id)
+        return Assessed(stored or _keep(world, made), "", provenance)
 
 
 def read_truth(
@@ -127,7 +140,7 @@ def susceptibility_provenance(
         truth.inventory.event_id,
         {
             "inventory": truth.inventory.digest,
-            "aoi": sha256(aoi.geometry.wkb).hexdigest(),
+            "aoi": aoi.digest,
             **terrain_inputs(options, aoi),
             **({"areas": options.holding.digest} if options.holding.areas else {}),
         },
@@ -236,7 +249,7 @@ def made_before(world: World, event_id: str) -> list[Earlier]:
     ]
 
 
-def keep(world: World, made: Susceptibility) -> StoredSusceptibility:
+def _keep(world: World, made: Susceptibility) -> StoredSusceptibility:
     """Store a map and finish its run, in one transaction."""
     with world.engine.begin() as connection:
         stored = store_susceptibility(connection, made)

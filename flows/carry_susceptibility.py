@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
 from uuid import UUID
 
 import geopandas as gpd
@@ -17,12 +15,12 @@ from flows.assess_susceptibility import (
     Assessed,
     Truth,
     choices,
-    keep,
+    made_once,
     read_truth,
 )
 from flows.options import SusceptibilityOptions
 from flows.progress import report
-from flows.runs import failure_recorded, recorded_run
+from flows.runs import failure_recorded
 from flows.steps import step
 from flows.terrain import derive_stack, terrain_inputs
 from flows.world import World, open_world
@@ -40,7 +38,6 @@ from tasks.susceptibility.stack import FactorStack, open_stack
 from tasks.susceptibility.store import (
     StoredSusceptibility,
     Susceptibility,
-    find_susceptibility,
     list_susceptibility,
 )
 from tasks.susceptibility.study import learn, map_study, sample
@@ -75,14 +72,11 @@ def carry_susceptibility(event_id: str, options: SusceptibilityOptions) -> Asses
     with failure_recorded(world.engine, asked, NAME):
         lessons = _lessons(world, event_id, options.learn_from)
         provenance = _provenance(event_id, lessons, aoi, options)
-    with world.engine.connect() as connection:
-        stored = find_susceptibility(connection, event_id, provenance.digest)
-    if stored and all(path.exists() for path in stored.rasters):
-        return Assessed(stored, "", provenance)
-    known = nullcontext(stored.run_id) if stored else None
-    with known or recorded_run(world.engine, provenance, NAME) as run_id:
-        made = step(learn_and_map, hours=12)(world, run_id, lessons, aoi, options, provenance)
-        return Assessed(stored or keep(world, made), "", provenance)
+
+    def make(run_id: UUID) -> Susceptibility:
+        return step(learn_and_map, hours=12)(world, run_id, lessons, aoi, options, provenance)
+
+    return made_once(world, provenance, NAME, make)
 
 
 def _lessons(world: World, event_id: str, names: tuple[str, ...]) -> list[Lesson]:
@@ -132,7 +126,7 @@ def _provenance(
     reviews = [one.truth.newest_review for one in lessons]
     return Provenance(
         event_id,
-        inputs | {"aoi": sha256(aoi.geometry.wkb).hexdigest()} | terrain_inputs(options, aoi),
+        inputs | {"aoi": aoi.digest} | terrain_inputs(options, aoi),
         {
             "method_version": METHOD_VERSION,
             "learn_from": [one.fitted.event_id for one in lessons],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -29,7 +28,7 @@ from tasks.publish.evaluation_figures import (
     curves_figure,
     examples_figure,
 )
-from tasks.publish.products import written_aside
+from tasks.publish.products import write_json, write_text
 
 
 def evaluate_tiles(
@@ -98,13 +97,8 @@ def _write(
     scores: Callable[[Sample], NDArray[np.float32]],
 ) -> None:
     document = summary | {"tiles": [tile.record for tile in tally.tiles]}
-    texts = {
-        "evaluation.json": json.dumps(document, indent=1, ensure_ascii=False) + "\n",
-        "evaluation.md": as_markdown(summary),
-    }
-    for name, text in texts.items():
-        with written_aside(out / name) as path:
-            path.write_text(text, encoding="utf-8")
+    write_json(out / "evaluation.json", document)
+    write_text(out / "evaluation.md", as_markdown(summary))
     curves_figure(out / "curves.png", tally.counts.pr_curve(), summary)
     if ranked := tally.ranked():
         examples = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -49,6 +48,7 @@ from tasks.imagery.waits import Wait
 from tasks.inventory.carry import carry_over, plan_carry_over
 from tasks.inventory.origin import REVIEWED
 from tasks.inventory.runs import MadeBefore, finish_run, get_run, made_before, record_judgements
+from tasks.inventory.seen import seen_share
 from tasks.inventory.store import (
     StoredInventory,
     find_inventory,
@@ -78,7 +78,6 @@ from tasks.types import (
     Provenance,
     Scene,
     SceneJudgement,
-    geodesic_area_m2,
 )
 
 log = logging.getLogger(__name__)
@@ -209,11 +208,11 @@ def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -
     with world.engine.connect() as connection:
         stored = find_inventory(connection, event.id, provenance.digest)
         published = find_published(connection, event.id)
-    known = nullcontext(stored.run_id) if stored else None
-    with known or recorded_run(world.engine, provenance, NAME) as run_id:
+    known = stored.run_id if stored else None
+    with recorded_run(world.engine, provenance, NAME, known) as run_id:
         rasters = step(make_rasters, hours=24)(world, aoi, plan.chain, plan.network, plan.card)
         mapped = (event, aoi, imagery.judgements, plan.card, provenance, rasters)
-        seen = geodesic_area_m2(rasters.mosaic.observed) / geodesic_area_m2(aoi.geometry)
+        seen = seen_share(aoi.geometry, rasters.mosaic.observed)
         less = loss_doubt(published, rasters.mosaic.observed, aoi)
         if stored is None:
             ready, doubts = step(screens_with_images, hours=6)(

@@ -16,12 +16,11 @@ from flows.dossier import Dossier, read_dossier
 from flows.overview import EventLine, list_lines, standing_until
 from flows.world import World
 from tasks.errors import EventError, InventoryError
-from tasks.events.aoi import as_multipolygon
 from tasks.events.registry import find_registered
 from tasks.imagery.waits import Wait
 from tasks.inventory.origin import REVIEWED, how_made, mapped_version
 from tasks.inventory.review import Progress, progress
-from tasks.inventory.seen import seen_share
+from tasks.inventory.seen import seen_share, unseen_of
 from tasks.inventory.store import StoredInventory, list_inventories
 from tasks.inventory.tables import review
 from tasks.publish.stac_item import ASSETS, version_of
@@ -129,7 +128,7 @@ def read_ground(world: World, event_id: str, version: int | None = None) -> dict
         name, aoi = known.event.id, known.aoi.geometry
         shown = _shown(name, tuple(list_inventories(connection, name)), version)
     seen = shown.observed if shown else MultiPolygon()
-    unseen = as_multipolygon(aoi.difference(seen))
+    unseen = unseen_of(aoi, seen)
     layers = {"aoi": aoi, "seen": seen, "unseen": unseen}
     return {
         "type": "FeatureCollection",

@@ -16,12 +16,17 @@ from tasks.types import Outcome, Provenance
 
 
 @contextmanager
-def recorded_run(engine: Engine, provenance: Provenance, flow: str) -> Iterator[UUID]:
+def recorded_run(
+    engine: Engine, provenance: Provenance, flow: str, known: UUID | None = None
+) -> Iterator[UUID]:
     """Open a run; if the block fails or is interrupted, the run keeps the reason.
 
     The block itself finishes the run it succeeds in, since only it knows whether the product is
-    empty.
+    empty. `known` is the run that made a product whose files are made again: it stays as it was.
     """
+    if known:
+        yield known
+        return
     with ExitStack() as signs:
         with engine.begin() as connection:
             run_id = start_run(connection, provenance, flow, _flow_run_id(), code_version())

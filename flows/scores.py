@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from tasks.imagery.normalise import like_image, like_training
 from tasks.inventory.runs import MadeBefore
 from tasks.mapping.segment import segment_scene
 from tasks.mapping.vectorise import write_mask
-from tasks.mapping.windows import WindowPlan
+from tasks.mapping.windows import WindowPlan, usual_overlap
 from tasks.types import AreaOfInterest, Doubt, Mosaic, Provenance, Scene
 
 # Raised when a change of code changes what the same inputs give, so that old products are redone.
@@ -115,7 +114,7 @@ def score_provenance(
     reference: Sequence[Scene] = (),
 ) -> Provenance:
     """Everything that decides score and mask; the order of the scenes used counts too."""
-    inputs = {"aoi": sha256(aoi.geometry.wkb).hexdigest()}
+    inputs = {"aoi": aoi.digest}
     inputs |= {f"scene {i} {scene.id}": scene.checksum for i, scene in enumerate(used, start=1)}
     inputs |= {GOES_ON: goes_on} if goes_on else {}
     inputs |= {f"like {i} {scene.id}": scene.checksum for i, scene in enumerate(reference, start=1)}
@@ -156,7 +155,7 @@ def make_rasters(
                 network,
                 card,
                 score,
-                plan=WindowPlan(size, size // 8),
+                plan=WindowPlan(size, usual_overlap(size)),
                 tags=tags,
                 progress=partial(report, "mapping landslides"),
                 device=Settings().device,

@@ -104,7 +104,7 @@ def standing(file: Path) -> dict[str, Any]:
         BadInputError: the file is no TOML.
     """
     try:
-        return tomllib.loads(file.read_text())
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,7 +20,7 @@ from tasks.inventory.seen import seen_share
 from tasks.inventory.store import list_inventories, read_reviewed
 from tasks.publish import model_figures
 from tasks.publish.map_figures import susceptibility_figure
-from tasks.publish.products import replaced_together, written_aside
+from tasks.publish.products import replaced_together, write_json
 from tasks.publish.report import Making, Report, SusceptibilityResult, write_report
 from tasks.susceptibility.store import StoredSusceptibility
 from tasks.types import AreaOfInterest, Event, Interval
@@ -173,8 +172,7 @@ def write_susceptibility(
     if earlier := _scored_before(stored):
         fitted = ("this map, spatial folds", asdict(stored.auc_spatial))
         model_figures.before_after_figure(folder / "before_after.png", [*earlier, fitted])
-    with written_aside(folder / "susceptibility.json") as aside:
-        aside.write_text(json.dumps(as_json(stored), indent=1, ensure_ascii=False) + "\n")
+    write_json(folder / "susceptibility.json", as_json(stored))
     return _result(stored, folder, drawn_before=bool(earlier))
 
 

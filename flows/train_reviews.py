@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +22,7 @@ from tasks.learning.protocol import Protocol, read_protocol
 from tasks.learning.reviews import review_blocks
 from tasks.learning.run import Run, run_training, scores_of
 from tasks.mapping.scoring import device_of
-from tasks.publish.products import written_aside
+from tasks.publish.products import write_json
 from tasks.types import AreaOfInterest
 
 
@@ -100,15 +99,14 @@ def train_from_reviews(
         out / f"{learnt.name}.safetensors", card.name, len(entries) - len(tests), len(tests),
         dict(learnt.scores["test"]), before,
     )  # fmt: skip
-    with written_aside(out / "candidate.json") as aside:
-        record = {
-            "event": event_id, "version": stored.version, "better": found.better,
-            "learnt_blocks": found.learnt_blocks, "test_blocks": found.test_blocks,
-            "candidate": {"weights": learnt.name, "digest": learnt.digest,
-                          "scores": found.candidate_scores},
-            "before": {"weights": card.name, "digest": card.digest, "scores": before},
-        }  # fmt: skip
-        aside.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    record = {
+        "event": event_id, "version": stored.version, "better": found.better,
+        "learnt_blocks": found.learnt_blocks, "test_blocks": found.test_blocks,
+        "candidate": {"weights": learnt.name, "digest": learnt.digest,
+                      "scores": found.candidate_scores},
+        "before": {"weights": card.name, "digest": card.digest, "scores": before},
+    }  # fmt: skip
+    write_json(out / "candidate.json", record)
     return found
 
 

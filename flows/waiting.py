@@ -16,7 +16,7 @@ from tasks.events.decisions import is_asked_for, request_response
 from tasks.imagery.sources import is_one_image
 from tasks.imagery.tables import WaitOutcome
 from tasks.imagery.waits import Terms, Wait, end_wait, find_wait, keep_waiting
-from tasks.inventory.seen import seen_share
+from tasks.inventory.seen import seen_share, unseen_of
 from tasks.inventory.store import StoredInventory, find_published
 from tasks.percent import percent
 from tasks.types import AreaOfInterest, Doubt, Event, SceneJudgement, geodesic_area_m2
@@ -111,7 +111,7 @@ def look_again(connection: Connection, wait: Wait, priority: float | None, now: 
 
 def draft_doubt(aoi: AreaOfInterest, observed: shapely.MultiPolygon, terms: Terms) -> Doubt:
     """Say of a draft which part of the area it says nothing about."""
-    unseen = shapely.get_parts(shapely.difference(aoi.geometry, observed))
+    unseen = unseen_of(aoi.geometry, observed).geoms
     parts = sorted(((geodesic_area_m2(part) / 1e6, part) for part in unseen), key=lambda p: -p[0])
     least = LEAST_NAMED * sum(km2 for km2, _ in parts)
     named = [

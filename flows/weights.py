@@ -52,7 +52,7 @@ def promote_weights(name_or_path: str) -> str:
     """
     # torch is slow to import, and a list of weights needs none of it
     from models.weights import load
-    from tasks.publish.products import written_aside
+    from tasks.publish.products import write_text, written_aside
 
     path = Path(locate_weights(name_or_path))
     if path.suffix == ".safetensors" and path.parent != _folder():
@@ -64,8 +64,7 @@ def promote_weights(name_or_path: str) -> str:
     else:
         load(path if path.suffix else str(path))
         name = path.stem if path.suffix else str(path)
-    with written_aside(_folder() / _POINTER) as aside:
-        aside.write_text(name + "\n", encoding="utf-8")
+    write_text(_folder() / _POINTER, name + "\n")
     return name
 
 

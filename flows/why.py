@@ -136,7 +136,7 @@ def _version_of(inventories: list[StoredInventory], stored: StoredSusceptibility
 def _cell(stack: FactorStack, longitude: float, latitude: float) -> tuple[int, int]:
     to_grid = Transformer.from_crs("EPSG:4326", str(stack.geobox.crs), always_xy=True)
     x, y = to_grid.transform(longitude, latitude)
-    col, row = ~stack.geobox.transform * (x, y)
+    col, row = ~stack.geobox.transform @ (x, y)
     rows, cols = stack.geobox.shape
     if not (0 <= row < rows and 0 <= col < cols):
         raise AssessmentError("this place lies outside the map")

@@ -32,7 +32,7 @@ def _on_earth_m(dataset: DatasetReader) -> float:
     """By geodesics along a row and a column; 0 where the CRS does not reach."""
     middle = dataset.width / 2, dataset.height / 2
     steps = [middle, (middle[0] + 1, middle[1]), (middle[0], middle[1] + 1)]
-    eastings, northings = zip(*(dataset.transform * step for step in steps), strict=True)
+    eastings, northings = zip(*(dataset.transform @ step for step in steps), strict=True)
     try:
         east, north = reprojected(dataset.crs, "EPSG:4326", eastings, northings)
     except CPLE_BaseError:

@@ -122,6 +122,11 @@ class AreaOfInterest:
         """Geodesic area in km²."""
         return geodesic_area_m2(self.geometry) / 1e6
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the ground, hexadecimal, however that was decided."""
+        return hashlib.sha256(self.geometry.wkb).hexdigest()
+
 
 @dataclass(frozen=True)
 class Scene:

@@ -61,7 +61,10 @@ def settings(cluster_home: Path, tmp_path: Path) -> Iterator[Settings]:
 
 @contextmanager
 def new_world(cluster_home: Path, home: Path, template: str = "scarp") -> Iterator[Settings]:
-    """A database of one's own in the tests' cluster, copied, for as long as the block runs."""
+    """A database of one's own in the tests' cluster, for as long as the block runs.
+
+    It is a copy of the database `template`, to which nobody may be connected just then.
+    """
     name = f"test_{os.getpid()}_{next(_numbers)}"
     admin = make_url(postgres.start(cluster_home)).set(database="postgres")
     with psycopg.connect(admin.render_as_string(), autocommit=True) as connection:
@@ -71,8 +74,15 @@ def new_world(cluster_home: Path, home: Path, template: str = "scarp") -> Iterat
 
 
 @contextmanager
+def entered_world(cluster_home: Path, home: Path) -> Iterator[Settings]:
+    """A `new_world` that SCARP_* name, for fixtures that outlive a test."""
+    with new_world(cluster_home, home) as settings, entered(settings):
+        yield settings
+
+
+@contextmanager
 def entered(settings: Settings) -> Iterator[None]:
-    """SCARP_* name a world for as long as the block runs."""
+    """SCARP_* name a world while the block runs."""
     import flows.world
 
     with pytest.MonkeyPatch.context() as patch:
@@ -82,13 +92,6 @@ def entered(settings: Settings) -> Iterator[None]:
         yield
         flows.world.open_world().engine.dispose()
         flows.world._open.cache_clear()
-
-
-@contextmanager
-def entered_world(cluster_home: Path, home: Path) -> Iterator[Settings]:
-    """A `new_world` that is entered, for fixtures that outlive a test."""
-    with new_world(cluster_home, home) as settings, entered(settings):
-        yield settings
 
 
 @pytest.fixture

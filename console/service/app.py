@@ -41,6 +41,7 @@ from console.service.products import product_files, product_tiles
 from console.service.questions import AtMost, Service, in_range, well_asked
 from console.service.remembered import RememberedTiles
 
+TITLE = "Scarp"
 CONNECTIONS = 8
 # A question that takes longer is too wide to be asked of a service that others use as well.
 QUESTION_MS = 10_000
@@ -64,7 +65,6 @@ def create_app(
     database_url: str,
     products: Callable[[str], Path],
     *,
-    title: str = "Scarp",
     origins: Sequence[str] = (),
 ) -> FastAPI:
     """The service as one application; its database connections open when it starts.
@@ -72,7 +72,6 @@ def create_app(
     Args:
         database_url: URL that connects as `scarp_reader`.
         products: folder of an event's products.
-        title: name of the service.
         origins: web pages that may ask from a browser, such as https://maps.example.org.
     """
 
@@ -93,11 +92,11 @@ def create_app(
         yield
         await close_db_connection(app)
 
-    app = Service(title=title, lifespan=lifespan, openapi_url="/api", docs_url=None, redoc_url=None)
+    app = Service(title=TITLE, lifespan=lifespan, openapi_url="/api", docs_url=None, redoc_url=None)
     _update_openapi(app)
     # The name by which tipg links to it.
     app.get("/api.html", name="swagger_ui_html", include_in_schema=False)(api_page)
-    views = Endpoints(title=title, with_tiles_viewer=False, templates=page_templates())
+    views = Endpoints(title=TITLE, with_tiles_viewer=False, templates=page_templates())
     app.include_router(views.router, dependencies=[Depends(in_range), Depends(well_asked)])
     app.include_router(product_tiles(products))
     app.include_router(product_files(products))

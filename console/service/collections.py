@@ -58,15 +58,18 @@ SELECT relname, obj_description(oid, 'pg_class') FROM pg_class
 WHERE relnamespace = 'scarp'::regnamespace
 """
 
-_CELLS = """
+# The square of a tile that a cell takes, by the place that `count_in_cells` gives it.
+SQUARE = """ST_MakeEnvelope(place % {across} * {size}, place / {across} * {size},
+            (place % {across} + 1) * {size}, (place / {across} + 1) * {size})
+""".format(across=CELLS_ACROSS, size=TILE_UNITS // CELLS_ACROSS)
+
+_CELLS = f"""
 WITH cells AS (
-    SELECT ST_MakeEnvelope(place % {across} * {size}, place / {across} * {size},
-            (place % {across} + 1) * {size}, (place / {across} + 1) * {size}) AS geom,
-        landslides, round(area_m2)::bigint AS area_m2
+    SELECT {SQUARE} AS geom, landslides, round(area_m2)::bigint AS area_m2
     FROM unnest($1::bigint[], $2::bigint[], $3::float8[]) AS held (place, landslides, area_m2)
 )
-SELECT ST_AsMVT(cells.*, 'default', {units}) FROM cells
-""".format(across=CELLS_ACROSS, size=TILE_UNITS // CELLS_ACROSS, units=TILE_UNITS)
+SELECT ST_AsMVT(cells.*, 'default', {TILE_UNITS}) FROM cells
+"""
 
 _BOXES = """
 WITH boxes AS (

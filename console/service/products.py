@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, params
 from fastapi import Path as FromPath
 from fastapi.responses import FileResponse
+from pydantic import Field
 from titiler.core.dependencies import BidxParams
 from titiler.core.factory import TilerFactory
 
@@ -29,6 +30,8 @@ Product = Literal[
     "susceptibility_uncertainty",
     "susceptibility_applicability",
 ]
+# Of a version or a landslide, as PostgreSQL's integer holds it.
+Number = Annotated[int, Field(ge=1, le=2**31 - 1)]
 EventId = Annotated[str, FromPath(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 
 

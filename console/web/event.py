@@ -8,12 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Form, Query, Request
-from fastapi import Path as FromPath
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.background import BackgroundTask
 
-from console.service.products import EventId
+from console.service.products import EventId, Number
 from console.web.access import Operator, Viewer, address_of
 from console.web.pages import page, words
 from console.web.rasters import rasters_of
@@ -40,7 +39,7 @@ from tasks.publish.map_figures import difference_figure
 from tasks.publish.size_figures import size_figure
 
 router = APIRouter(prefix="/events/{event_id}")
-Version = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
+Version = Number | None
 Act = Literal["hold", "release", "cancel", "close", "stop", "respond", "replay"]
 Reason = Annotated[str, Form(max_length=300)]
 ImageSource = Annotated[str, Form(max_length=2000)]
@@ -121,8 +120,8 @@ def diff_page(
     request: Request,
     event_id: EventId,
     _: Viewer,
-    before: Annotated[int, Query(ge=1, le=2**31 - 1)],
-    after: Annotated[int, Query(ge=1, le=2**31 - 1)],
+    before: Number,
+    after: Number,
 ) -> Response:
     """What changed from one version to another, where both looked."""
     world = open_world()
@@ -144,8 +143,8 @@ def diff_page(
 def diff_picture(
     event_id: EventId,
     _: Viewer,
-    before: Annotated[int, Query(ge=1, le=2**31 - 1)],
-    after: Annotated[int, Query(ge=1, le=2**31 - 1)],
+    before: Number,
+    after: Number,
 ) -> Response:
     """The same as a map."""
     with open_world().engine.connect() as connection:
@@ -156,9 +155,7 @@ def diff_picture(
 
 
 @router.get("/versions/{version}/{form}", response_class=FileResponse)
-def download(
-    event_id: EventId, version: Annotated[int, FromPath(ge=1, le=2**31 - 1)], form: str, _: Viewer
-) -> Response:
+def download(event_id: EventId, version: Number, form: str, _: Viewer) -> Response:
     """A version of the inventory as a file: gpkg, parquet, fgb, geojson, csv, kml or zip."""
     if f".{form}" not in FORMATS:
         known = ", ".join(one.removeprefix(".") for one in FORMATS)

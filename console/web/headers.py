@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -104,9 +103,7 @@ def asked_from_here(request: Request) -> bool:
     return not forwarded and request.url.hostname in LOOPBACK
 
 
-def same_origin(headers: Headers, allowed: Sequence[str] = ()) -> bool:
+def same_origin(headers: Headers) -> bool:
     """Whether a request comes from a page of ours; a client that is no browser says nothing."""
     origin = headers.get("origin")
-    if origin is None or origin in allowed:
-        return True
-    return urlsplit(origin).netloc == headers.get("host")
+    return origin is None or urlsplit(origin).netloc == headers.get("host")

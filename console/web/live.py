@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 
 from console.service.products import EventId
 from console.web.access import NotLoggedInError, Viewer, given_token, holder_of
+from flows.artifact_names import stage_keys, stage_of
 from flows.world import open_world
 from infra.errors import InfraError
 from infra.orchestration import api_url_of
@@ -28,6 +28,8 @@ LOOK_S = 1.0
 # A proxy ends a connection that says nothing for a minute.
 BEAT_S = 20.0
 ASK_S = 2.0
+# Among so many bars are those of other events whose ids end with this one's.
+BARS = 50
 EVENT_STREAM = "text/event-stream"
 
 # One text that is another whenever something about the event is.
@@ -127,18 +129,17 @@ async def _stage(event_id: str) -> str:
     api_url = api_url_of(Settings())
     if api_url is None:
         return ""
-    slug = re.sub(r"[^a-z0-9]+", "-", event_id.lower()).strip("-")
     asked = {
-        "artifacts": {"key": {"like_": f"progress-%-{slug}"}},
+        "artifacts": {"key": {"like_": stage_keys(event_id)}},
         "sort": "UPDATED_DESC",
-        "limit": 1,
+        "limit": BARS,
     }
     try:
         async with httpx.AsyncClient(base_url=api_url, timeout=ASK_S) as client:
             found = (await client.post("/artifacts/latest/filter", json=asked)).json()
     except (httpx.HTTPError, ValueError):
         return ""
-    if not found or not isinstance(found, list):
-        return ""
-    stage = str(found[0].get("description", "")).removeprefix(f"{event_id}: ")
-    return json.dumps({"stage": stage, "percent": round(float(found[0].get("data") or 0))})
+    for bar in found if isinstance(found, list) else ():
+        if stage := stage_of(str(bar.get("description")), event_id):
+            return json.dumps({"stage": stage, "percent": round(float(bar.get("data") or 0))})
+    return ""

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 import shapely
 from fastapi import APIRouter, BackgroundTasks, Request
-from fastapi import Path as FromPath
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 from shapely.errors import GEOSException
@@ -15,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from shapely.ops import split as cut
 from sqlalchemy import Connection, text
 
-from console.service.products import EventId
+from console.service.products import EventId, Number
 from console.web.access import Reviewer, Viewer, address_of
 from console.web.event import Version
 from console.web.pages import page, words
@@ -32,7 +31,6 @@ from tasks.inventory.store import StoredInventory, get_inventory
 router = APIRouter(prefix="/events/{event_id}/review")
 QUEUE = 200
 MOST_CORNERS = 20_000
-Number = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 # The least certain first: confidence is how far a score lies above its threshold, 0 just at it.
 # What has none was never scored. The larger come before the smaller.
@@ -101,7 +99,7 @@ def queue(event_id: EventId, _: Viewer, version: Version = None) -> Response:
 @router.get("/landslides/{number}")
 def landslide(
     event_id: EventId,
-    number: Annotated[int, FromPath(ge=1, le=2**31 - 1)],
+    number: Number,
     _: Viewer,
     version: Version = None,
 ) -> Response:

@@ -31,7 +31,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from titiler.core.errors import DEFAULT_STATUS_CODES as RASTER_ERRORS
 from titiler.core.errors import add_exception_handlers
 
-from console.service.app import GRID_ERRORS
+from console.service.app import COMPRESSED_FROM_BYTES, GRID_ERRORS
 from console.web import (
     access,
     ask,
@@ -53,7 +53,6 @@ from tasks.access.audit import list_acts
 from tasks.errors import ReviewConflictError, ScarpError
 
 log = logging.getLogger(__name__)
-COMPRESSED_FROM_BYTES = 1000
 WORDS_KEPT = 300
 PAGES = "/pages"
 STATIC = Path(str(files("console.web") / "static"))

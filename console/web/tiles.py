@@ -16,32 +16,29 @@ from fastapi import APIRouter, Path, Response
 from morecantile import Tile
 from sqlalchemy import text
 
-from console.service.collections import TILE_UNITS
-from console.service.overview import CELLS_ACROSS, Points, count_in_cells, points_at
-from console.service.products import EventId
+from console.service.collections import OUTLINES_AT_MOST, OUTLINES_FROM, SQUARE, TILE_UNITS
+from console.service.overview import Points, count_in_cells, points_at
+from console.service.products import EventId, Number
 from console.web.access import Viewer
 from flows.world import open_world
 from tasks.errors import InventoryError
 
 router = APIRouter()
-OUTLINES_FROM = 12
 DEEPEST = 22
 REMEMBERED = 2000
 INVENTORIES = 8
-SIDE = TILE_UNITS // CELLS_ACROSS
-SHOWN = 4000
 
 _STATE = """
     SELECT inventory.id, coalesce(max(review.id), 0)
     FROM scarp.inventory LEFT JOIN scarp.review ON review.inventory_id = inventory.id
     WHERE event_id = :event_id AND version = :version GROUP BY inventory.id
 """
-_OUTLINES = """
+_OUTLINES = f"""
     WITH ground AS (SELECT ST_TileEnvelope(:z, :x, :y) AS tile)
-    SELECT ST_AsMVT(outlines, 'default', 4096, 'outline') FROM (
+    SELECT ST_AsMVT(outlines, 'default', {TILE_UNITS}, 'outline') FROM (
         SELECT number, round(confidence::numeric, 2)::float8 AS confidence,
             area_m2::int AS area_m2, review_state,
-            ST_AsMVTGeom(ST_Transform(geom, 3857), tile, 4096, 16) AS outline
+            ST_AsMVTGeom(ST_Transform(geom, 3857), tile, {TILE_UNITS}, 16) AS outline
         FROM ground, scarp.v_landslides_all
         WHERE inventory_id = :inventory_id AND stands AND geom && ST_Transform(tile, 4326)
         ORDER BY area_m2 DESC LIMIT :most
@@ -53,10 +50,7 @@ _POINTS = """
 """
 _SQUARES = f"""
     SELECT ST_AsMVT(squares, 'default', {TILE_UNITS}, 'square') FROM (
-        SELECT landslides, round(area_m2)::bigint AS area_m2,
-            ST_MakeEnvelope(place % {CELLS_ACROSS} * {SIDE}, place / {CELLS_ACROSS} * {SIDE},
-                (place % {CELLS_ACROSS} + 1) * {SIDE}, (place / {CELLS_ACROSS} + 1) * {SIDE})
-                AS square
+        SELECT landslides, round(area_m2)::bigint AS area_m2, {SQUARE} AS square
         FROM unnest(CAST(:places AS bigint[]), CAST(:landslides AS bigint[]),
             CAST(:areas AS float8[])) AS held (place, landslides, area_m2)
     ) AS squares
@@ -66,7 +60,7 @@ _SQUARES = f"""
 @router.get("/events/{event_id}/versions/{version}/tiles/{z}/{x}/{y}")
 def tile(
     event_id: EventId,
-    version: Annotated[int, Path(ge=1, le=2**31 - 1)],
+    version: Number,
     z: Annotated[int, Path(ge=0, le=DEEPEST)],
     x: Annotated[int, Path(ge=0, lt=2**DEEPEST)],
     y: Annotated[int, Path(ge=0, lt=2**DEEPEST)],
@@ -89,8 +83,9 @@ def tile(
 @lru_cache(maxsize=REMEMBERED)
 def _tile(inventory_id: UUID, newest_review: int, z: int, x: int, y: int) -> bytes:
     """The tile as it is up to a review."""
-    asked: dict[str, Any] = {"inventory_id": inventory_id, "z": z, "x": x, "y": y, "most": SHOWN}
     query = _OUTLINES
+    asked: dict[str, Any] = {"inventory_id": inventory_id, "z": z, "x": x, "y": y}
+    asked["most"] = OUTLINES_AT_MOST
     if z < OUTLINES_FROM:
         places, counts, areas = count_in_cells(
             [_points(inventory_id, newest_review)], Tile(x, y, z)

@@ -26,7 +26,7 @@ from rasterio.errors import RasterioError
 from tasks.errors import AccessError, CatalogError, RasterError, StorageError, TransientError
 from tasks.files import file_sha256
 from tasks.imagery.hosts import host_of, is_allowed, without_query
-from tasks.publish.products import storage_error, written_aside
+from tasks.publish.products import storage_error, write_text, written_aside
 
 CONNECT_S = 10.0
 LOCK_S = 1800.0
@@ -185,8 +185,7 @@ class Cache:
         kept.parent.mkdir(parents=True, exist_ok=True)
         part.replace(kept)
         _forget(part)
-        with written_aside(self.folder / "index" / download.id) as aside:
-            aside.write_text(digest)
+        write_text(self.folder / "index" / download.id, digest)
         return kept
 
     def _receive_all(self, download: Download, part: Path, told: Callable[[str], None]) -> None:

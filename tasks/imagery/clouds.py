@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from shapely.geometry import MultiPolygon
 
-from tasks.imagery.masks import COLOURS, HIDES, Seen, blank, mask_of, read_mask, shows_ground
+from tasks.imagery.masks import COLOURS, HIDES, Seen, blank, mask_of, read_mask
 from tasks.imagery.rasters import area_on, grid_wkt, inside, on_grid
 from tasks.types import AreaOfInterest, Scene
 
@@ -45,13 +45,12 @@ class SceneView:
         return self.clear_fraction / self.covered_fraction if self.covered_fraction else 0.0
 
 
-def judge(scene: Scene, aoi: AreaOfInterest, snow_is_clear: bool = False) -> SceneView:
+def judge(scene: Scene, aoi: AreaOfInterest) -> SceneView:
     """Judge a scene by its mask inside an area, or by its data if it has none.
 
     Args:
         scene: the scene; its mask (`tasks.imagery.masks`) decides, or what its colours show.
         aoi: the area to look at.
-        snow_is_clear: count snow as clear ground.
 
     Returns:
         The view on `judging_grid(aoi)`, so that views of several scenes lie on each other. On an
@@ -69,7 +68,7 @@ def judge(scene: Scene, aoi: AreaOfInterest, snow_is_clear: bool = False) -> Sce
     else:
         shown = area & _shown(scene, grid)
         seen = np.where(shown, np.uint8(Seen.GROUND), np.uint8(Seen.NO_DATA))
-    clear = shows_ground(seen, snow_is_clear)
+    clear = seen == Seen.GROUND
     pixels, covered = int(area.sum()), int((seen != Seen.NO_DATA).sum())
     hidden = {
         cause: float(((seen == code) & ~clear).sum() / max(covered, 1))

@@ -13,6 +13,7 @@ from rasterio.windows import Window
 
 from tasks.errors import RasterError
 
+BAND = "red"
 WINDOW_PX = 64
 LEAST_SEEN = 0.95
 # Windows spread over the image; more change the median by less than it is worth.
@@ -55,7 +56,7 @@ class Shift:
         return self.is_sure and self.length_px > WORTH_MOVING_PX
 
 
-def measure_shift(image: Path, reference: Path, band: str = "red") -> Shift | None:
+def measure_shift(image: Path, reference: Path) -> Shift | None:
     """How far the ground in an image must move to lie on that of a reference on the same grid.
 
     Phase correlation, refined to 1/50 px (Guizar-Sicairos, Thurman & Fienup 2008, by scikit-image),
@@ -64,7 +65,6 @@ def measure_shift(image: Path, reference: Path, band: str = "red") -> Shift | No
     Args:
         image: raster with described bands and a mask, as `prepare_mosaic` makes it.
         reference: another, of the same shape and transform.
-        band: description of the band compared.
 
     Returns:
         The shift; None where no window is seen in both.
@@ -77,7 +77,7 @@ def measure_shift(image: Path, reference: Path, band: str = "red") -> Shift | No
     with rasterio.open(image) as moving, rasterio.open(reference) as still:
         if (moving.shape, moving.transform) != (still.shape, still.transform):
             raise RasterError(f"{image} and {reference} are not on one grid; prepare them so")
-        numbers = [raster.descriptions.index(band) + 1 for raster in (moving, still)]
+        numbers = [raster.descriptions.index(BAND) + 1 for raster in (moving, still)]
         shifts = []
         for window in _windows(*moving.shape):
             seen = (moving.dataset_mask(window=window) > 0) & (

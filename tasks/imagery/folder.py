@@ -343,4 +343,4 @@ def _outline(dataset: DatasetReader) -> MultiPolygon:
 
 
 def _at(dataset: DatasetReader, column: float, row: float) -> shapely.Point:
-    return shapely.Point(dataset.transform * (column, row))
+    return shapely.Point(dataset.transform @ (column, row))

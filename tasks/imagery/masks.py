@@ -144,12 +144,6 @@ def read_mask(mask: BandOnGrid, window: Window | None = None) -> NDArray[np.uint
     return np.where(valid, MASKS[mask.band](layers), np.uint8(Seen.NO_DATA))
 
 
-def shows_ground(seen: NDArray[np.uint8], snow_is_clear: bool = False) -> NDArray[np.bool_]:
-    """Where the ground is seen, same shape."""
-    wanted = [Seen.GROUND, Seen.SNOW] if snow_is_clear else [Seen.GROUND]
-    return np.isin(seen, wanted)
-
-
 def _first_that_holds(*rules: tuple[NDArray[Any], Seen]) -> NDArray[np.uint8]:
     """The first rule that is not 0 decides; where none is, the ground is seen."""
     conditions = [condition.astype(bool) for condition, _ in rules]

@@ -27,7 +27,7 @@ from shapely.geometry.base import BaseGeometry
 from tasks.errors import NoImageryError, RasterError
 from tasks.events.aoi import as_multipolygon, continuous_longitudes, split_at_antimeridian
 from tasks.imagery.clouds import middle
-from tasks.imagery.masks import COLOURS, blank, mask_of, read_mask, shows_ground
+from tasks.imagery.masks import COLOURS, Seen, blank, mask_of, read_mask
 from tasks.imagery.rasters import BandOnGrid, area_on, grid_wkt, inside, on_grid, open_band
 from tasks.publish.products import room_for, written_aside
 from tasks.types import AreaOfInterest, Mosaic, Scene
@@ -77,7 +77,6 @@ def prepare_mosaic(
     scenes: Sequence[Scene],
     aoi: AreaOfInterest,
     folder: Path,
-    snow_is_clear: bool = False,
     grid: GeoBox | None = None,
     moved_px: tuple[float, float] = (0.0, 0.0),
 ) -> Mosaic:
@@ -95,7 +94,6 @@ def prepare_mosaic(
         scenes: the scenes to use, the one preferred first, at most 255.
         aoi: the area; nothing outside it is observed.
         folder: where `mosaic.tif` and `scene_index.tif` are written or replaced.
-        snow_is_clear: count snow as clear ground.
         grid: put it on this grid instead.
         moved_px: move the ground of the scenes this far to the east and south, in pixels.
 
@@ -115,7 +113,7 @@ def prepare_mosaic(
         raise NoImageryError(f"{len(scenes)} scenes to make a mosaic of; choose 1 to {MAX_SCENES}")
     grid = grid or event_grid(scenes, aoi)
     east, south = moved_px
-    read_at = GeoBox(grid.shape, grid.affine * rasterio.Affine.translation(-east, -south), grid.crs)
+    read_at = GeoBox(grid.shape, grid.affine @ rasterio.Affine.translation(-east, -south), grid.crs)
     names = [*COLOURS, "nir"] if all("nir" in scene.bands for scene in scenes) else list(COLOURS)
     path, index_path = folder / "mosaic.tif", folder / "scene_index.tif"
     with written_aside(path) as aside, written_aside(index_path) as index_aside, room_for(path):
@@ -125,7 +123,7 @@ def prepare_mosaic(
             image = stack.enter_context(_new_image(aside, grid, names, numbers.dtype))
             index = stack.enter_context(_new_index(index_aside, grid))
             area = area_on(aoi.geometry, grid_wkt(grid))
-            _fill(image, index, opened, numbers, area, grid, snow_is_clear)
+            _fill(image, index, opened, numbers, area, grid)
         observed = _observed(index_aside, aoi)
     return Mosaic(path, index_path, tuple(scenes), observed)
 
@@ -221,7 +219,7 @@ def _opened(scene: Scene, names: Sequence[str], grid: GeoBox) -> Iterator[_Scene
 def _resampling(scene: Scene, name: str, grid: GeoBox) -> Resampling:
     """Nearest where the band's pixels are the grid's, so that numbers stay; else bilinear."""
     with open_band(scene, name) as dataset:
-        columns, rows = ~dataset.transform * (grid.affine.c, grid.affine.f)
+        columns, rows = ~dataset.transform @ (grid.affine.c, grid.affine.f)
         same_size = np.allclose(
             (dataset.transform.a, dataset.transform.e, dataset.transform.b, dataset.transform.d),
             (grid.affine.a, grid.affine.e, 0, 0),
@@ -299,7 +297,6 @@ def _fill(
     numbers: _Numbers,
     area: BaseGeometry,
     grid: GeoBox,
-    snow_is_clear: bool,
 ) -> None:
     """Write every block: pixels, mask and which scene each pixel is from."""
     for _, window in image.block_windows(1):
@@ -309,7 +306,7 @@ def _fill(
         for number, scene in enumerate(scenes, start=1):
             if not pending.any():
                 break
-            values, clear = _read_clear(scene, window, pending, numbers, snow_is_clear)
+            values, clear = _read_clear(scene, window, pending, numbers)
             block[:, clear] = values[:, clear]
             sources[clear] = number
             pending &= ~clear
@@ -328,13 +325,12 @@ def _read_clear(
     window: Window,
     pending: NDArray[np.bool_],
     numbers: _Numbers,
-    snow_is_clear: bool,
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """One scene's block, (bands, rows, cols), and which of the pending pixels it shows clear."""
     clear = pending.copy()
     block = np.zeros((len(scene.bands), *pending.shape), numbers.dtype)
     if scene.mask is not None:
-        clear &= shows_ground(read_mask(scene.mask, window), snow_is_clear)
+        clear &= read_mask(scene.mask, window) == Seen.GROUND
     if not clear.any():
         return block, clear
     colours = []

@@ -304,7 +304,7 @@ def _shown(view: SceneView, aoi: AreaOfInterest, places: NDArray[np.float64]) ->
     """Which of some places, (n, 2) in degrees, a scene shows clear."""
     grid = judging_grid(aoi)
     to_grid = Transformer.from_crs("EPSG:4326", grid_wkt(grid), always_xy=True)
-    cols, rows = ~grid.affine * to_grid.transform(*places.T)
+    cols, rows = ~grid.affine @ to_grid.transform(*places.T)
     last_row, last_col = grid.shape[0] - 1, grid.shape[1] - 1
     at = np.clip(rows.astype(int), 0, last_row), np.clip(cols.astype(int), 0, last_col)
     shown: NDArray[np.bool_] = view.clear[at]

@@ -225,12 +225,13 @@ def magnitude(areas_m2: Areas, tail: PowerLawTail) -> Magnitude:
     )
 
 
+_STEP = 1e-3
 _PRECISE = {"xatol": 1e-7, "fatol": 1e-11, "maxiter": 5000, "maxfev": 5000}
 
 
-def _curvature(loss: Callable[[Areas], float], at: Areas, step: float = 1e-3) -> Areas:
+def _curvature(loss: Callable[[Areas], float], at: Areas) -> Areas:
     """Second derivatives of a function of three numbers by central differences, shape (3, 3)."""
-    moves = step * np.eye(len(at))
+    moves = _STEP * np.eye(len(at))
     return np.array(
         [
             [
@@ -239,7 +240,7 @@ def _curvature(loss: Callable[[Areas], float], at: Areas, step: float = 1e-3) ->
                     for one in (1, -1)
                     for other in (1, -1)
                 )
-                / (4 * step**2)
+                / (4 * _STEP**2)
                 for column in range(len(at))
             ]
             for row in range(len(at))

@@ -139,7 +139,7 @@ def _areas_px(image: Path) -> list[float]:
     shapes = outlines(polygons_of(image), image, LANDSLIDES) or []
     with opened(image) as dataset:
         transform, (rows, columns) = dataset.transform, dataset.shape
-    places = ((~transform * (shape.centroid.x, shape.centroid.y), shape) for shape in shapes)
+    places = ((~transform @ (shape.centroid.x, shape.centroid.y), shape) for shape in shapes)
     return [
         shape.area / abs(transform.determinant)
         for (column, row), shape in places
@@ -183,7 +183,7 @@ def _look(image: Path, size: int, wishes: Wishes, kind: Kind) -> list[Chip]:
             if not picture.valid.all() or (looked is not None and not looked[place].all()):
                 continue
             # Blocks are counted from the CRS's origin: the same ground in two scenes is one block.
-            x, y = transform * (column + size / 2, row + size / 2)
+            x, y = transform @ (column + size / 2, row + size / 2)
             block = f"{crs.to_string()}/{int(x // side)}/{int(y // side)}"
             group = image.stem if kind == "event" else block
             # What it refuses is said with the scene's name, not that of a chip that is never kept.
@@ -212,7 +212,7 @@ def _choose(chips: Sequence[Chip], wishes: Wishes) -> list[Chip]:
     positive = [chip for chip in chips if chip.share > 0 and chip.share >= wishes.least_share]
     if not positive:
         raise ModelError(
-            f"of {len(chips)} chips that were seen whole none is {wishes.least_share:.0%} "
+            f"of {len(chips)} chips that were seen whole none is {percent(wishes.least_share)} "
             "landslide; lower --least-share or --chip-px"
         )
     empty = [chip for chip in chips if chip.share == 0]

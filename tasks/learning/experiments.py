@@ -26,7 +26,7 @@ from tasks.learning.protocol import Protocol
 from tasks.learning.run import Run, Told, claim, run_training, scorer, scores_of
 from tasks.learning.scenes import TEST_EVENTS
 from tasks.learning.thresholds import best_threshold
-from tasks.publish.products import written_aside
+from tasks.publish.products import write_json, write_text
 
 SHARES = (0.0, 0.01, 0.05, 0.1, 0.2)
 _HELD_SHARE = 0.1
@@ -368,19 +368,13 @@ def _scores(arm: Arm, run: Run, told: Told) -> dict[str, Any]:
         "tiles": sum(entry.split == "train" for entry in arm.entries),
         "scores": scores,
     }
-    with written_aside(path) as aside:
-        aside.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_json(path, found)
     return found
 
 
 def _write(folder: Path, summary: dict[str, Any]) -> None:
-    texts = {
-        f"{summary['experiment']}.json": json.dumps(summary, indent=1, ensure_ascii=False) + "\n",
-        f"{summary['experiment']}.md": as_table(summary),
-    }
-    for name, text in texts.items():
-        with written_aside(folder / name) as aside:
-            aside.write_text(text, encoding="utf-8")
+    write_json(folder / f"{summary['experiment']}.json", summary)
+    write_text(folder / f"{summary['experiment']}.md", as_table(summary))
 
 
 def as_table(summary: dict[str, Any]) -> str:

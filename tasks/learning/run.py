@@ -34,7 +34,7 @@ from tasks.learning.thresholds import best_threshold, check_choosable, holds_lan
 from tasks.mapping.memory import reuse_freed_memory
 from tasks.mapping.windows import WindowPlan
 from tasks.publish.products import held as held_folder
-from tasks.publish.products import storage_error, written_aside
+from tasks.publish.products import storage_error, write_json, write_text
 from tasks.publish.training_figures import learning_figure
 
 _HELD_EVERY = 10
@@ -307,9 +307,7 @@ def claim(run: Run, tiles: str, weights: Sequence[str]) -> None:
                 "under the same names; put back those, or give another folder"
             )
         return
-    with written_aside(path) as aside:
-        record = run.record | found | {"device": run.device, "commit": run.commit}
-        aside.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, run.record | found | {"device": run.device, "commit": run.commit})
 
 
 def _differing(one: dict[str, Any], other: dict[str, Any]) -> tuple[str, Any, Any] | None:
@@ -328,8 +326,7 @@ def _differing(one: dict[str, Any], other: dict[str, Any]) -> tuple[str, Any, An
 def _log(folder: Path, name: str, history: list[dict[str, float]]) -> None:
     """The epochs so far as JSON lines, and drawn."""
     log = "training.jsonl" if name == "training" else f"{name}.jsonl"
-    with written_aside(folder / log) as aside:
-        aside.write_text("".join(json.dumps(row) + "\n" for row in history), encoding="utf-8")
+    write_text(folder / log, "".join(json.dumps(row) + "\n" for row in history))
     learning_figure(folder / ("curves.png" if name == "training" else f"{name}.png"), history)
 
 

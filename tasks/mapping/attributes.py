@@ -89,7 +89,7 @@ def _values_at(raster: Path, points: gpd.GeoSeries) -> NDArray[np.int64]:
     values = np.zeros(len(points), np.int64)
     with rasterio.open(raster) as source:
         inside = points.to_crs(source.crs)
-        cols, rows = np.floor(~source.transform * (inside.x.to_numpy(), inside.y.to_numpy()))
+        cols, rows = np.floor(~source.transform @ (inside.x.to_numpy(), inside.y.to_numpy()))
         cols, rows = cols.astype(int), rows.astype(int)
         on = (cols >= 0) & (cols < source.width) & (rows >= 0) & (rows < source.height)
         height, width = source.block_shapes[0]

@@ -198,7 +198,7 @@ def _working_grid(dataset: DatasetReader, card: Card) -> Iterator[DatasetReader]
     with WarpedVRT(
         dataset,
         crs=dataset.crs,
-        transform=dataset.transform * scale,
+        transform=dataset.transform @ scale,
         width=width,
         height=height,
         resampling=Resampling.average if factor > 1 else Resampling.bilinear,

@@ -191,7 +191,7 @@ class _Scene:
         """Polygons in pixel corners in EPSG:4326, cut at the antimeridian, shells anticlockwise."""
 
         def degrees(x: NDArray[np.float64], y: NDArray[np.float64]) -> Any:
-            return self._to_degrees.transform(*(self._source.transform * (x, y)))
+            return self._to_degrees.transform(*(self._source.transform @ (x, y)))
 
         outlines = np.array(outlines, object)
         west, north, east, south = shapely.bounds(outlines).T

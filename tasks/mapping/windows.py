@@ -43,6 +43,11 @@ class WindowPlan:
             )
 
 
+def usual_overlap(size: int) -> int:
+    """Pixels that windows of a size share where nobody says otherwise."""
+    return size // 8
+
+
 @dataclass(frozen=True)
 class Band:
     """One row of windows: rows `start` to `stop` of the `height` of a scene.

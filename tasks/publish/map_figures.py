@@ -151,7 +151,6 @@ def change_figure(
     changed: MultiPolygon,
     looked: MultiPolygon,
     aoi: MultiPolygon,
-    credit: str = "",
 ) -> Path:
     """Draw how unlikely the change of radar backscatter is on ground that did not change.
 
@@ -161,7 +160,6 @@ def change_figure(
         changed: what counts as changed, EPSG:4326.
         looked: what radar saw, EPSG:4326; the rest of the area is hatched.
         aoi: area of interest in EPSG:4326.
-        credit: a line under the map.
 
     Returns:
         `path`.
@@ -185,7 +183,7 @@ def change_figure(
         Patch(facecolor="none", edgecolor=ORANGE, label="changed: evidence, not landslides"),
         Patch(facecolor="none", edgecolor=INK, label="area of interest"),
     ]
-    furnish(figure, axes, extent, crs, keys, aoi, looked, credit)
+    furnish(figure, axes, extent, crs, keys, aoi, looked, "")
     return save_figure(figure, path)
 
 

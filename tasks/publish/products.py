@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import rasterio
@@ -105,6 +106,25 @@ def written_aside(destination: Path) -> Iterator[Path]:
         aside = folder / destination.name
         yield aside
         aside.replace(destination)
+
+
+def write_text(destination: Path, text: str) -> None:
+    """Make or replace a text file, UTF-8.
+
+    Raises:
+        StorageError: as `written_aside`.
+    """
+    with written_aside(destination) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_json(destination: Path, record: Any) -> None:
+    """Make or replace a file of one JSON document that people can read as well.
+
+    Raises:
+        StorageError: as `written_aside`.
+    """
+    write_text(destination, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 @contextmanager

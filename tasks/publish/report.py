@@ -17,7 +17,7 @@ from tasks.imagery.evidence import Evidence
 from tasks.inventory.quality import AreaMatch
 from tasks.percent import percent
 from tasks.publish.class_legend import class_names
-from tasks.publish.products import written_aside
+from tasks.publish.products import write_text
 from tasks.susceptibility.auc import guesses
 from tasks.susceptibility.classes import ClassRow
 from tasks.types import (
@@ -200,8 +200,7 @@ def write_report(path: Path, report: Report) -> Path:
         wide_gap=WIDE_GAP,
         class_names=class_names,
     )
-    with written_aside(path) as aside:
-        aside.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return path
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pystac
 from shapely.geometry import mapping
 
-from tasks.publish.products import written_aside
+from tasks.publish.products import write_text
 from tasks.types import AreaOfInterest, Event, Scene
 
 _COG, _PNG = pystac.MediaType.COG, pystac.MediaType.PNG
@@ -97,9 +97,8 @@ def write_stac_item(
         if (path.parent / name).exists():
             asset = pystac.Asset(f"./{name}", title, media_type=media_type, roles=[role])
             item.add_asset(Path(name).stem if role == "overview" else name.replace(".", "_"), asset)
-    with written_aside(path) as aside:
-        text = json.dumps(item.to_dict(include_self_link=False), indent=2, ensure_ascii=False)
-        aside.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(item.to_dict(include_self_link=False), indent=2, ensure_ascii=False)
+    write_text(path, text + "\n")
     return path
 
 

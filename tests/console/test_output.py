@@ -44,3 +44,13 @@ def test_numbers_stay_whole_on_a_terminal_of_80_letters(monkeypatch):
 
 def test_a_column_may_have_no_heading(monkeypatch):
     assert "AUC" in printed([{"": "AUC", "result": "0.7 " * 40}], 80, monkeypatch)
+
+
+def test_a_path_is_printed_letter_by_letter_and_in_one_piece(monkeypatch):
+    monkeypatch.setattr(output, "screen", Console(width=40))
+    path = "/" + "folder/" * 10 + "maps[red]/scene[1].tif"
+    with output.screen.capture() as capture:
+        output.print_line(f"a mosaic of several images is written to {path}")
+        output.print_note(f"{path} is old")
+    lines = [line.strip() for line in capture.get().splitlines()]
+    assert lines == ["a mosaic of several images is written to", path, "note:", path, "is old"]

@@ -4,20 +4,17 @@ import html
 import re
 import subprocess
 import sys
-import threading
-import time
 
 import geopandas as gpd
 import httpx
 import numpy as np
 import pytest
 import rasterio
-import uvicorn
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
-from infra.ports import free_port
 from tests.conftest import EXAMPLE, entered_world
+from tests.console.serving import serving
 
 EVENT = "emilia-romagna-2023"
 LANDSLIDES = "/collections/scarp.v_landslides"
@@ -49,17 +46,8 @@ def service(settings):
         lambda event_id: settings.home / "products" / event_id,
         origins=[ORIGIN],
     )
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.05)
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+    with serving(app) as address, httpx.Client(base_url=address, timeout=60) as client:
         yield client
-    server.should_exit = True
-    thread.join()
 
 
 def decoded(answer):

@@ -8,7 +8,6 @@ import pytest
 from tests.flows.feeds import COMCAT, NOW, entry, ms, serving
 
 DETAIL = COMCAT / "replay" / "us10008e3k" / "detail_includesuperseded.json"
-SOON = "2017-04-03T18:00:00Z"
 
 
 @pytest.fixture

@@ -248,3 +248,11 @@ def test_a_draft_names_the_large_parts_it_has_not_seen_and_counts_the_crumbs(opt
     terms = terms_of(read_event(EXAMPLE / "event.json"), options)
     said = draft_doubt(aoi, seen, terms).text
     assert said.endswith("unseen are 44 km² round 44.350° N 11.575° E and 1 smaller part")
+
+
+def test_a_sliver_of_rounding_is_nothing_that_a_draft_has_not_seen(options):
+    aoi = AreaOfInterest(MultiPolygon([box(11.5, 44.3, 11.6, 44.4)]), "given")
+    sliver = box(11.52, 44.31, 11.5200001, 44.39)
+    seen = MultiPolygon([box(11.5, 44.3, 11.55, 44.4) - sliver])
+    terms = terms_of(read_event(EXAMPLE / "event.json"), options)
+    assert draft_doubt(aoi, seen, terms).text.endswith("round 44.350° N 11.575° E")

@@ -22,9 +22,8 @@ from infra import postgres
 from tasks.events.aoi import read_aoi
 from tasks.events.request import read_event
 from tasks.types import AreaOfInterest, Event
+from tests.conftest import EXAMPLE
 from tests.imagery.stac_server import StacServer, stac_server
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-RECORDED = Path(__file__).parents[3] / "shared" / "data" / "planet_json" / "tests" / "data"
+from tests.conftest import DATA
+
+RECORDED = DATA / "planet_json" / "tests" / "data"
 ASSETS = {"ortho_analytic_4b_sr": "3B_AnalyticMS_SR_harmonized_clip", "ortho_udm2": "3B_udm2_clip"}
 
 

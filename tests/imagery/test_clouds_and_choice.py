@@ -1,6 +1,5 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +13,8 @@ from tasks.imagery.protocol import Span
 from tasks.imagery.select import choose_before, choose_scenes, imagery_doubts, worth
 from tasks.imagery.stac import StacSource
 from tasks.types import AreaOfInterest, Mosaic
+from tests.conftest import EXAMPLE
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
 YEAR = (datetime(2022, 9, 1, tzinfo=UTC), datetime(2023, 12, 31, tzinfo=UTC))
 
 

@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import geopandas
 import numpy as np
@@ -14,10 +13,9 @@ from rasterio.features import rasterize
 from rio_cogeo import cog_validate
 from shapely.geometry import box
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
+from tests.conftest import DATA, EXAMPLE
 
-
-SOURCE = EXAMPLE.parents[2] / "shared" / "data" / "emilia_romagna2023"
+SOURCE = DATA / "emilia_romagna2023"
 
 
 def test_every_item_is_valid_stac_without_a_network():

@@ -11,7 +11,7 @@ from tasks.imagery.clouds import judge
 from tasks.imagery.folder import read_folder
 from tasks.imagery.hosts import host_of
 from tasks.imagery.items import Reading, item_scene
-from tasks.imagery.masks import MASKS, Seen, mask_of, shows_ground
+from tasks.imagery.masks import MASKS, Seen, mask_of
 from tasks.imagery.mosaic import prepare_mosaic
 from tasks.imagery.select import choose_scenes, imagery_doubts
 from tests.conftest import DATA
@@ -74,12 +74,6 @@ def test_planets_mask_before_and_after_its_haze_became_one():
     columns[older, 0, 7] = 0b1000
     found = MASKS["udm2"](columns).ravel().tolist()
     assert found == [GROUND, SNOW, SHADE, HAZE, HAZE, CLOUD, NOTHING, UNUSABLE, UNUSABLE]
-
-
-def test_snow_is_ground_only_for_who_wants_it():
-    found = np.array([GROUND, SNOW, CLOUD, UNUSABLE], np.uint8)
-    assert shows_ground(found).tolist() == [True, False, False, False]
-    assert shows_ground(found, snow_is_clear=True).tolist() == [True, True, False, False]
 
 
 @pytest.fixture

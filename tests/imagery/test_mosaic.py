@@ -1,7 +1,6 @@
 import subprocess
 import sys
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,9 +19,9 @@ from tasks.imagery.mosaic import event_grid, prepare_mosaic
 from tasks.imagery.protocol import Span
 from tasks.imagery.stac import StacSource
 from tasks.types import AreaOfInterest, geodesic_area_m2
+from tests.conftest import DATA, EXAMPLE
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
-HOKKAIDO = EXAMPLE.parents[2] / "shared" / "data" / "hokkaido2018" / "scene_rgb_3m.tif"
+HOKKAIDO = DATA / "hokkaido2018" / "scene_rgb_3m.tif"
 NAMES = ("red", "green", "blue")
 
 

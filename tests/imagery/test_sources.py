@@ -1,5 +1,4 @@
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +16,8 @@ from tasks.imagery.protocol import Span
 from tasks.imagery.rasters import open_raster
 from tasks.imagery.sources import Access, Keeping, open_source
 from tasks.types import AreaOfInterest
+from tests.conftest import EXAMPLE
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
 DAY = datetime(2023, 5, 23, tzinfo=UTC)
 RGB = np.ones((3, 128, 128), np.uint8)
 

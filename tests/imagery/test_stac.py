@@ -26,12 +26,11 @@ from tasks.imagery.rasters import open_band
 from tasks.imagery.sources import Access, open_source
 from tasks.imagery.stac import StacSource
 from tasks.types import AreaOfInterest, geodesic_area_m2
+from tests.conftest import DATA, EXAMPLE
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
 YEAR = (datetime(2022, 9, 1, tzinfo=UTC), datetime(2023, 12, 31, tzinfo=UTC))
 
 
-REAL_ITEMS = EXAMPLE.parents[2] / "shared" / "data"
 MAY_23 = (datetime(2023, 5, 23, tzinfo=UTC), datetime(2023, 5, 24, tzinfo=UTC))
 
 
@@ -458,7 +457,7 @@ def real_items() -> list[Any]:
     """Every item of other projects' test data, as ESA, USGS, Earth Search, Planetary Computer and
     Digital Earth Australia publish them."""
     found = []
-    for path in sorted(REAL_ITEMS.glob("stac_items_*/**/*.*json")):
+    for path in sorted(DATA.glob("stac_items_*/**/*.*json")):
         content = json.loads(path.read_text())
         items = content.get("features", [content])
         found += [pytest.param(item, id=item["id"]) for item in items if item["type"] == "Feature"]

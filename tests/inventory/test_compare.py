@@ -1,7 +1,6 @@
 """Differences between versions on outlines whose answer is plain, and on a real inventory."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -17,8 +16,9 @@ from tasks.inventory.review import Reviewer, merge
 from tasks.inventory.runs import start_run
 from tasks.inventory.store import get_inventory, store_inventory
 from tasks.types import AreaOfInterest, Event, Provenance, geodesic_area_m2
+from tests.conftest import DATA
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "data" / "hokkaido2018" / "inventory.gpkg"
+REFERENCE = DATA / "hokkaido2018" / "inventory.gpkg"
 STORM = Event("storm", "rainfall", "A storm", datetime(2023, 5, 17, tzinfo=UTC), 11.9, 44.2)
 GROUND = MultiPolygon([box(11.8, 44.1, 12.0, 44.3)])
 

@@ -1,6 +1,5 @@
 import sqlite3
 import zipfile
-from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -18,8 +17,8 @@ from tasks.inventory.importing import (
     require_in_area,
 )
 from tasks.types import geodesic_area_m2
+from tests.conftest import DATA
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 HOKKAIDO = DATA / "hokkaido2018" / "inventory.gpkg"
 BHUYAN = DATA / "bhuyan_inventories"
 BOWTIE = Polygon([(142, 42), (142.01, 42.01), (142.01, 42), (142, 42.01)])

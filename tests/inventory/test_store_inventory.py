@@ -37,8 +37,9 @@ from tasks.types import (
     Screening,
     geodesic_area_m2,
 )
+from tests.conftest import DATA
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "data" / "hokkaido2018" / "inventory.gpkg"
+REFERENCE = DATA / "hokkaido2018" / "inventory.gpkg"
 HOKKAIDO = Event(
     id="us2000h8ty",
     kind="earthquake",

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +14,8 @@ from tasks.learning.catalog import read_data
 from tasks.learning.closeness import guess_gsd_m
 from tasks.learning.scoring import score_sample
 from tasks.mapping.windows import WindowPlan
+from tests.conftest import DATA
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 CARD = read_card(PRETRAINED / "ensemble-rgb.safetensors")  # 2 to 6 m
 
 

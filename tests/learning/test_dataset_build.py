@@ -149,7 +149,7 @@ def test_neighbours_on_a_grid_turned_against_north_do_not_lie_on_each_other(land
 
 
 def test_chips_are_written_whole_or_not_at_all_and_never_over_others(land, tmp_path):
-    with pytest.raises(ModelError, match="none is 90%"):
+    with pytest.raises(ModelError, match="none is 90 %"):
         build(land(), "-o", tmp_path / "chips", "--least-share", 0.9)
     assert not (tmp_path / "chips").exists()
     (tmp_path / "chips").mkdir()

@@ -1,7 +1,6 @@
 """Readers of published datasets, on tiny files in exactly the published layout, and on the data."""
 
 import json
-from pathlib import Path
 
 import geopandas as gpd
 import h5py
@@ -27,8 +26,8 @@ from tasks.learning.scenes import (
     scene_statistics,
     scenes,
 )
+from tests.conftest import DATA
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real data may not be shipped")
 
 

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,9 @@ from models.first_weights import best_threshold, report, scores
 from models.ldmnet import ldmnet
 from models.recipes import Recipe
 from models.training import train
+from tests.conftest import DATA
 
-L4S = Path(__file__).parents[3] / "shared" / "data" / "l4s_rgb"
+L4S = DATA / "l4s_rgb"
 SHORT = Recipe(epochs=2, batch=4, crop=32, rate=1e-3, seed=3)
 
 needs_l4s = pytest.mark.skipif(not L4S.is_dir(), reason="Landslide4Sense may not be shipped")

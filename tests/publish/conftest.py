@@ -10,8 +10,8 @@ import rasterio
 from shapely.geometry import MultiPolygon, box
 
 from tasks.types import AreaOfInterest, Event, Scene
+from tests.conftest import EXAMPLE
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "emilia_romagna_2023"
 DAY = "2023-05-23"
 
 

@@ -1,4 +1,4 @@
-import { createMap, element, maplibre, told, whenReady } from "./map.mjs";
+import { boundsOf, createMap, element, maplibre, told, whenReady } from "./map.mjs";
 
 const question = document.getElementById("question");
 question.addEventListener("keydown", (event) => {
@@ -7,9 +7,7 @@ question.addEventListener("keydown", (event) => {
 
 if (document.getElementById("for-the-map")) {
   const { places, ...look } = told();
-  const bounds = new maplibre.LngLatBounds();
-  const walk = (part) => (typeof part[0] === "number" ? bounds.extend(part) : part.forEach(walk));
-  places.features.forEach(({ geometry }) => walk(geometry.coordinates ?? []));
+  const bounds = boundsOf(...places.features.map(({ geometry }) => geometry));
   const start = bounds.isEmpty() ? {} : { bounds, fitBoundsOptions: { padding: 40, maxZoom: 14 } };
   const map = createMap("map", look, start);
   if (map) {

@@ -2,7 +2,7 @@
 import * as maplibre from "./vendor/maplibre-gl.mjs";
 
 export { maplibre };
-export const CONFIDENCE = ["interpolate", ["linear"], ["coalesce", ["get", "confidence"], 1],
+const CONFIDENCE = ["interpolate", ["linear"], ["coalesce", ["get", "confidence"], 1],
   0, "#fff7bc", 0.33, "#fec44f", 0.67, "#ec7014", 1, "#993404"];
 const EMPTY = { type: "FeatureCollection", features: [] };
 
@@ -74,7 +74,7 @@ export function whenReady(map) {
 }
 
 // The hatch of ground that nobody saw, drawn here so that no picture has to be fetched.
-export function addHatch(map) {
+function addHatch(map) {
   const side = 12, canvas = document.createElement("canvas");
   canvas.width = canvas.height = side;
   const brush = canvas.getContext("2d");
@@ -168,9 +168,9 @@ export function setData(map, id, geometry) {
   map.getSource(id).setData(geometry ? { type: "Feature", properties: {}, geometry } : EMPTY);
 }
 
-export function boundsOf(geometry) {
+export function boundsOf(...geometries) {
   const bounds = new maplibre.LngLatBounds();
   const walk = (part) => (typeof part[0] === "number" ? bounds.extend(part) : part.forEach(walk));
-  walk(geometry.coordinates);
+  for (const { coordinates } of geometries) walk(coordinates ?? []);
   return bounds;
 }

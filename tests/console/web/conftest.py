@@ -1,22 +1,17 @@
 """The console over a true PostGIS, with the bundled example mapped; a server, tokens, a browser."""
 
-import gc
 import shutil
-import threading
-import time
-import warnings
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-import uvicorn
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from infra.ports import free_port
 from tests.conftest import EXAMPLE, entered, new_world
 from tests.console.machine import wait_for
+from tests.console.serving import serving
 
 EVENT = "emilia-romagna-2023"
 ROLES = ("viewer", "reviewer", "operator")
@@ -26,13 +21,13 @@ XSS = "<script>window.struck=1</script><img src=x onerror=window.struck=1>"
 
 @pytest.fixture(scope="session")
 def responded(cluster_home, tmp_path_factory):
-    """A world in which the example was responded to; tests are given copies of it."""
+    """A world in which the example was responded to, and a copy of its home as it was then."""
     from flows.options import ResponseOptions
     from flows.register import register_event
     from flows.respond import respond
     from tasks.events.request import read_event
 
-    with new_world(cluster_home, tmp_path_factory.mktemp("responded")) as settings:
+    with new_world(cluster_home, tmp_path_factory.mktemp("console")) as settings:
         with entered(settings):
             register_event(read_event(EXAMPLE / "event.json"), EXAMPLE / "aoi.geojson", ask=False)
             # The first weights find so few landslides that the map has a doubt to show.
@@ -42,25 +37,37 @@ def responded(cluster_home, tmp_path_factory):
                 weights="ldm-net-tiny",
             )
             respond(EVENT, options)
-        yield settings
+        kept = tmp_path_factory.mktemp("kept") / "home"
+        yield settings, shutil.copytree(settings.home, kept)
 
 
 @pytest.fixture(scope="module")
-def settings(cluster_home, responded, tmp_path_factory):
-    """A copy of `responded`; SCARP_* name it while the module runs."""
-    from console.web import ask
+def settings(cluster_home, responded):
+    """A copy of that world, untouched; SCARP_* name it while the module runs."""
     from flows.world import open_world
 
-    home = tmp_path_factory.mktemp("console")
-    shutil.copytree(responded.home, home, dirs_exist_ok=True)
-    template = make_url(responded.database_url).database
-    with new_world(cluster_home, home, template) as settings, entered(settings):
-        ask._reader.cache_clear()
+    done, kept = responded
+    # The store knows files by their whole path: the home stays where it was.
+    shutil.rmtree(done.home)
+    shutil.copytree(kept, done.home)
+    template = make_url(done.database_url).database
+    with new_world(cluster_home, done.home, template) as settings, entered(settings):
+        forget()
         yield settings
         engine = open_world().engine
         # A connection that is given back to a pool after its end would never be closed.
         wait_for(lambda: engine.pool.checkedout() == 0)
-        ask._reader.cache_clear()
+        forget()
+
+
+def forget():
+    """What is remembered of a store by its ids, which another store has as well here."""
+    from console.web import ask, tiles
+    from flows import overview
+
+    for remembered in (ask._reader, tiles._tile, tiles._points):
+        remembered.cache_clear()
+    overview._standing.clear()
 
 
 @pytest.fixture(scope="module")
@@ -73,29 +80,6 @@ def mapped(settings):
         count = connection.execute(question).scalar_one()
     assert count > 9, "too few for what is done with them"
     return count
-
-
-@contextmanager
-def serving(app):
-    """A server of an application on loopback; gives its address."""
-    port = free_port()
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=1)
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.05)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        # What was asked while it ended left its connections behind; another test would be blamed.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
 
 
 @pytest.fixture(scope="module")

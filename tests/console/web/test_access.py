@@ -8,7 +8,8 @@ from http.client import HTTPConnection
 import httpx
 import pytest
 
-from tests.console.web.conftest import EVENT, make_token, serving
+from tests.console.serving import serving
+from tests.console.web.conftest import EVENT, make_token
 
 PAGE = {"Accept": "text/html"}
 PAGES = (
