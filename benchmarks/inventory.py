@@ -111,7 +111,6 @@ def publish(
             threshold=0.5,
             minimum_mapping_unit_m2=0,
             observed=observed,
-            scenes=[],
             landslides=slides,
             doubts=[],
             publish=True,

@@ -402,7 +402,7 @@ def outline(
             threshold=parameters["threshold"],
             minimum_mapping_unit_m2=parameters["minimum_mapping_unit_m2"],
             observed=mosaic.observed,
-            scenes=mosaic.scenes,
+            scene_ids=[scene.id for scene in mosaic.scenes],
             landslides=landslides,
             doubts=[*doubts, *reviews.doubts],
             publish=publish,

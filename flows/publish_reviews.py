@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from flows.runs import recorded_run
 from flows.world import open_world
 from tasks.errors import AssessmentError, InventoryError, ReviewConflictError, ScarpError
@@ -22,13 +20,6 @@ from tasks.susceptibility.store import list_susceptibility
 from tasks.types import Provenance
 
 NAME = "publish-reviews"
-
-
-@dataclass(frozen=True)
-class _Named:
-    """A scene by its id, which is all an inventory keeps of it."""
-
-    id: str
 
 
 def publish_reviews(
@@ -111,7 +102,7 @@ def _publish(event_id: str, version: int | None) -> StoredInventory:
             threshold=reviewed.threshold,
             minimum_mapping_unit_m2=reviewed.minimum_mapping_unit_m2,
             observed=reviewed.observed,
-            scenes=[_Named(scene) for scene in reviewed.scene_ids],
+            scene_ids=reviewed.scene_ids,
             landslides=read_reviewed(connection, reviewed.id),
             doubts=reviewed.doubts,
             publish=True,

@@ -234,7 +234,6 @@ def store_import(
         threshold=None,
         minimum_mapping_unit_m2=0.0,
         observed=observed,
-        scenes=[],
         landslides=_measured(imported.landslides),
         doubts=doubts,
         publish=False,

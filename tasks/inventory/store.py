@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID, uuid4
 
 import geopandas as gpd
@@ -61,14 +61,6 @@ _as_reviewed = table(
     column("stands", Boolean()),
     schema="scarp",
 )
-
-
-class Identified(Protocol):
-    """Whatever has an id, such as a Scene."""
-
-    @property
-    def id(self) -> str:
-        """What products call it."""
 
 
 @dataclass(frozen=True)
@@ -165,10 +157,10 @@ def store_inventory(
     threshold: float | None,
     minimum_mapping_unit_m2: float,
     observed: MultiPolygon,
-    scenes: Sequence[Identified],
     landslides: gpd.GeoDataFrame,
     doubts: Sequence[Doubt],
     publish: bool,
+    scene_ids: Sequence[str] = (),
     screens: Sequence[Screening] = (),
     licence: str = "",
     attribution: str = "",
@@ -187,12 +179,12 @@ def store_inventory(
         threshold: score from which ground counts as landslide, 0-1; None where none was used.
         minimum_mapping_unit_m2: smallest landslide kept, m².
         observed: ground seen clear, EPSG:4326; outside it nothing is known.
-        scenes: scenes it was mapped from.
         landslides: valid (Multi)Polygons in EPSG:4326 with any of the columns `MEASURES`; area_m2
             and perimeter_m are computed where missing, NaN is stored as unknown. Those screened
             are kept with the reason, and not counted.
         doubts: reservations to keep with it.
         publish: publish it, which supersedes the version published before.
+        scene_ids: scenes it was mapped from, the one preferred first.
         screens: what was screened.
         licence: licence of the inventory.
         attribution: whom to credit.
@@ -223,7 +215,7 @@ def store_inventory(
                 minimum_mapping_unit_m2=minimum_mapping_unit_m2,
                 observed=from_shape(observed, srid=4326),
                 observed_km2=geodesic_area_m2(observed) / 1e6,
-                scene_ids=[used.id for used in scenes],
+                scene_ids=list(scene_ids),
                 landslide_count=len(counted),
                 area_m2=float(counted["area_m2"].sum()),
                 screens=[asdict(screening) for screening in screens],

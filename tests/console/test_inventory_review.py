@@ -44,7 +44,6 @@ def scarp_inventory(settings, engine, monkeypatch):
                 threshold=None,
                 minimum_mapping_unit_m2=0,
                 observed=AREA,
-                scenes=[],
                 landslides=gpd.GeoDataFrame(geometry=[slide(x) for x in xs], crs=4326),
                 doubts=[],
                 publish=True,

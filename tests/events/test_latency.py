@@ -61,7 +61,6 @@ def publish(connection):
         threshold=0.5,
         minimum_mapping_unit_m2=0.0,
         observed=AREA,
-        scenes=[],
         landslides=gpd.GeoDataFrame(geometry=[box(11.9, 44.2, 11.91, 44.21)], crs=4326),
         doubts=[],
         publish=True,

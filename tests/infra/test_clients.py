@@ -36,7 +36,6 @@ def url(settings, engine):
             threshold=None,
             minimum_mapping_unit_m2=0.0,
             observed=AREA.geometry,
-            scenes=[],
             landslides=landslides,
             doubts=[],
             publish=True,

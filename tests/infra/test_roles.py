@@ -71,7 +71,6 @@ def map_storm(engine):
             threshold=None,
             minimum_mapping_unit_m2=0,
             observed=AREA.geometry,
-            scenes=[],
             landslides=gpd.GeoDataFrame(geometry=[box(11.9, 44.2, 11.91, 44.21)], crs=4326),
             doubts=[],
             publish=True,

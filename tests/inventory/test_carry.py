@@ -56,7 +56,6 @@ def mapped(engine):
                 threshold=0.5,
                 minimum_mapping_unit_m2=0,
                 observed=observed,
-                scenes=[],
                 landslides=found,
                 doubts=plan.doubts,
                 publish=True,

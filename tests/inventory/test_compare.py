@@ -165,7 +165,6 @@ def store(connection, run_id, digest, outlines, ground, publish):
         threshold=None,
         minimum_mapping_unit_m2=0,
         observed=ground,
-        scenes=[],
         landslides=gpd.GeoDataFrame(geometry=outlines, crs=4326),
         doubts=[],
         publish=publish,

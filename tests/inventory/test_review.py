@@ -70,7 +70,6 @@ def store(engine):
                 threshold=0.5,
                 minimum_mapping_unit_m2=0,
                 observed=AREA,
-                scenes=[],
                 landslides=slides,
                 doubts=[],
                 publish=publish,

@@ -74,7 +74,6 @@ def store(connection, run_id, digest="one", **changes):
         "threshold": 0.5,
         "minimum_mapping_unit_m2": 300.0,
         "observed": AREA,
-        "scenes": [],
         "landslides": slides(),
         "doubts": [Doubt("old-scene", "taken 40 days after the event")],
         "publish": True,

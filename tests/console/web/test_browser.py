@@ -118,7 +118,6 @@ def store_endless(word):
                 threshold=None,
                 minimum_mapping_unit_m2=0,
                 observed=MultiPolygon([box(141.9, 42.9, 142.1, 43.1)]),
-                scenes=(),
                 landslides=slide,
                 doubts=[Doubt(word, word)],
                 publish=True,
