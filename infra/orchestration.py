@@ -29,7 +29,6 @@ from infra.services import Service
 from infra.settings import Settings
 
 DEPLOYMENTS = Path(__file__).with_name("prefect.yaml")
-CPU_SLOTS = 2
 # A run whose process died is found by its silence: see `infra/automations.py`.
 HEARTBEAT_S = 30
 WORKER_LOOKS_S = 1

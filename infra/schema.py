@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
@@ -35,12 +36,19 @@ def open_engine(settings: Settings) -> Engine:
         del arguments[name]
     engine = create_engine(url, pool_pre_ping=True, connect_args=arguments)
     event.listen(engine, "handle_error", partial(_explain, advice=_advice(settings)))
+    event.listen(engine, "connect", _in_utc)
     try:
         migrate(engine)
     except Exception:
         engine.dispose()
         raise
     return engine
+
+
+def _in_utc(connection: psycopg.Connection[Any], _: object) -> None:
+    """Have times in UTC, as which they are shown, whatever zone the server is in."""
+    connection.execute("SET TIME ZONE 'UTC'")
+    connection.commit()
 
 
 def database_url(settings: Settings) -> str:

@@ -131,7 +131,6 @@ def publish(connection):
         threshold=0.5,
         minimum_mapping_unit_m2=0.0,
         observed=AREA.geometry,
-        scenes=[],
         landslides=gpd.GeoDataFrame(geometry=[], crs=4326),
         doubts=[],
         publish=True,

@@ -59,6 +59,19 @@ def columns(engine):
         return connection.execute(text(COLUMNS)).all()
 
 
+def test_times_are_in_utc_whatever_zone_the_server_is_in(engine, settings):
+    with engine.begin() as connection:
+        register(connection, STORM, AREA)
+        name = engine.url.database
+        connection.execute(text(f"ALTER DATABASE {name} SET timezone = 'Asia/Tokyo'"))
+    engine.dispose()
+    other = open_engine(settings)
+    with other.connect() as connection:
+        moment = connection.scalar(text("SELECT occurred_at FROM scarp.v_events"))
+    other.dispose()
+    assert f"{moment:%Y-%m-%d %H:%M}" == "2023-05-17 00:00"
+
+
 def test_the_migrations_build_the_tables_the_code_uses(engine):
     with engine.connect() as connection:
         options = {
