@@ -17,7 +17,7 @@ from flows.options import SusceptibilityOptions
 from flows.progress import report
 from flows.terrain import derive_stack, elevation_of, terrain_inputs
 from flows.world import open_world
-from tasks.errors import SamplingError
+from tasks.errors import InventoryError, SamplingError
 from tasks.events.aoi import as_multipolygon
 from tasks.inventory.compare import INSIDE
 from tasks.inventory.quality import AreaMatch, match_areas
@@ -99,11 +99,16 @@ def compare_susceptibility(
             the event's products.
 
     Raises:
-        EventError, InventoryError: an inventory is not stored, or they share no ground.
+        EventError, InventoryError: an inventory is not stored or is named twice, or they share no
+            ground.
         RasterError: there is no DEM, or it cannot be used.
         SamplingError: one of them has too few landslides to learn from; says which.
         StorageError: a file cannot be written.
     """
+    if manual == automatic:
+        raise InventoryError(
+            f"version {manual} is the same as itself; name another to compare it with"
+        )
     steps = partial(report, "comparison", total=4)
     find_learner(options.model)
     pair = _read(event_id, {"manual": manual, "automatic": automatic})

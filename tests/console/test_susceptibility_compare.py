@@ -59,6 +59,7 @@ def test_machines_get_every_number(compared, tmp_path):
     ("words", "said"),
     [
         (("1", "9", "--dem", DEM), "no inventory version 9"),
+        (("1", "1", "--dem", DEM), "name another"),
         (("1", "2", "--dem", "nowhere.tif"), "DEM nowhere.tif does not exist"),
         (("1", "2", "--dem", DEM, "--model", "oracle"), "no model 'oracle'"),
         (("1", "2", "--dem", DEM, "--sampling", "mine"), "no sampling scheme is called 'mine'"),
