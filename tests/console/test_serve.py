@@ -12,6 +12,7 @@ import pytest
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
+from starlette.requests import Request
 
 from tests.conftest import EXAMPLE, entered_world
 from tests.console.serving import serving
@@ -115,6 +116,19 @@ def test_a_browser_gets_a_page_that_fetches_nothing_from_elsewhere(service, wher
     assert all(one.startswith(f"{service.base_url}/static/") for one in fetched)
     (data,) = re.findall(r'href="([^"]*)">JSON<', answer.text)
     assert "json" in service.get(html.unescape(data)).headers["content-type"]
+
+
+def test_a_page_links_nothing_that_runs():
+    from console.service.pages import page_templates
+
+    asked = Request({"type": "http", "path": "/", "query_string": b"", "headers": []})
+    stored = {"title": "<b>", "source": {"href": "javascript:alert(1)", "title": "<i>"}}
+    page = page_templates().get_template("items.html")
+    said = page.render(
+        request=asked, response=stored, crumbs=[{"part": "", "url": ""}], template={"api_root": ""}
+    )
+    assert "javascript:alert(1)" in said and 'href="javascript' not in said
+    assert "<b>" not in said and "<i>" not in said
 
 
 def test_a_page_larger_than_the_largest_is_the_largest(service):
