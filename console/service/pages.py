@@ -6,6 +6,7 @@ tipg's own pages fetch their style, scripts and maps from other machines; ours l
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from fastapi import Request, Response
@@ -16,11 +17,12 @@ from tipg.factory import create_html_response
 Table = tuple[Sequence[str], Iterable[Sequence[Any]]]
 # What the template shows in a place of its own, or what means nothing to a reader.
 _ELSEWHERE = {
-    *("title", "description", "links", "properties", "features", "collections", "paths"),
-    *("numberMatched", "numberReturned", "type", "id", "$schema", "$id", "geometry", "components"),
+    *("title", "id", "description", "links", "type"),
+    *("numberMatched", "numberReturned", "features", "collections"),
 }
 
 
+@cache
 def page_templates() -> Jinja2Templates:
     """One template for every answer, under whatever name tipg asks for."""
     source, *_ = PackageLoader("console.service").get_source(Environment(), "answer.html")
