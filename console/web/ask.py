@@ -45,7 +45,8 @@ _MEASURED = (
 )
 _SESSION = (
     f"-c statement_timeout={SECONDS}s -c default_transaction_read_only=on "
-    "-c search_path=scarp,public -c application_name=scarp-ask -c work_mem=16MB"
+    "-c search_path=scarp,public -c application_name=scarp-ask -c work_mem=16MB "
+    "-c timezone=UTC"
 )
 Question = Annotated[str, Query(max_length=10_000)]
 

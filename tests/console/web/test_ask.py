@@ -34,6 +34,15 @@ def test_numbers_are_written_as_people_read_them(clients, number, said):
     assert f">{said}<" in page.text
 
 
+def test_times_are_in_utc_whatever_zone_the_server_is_in(clients, settings):
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {name} SET timezone = 'Asia/Tokyo'")
+        (row,) = asked(clients["viewer"], "SELECT occurred_at FROM v_events").json()
+        connection.execute(f"ALTER DATABASE {name} RESET timezone")
+    assert row["occurred_at"] == "2023-05-16T00:00:00+00:00"
+
+
 def test_every_example_of_the_page_can_be_asked(clients):
     from console.web.pages import words
 
