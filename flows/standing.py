@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from flows.sources import check_source
 from flows.world import World
 from tasks.errors import BadInputError
 from tasks.events.wishes import keep_options, kept_options
+from tasks.files import read_toml
 from tasks.mapping.screens import LayerScreen, parse_screen
 
 FILE = "response.toml"
@@ -103,12 +103,7 @@ def standing(file: Path) -> dict[str, Any]:
     Raises:
         BadInputError: the file is no TOML.
     """
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{file} is no TOML file: {error}; mend it") from error
+    return read_toml(file, BadInputError) if file.exists() else {}
 
 
 def _chosen(world: World, event_id: str) -> dict[str, Any]:

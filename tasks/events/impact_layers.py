@@ -20,13 +20,13 @@ Paths are relative to the file; either table may be left out.
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.errors import RulesError
+from tasks.files import read_toml
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -73,19 +73,13 @@ def read_layers(path: Path) -> ImpactLayers:
         RulesError: the file cannot be read, is not TOML, holds an unknown or senseless field, or
             names a layer that is not a file.
     """
+    given = read_toml(path, RulesError)
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
         layers = ImpactLayers.model_validate(given)
-    except OSError as error:
-        raise RulesError(
-            f"{path} cannot be read: {error.strerror or error}; give the layers in TOML"
-        ) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise RulesError(f"{path}: {place}: {first['msg']}; see docs/events.md") from error
-    except ValueError as error:
-        raise RulesError(f"{path} is not TOML: {error}; mend it there") from error
     return ImpactLayers(
         nowicki_jessee=_beside(path, layers.nowicki_jessee), newmark=_beside(path, layers.newmark)
     )

@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,6 +30,7 @@ from tasks.errors import AreaError, EventError, RulesError
 from tasks.events.aoi import read_aoi
 from tasks.events.land import require_land
 from tasks.events.reports import Alert
+from tasks.files import read_toml
 from tasks.types import AreaOfInterest, Event, EventKind
 
 DEFAULTS = Path(__file__).with_name("default_rules.toml")
@@ -185,9 +185,9 @@ def read_rules(path: Path | None = None, feed: Mapping[str, Any] | None = None) 
         RulesError: the file cannot be read, is not TOML, or holds an unknown or senseless rule, or
             a file that it names cannot be used.
     """
-    given = _read_toml(DEFAULTS)
+    given = read_toml(DEFAULTS, RulesError)
     if path is not None:
-        given = _merged(given, _placed(_read_toml(path), path.absolute().parent))
+        given = _merged(given, _placed(read_toml(path, RulesError), path.absolute().parent))
     given = _merged(given, {"feed": feed or {}})
     where = str(path or DEFAULTS)
     rules = checked_table(Rules, given, where)
@@ -343,16 +343,6 @@ def _placed(given: Any, folder: Path) -> Any:
         else _placed(value, folder)
         for name, value in given.items()
     }
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        reason = error.strerror or error
-        raise RulesError(f"{path} cannot be read: {reason}; give a rules file in TOML") from error
-    except ValueError as error:
-        raise RulesError(f"{path} is not TOML: {error}; mend it there") from error
 
 
 def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.errors import AccessError, CatalogError
+from tasks.files import read_toml
 from tasks.imagery.hosts import host_of, read_with
 
 SHIPPED = Path(__file__).with_name("profiles.toml")
@@ -85,16 +85,8 @@ def read_profiles(path: Path | None = None) -> dict[str, Profile]:
 
 
 def _read(path: Path) -> dict[str, Profile]:
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CatalogError(
-            f"{path} cannot be read: {error.strerror}; name a profile file"
-        ) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CatalogError(f"{path} is not TOML: {error}; mend it") from error
     profiles = {}
-    for name, given in content.items():
+    for name, given in read_toml(path, CatalogError).items():
         try:
             profiles[name] = Profile.model_validate(given)
         except ValidationError as error:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from models.cards import Card, check_name
 from models.errors import ModelError
 from models.recipes import LARGEST_PX, Recipe
+from tasks.files import read_toml
 
 FOLDER = Path(__file__).parent / "protocols"
 # The card of the weights lies beside these of a run and of an experiment's arm.
@@ -124,10 +125,7 @@ def read_protocol(name_or_path: str, changes: Sequence[str] = ()) -> Protocol:
         near = get_close_matches(name_or_path, known, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
         raise ModelError(f"no protocol is called {name_or_path!r}; {hint} Or give a TOML file")
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ModelError(f"{path}: is not TOML ({error})") from error
+    raw = read_toml(path, ModelError)
     where = f"protocol {path.stem}" if path.parent == FOLDER else str(path)
     _check_keys(raw, where)
     for change in changes:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tasks.datasets import dataset_sha256
 from tasks.errors import FactorError
+from tasks.files import read_toml
 
 # What a susceptibility study usually has; a table without one of these names says so.
 USUAL = (
@@ -202,13 +202,9 @@ def read_factor_file(path: Path, measures: Sequence[str], usual: Sequence[str]) 
     Raises:
         FactorError: it is missing, no TOML, names what does not exist or says it wrongly.
     """
+    content = read_toml(path, FactorError)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
         table = _Table.model_validate(content)
-    except (OSError, UnicodeDecodeError) as error:
-        raise FactorError(f"factor file {path} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise FactorError(f"factor file {path} is not TOML: {error}") from error
     except ValidationError as error:
         raise FactorError(_sentence(path, content, error)) from error
     terrain = tuple(measures) if table.terrain == "all" else table.terrain

@@ -53,7 +53,7 @@ def test_looks_at_feeds_are_scheduled_where_they_are_wanted(machine):
 
 @pytest.mark.parametrize(
     ("written", "said"),
-    [("source = ", "is no TOML file"), ("dem = 'x'", "write source ="), ("source = 'x'", "")],
+    [("source = ", "is not TOML"), ("dem = 'x'", "write source ="), ("source = 'x'", "")],
 )
 def test_what_response_toml_lacks_is_said_and_ends_nothing(tmp_path, capsys, written, said):
     (tmp_path / "response.toml").write_text(written)

@@ -82,6 +82,8 @@ def test_a_rule_that_makes_no_sense_is_named(tmp_path, text, complaint):
 
 def test_two_rules_files_that_say_the_same_have_one_digest(tmp_path):
     assert rules_of(tmp_path, DEFAULTS.read_text()).digest == read_rules().digest
+    with_mark = "\ufeff" + DEFAULTS.read_text()  # as editors on Windows write it
+    assert rules_of(tmp_path, with_mark).digest == read_rules().digest
     assert rules_of(tmp_path, ALPS).digest != read_rules().digest
 
 
