@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -47,6 +47,7 @@ from tasks.types import AreaOfInterest, Event
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 3600.0
+_UNREAD = (FeedError, TransientError, DatabaseError)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class Looked:
-    """What a look did; `failure` says why the feed or the store could not be read, if so."""
+    """What a look did; `failure` says why the feed, the store or an entry was not read, if so."""
 
     decisions: tuple[Decision, ...]
     failure: ScarpError | DatabaseError | None = None
@@ -75,7 +76,8 @@ def look_once(watch: Watch, now: datetime, replay: bool = False) -> Looked:
     """Read a feed once and deal with every entry, what the rules want in a transaction of its own.
 
     What was read is remembered only when all of it has been dealt with: a look that is killed is
-    done again, and finds done what it had finished.
+    done again, and finds done what it had finished. An entry that cannot be dealt with stops no
+    other, and is read again by the next look.
 
     Args:
         watch: the feed and the rules.
@@ -95,21 +97,23 @@ def look_once(watch: Watch, now: datetime, replay: bool = False) -> Looked:
         made = ignore_unwanted(connection, reports, watch.rules, now)
     rest = [(number, report) for number, report in enumerate(reports) if number not in made]
     told = ((number, *_told_more(watch, report, now)) for number, report in rest)
+    failures: list[ScarpError] = []
     whole = True
-    for number, decision, done in _deal_with_all(watch, told, now):
+    for number, decision, done in _deal_with_all(watch, told, now, failures):
         made[number] = decision
         whole &= done
+    whole &= not failures
     decisions = [made[number] for number in sorted(made)]
-    decisions += _look_again(watch, {one.event_id for one in decisions}, now)
+    decisions += _look_again(watch, {one.event_id for one in decisions}, now, failures)
     decisions += _if_stale(watch, seen, now)
     with watch.world.engine.begin() as connection:
         kept = seen if whole else replace(seen, etag="", last_modified="")
         save_state(connection, kept, watch.source, digest)
-    return Looked(tuple(decisions))
+    return Looked(tuple(decisions), failures[0] if failures else None)
 
 
 def keep_looking(watch: Watch) -> Iterator[Looked]:
-    """Look again and again; after a failure, at growing intervals up to an hour.
+    """Look again and again; at growing intervals up to an hour where there is nothing to be read.
 
     A look that lost the store is done again once it is back.
     """
@@ -120,7 +124,9 @@ def keep_looking(watch: Watch) -> Iterator[Looked]:
         except DatabaseError as error:
             looked = Looked((), error)
         yield looked
-        wait_s = min(2 * wait_s, max(pause_s, LONGEST_WAIT_S)) if looked.failure else pause_s
+        wait_s = min(2 * wait_s, max(pause_s, LONGEST_WAIT_S))
+        if not isinstance(looked.failure, _UNREAD):
+            wait_s = pause_s
         # Many watchers that were started together do not ask together.
         time.sleep(wait_s * random.uniform(1, 1.1))
 
@@ -180,9 +186,18 @@ def _read(
 
 
 def _deal_with_all(
-    watch: Watch, told: Iterable[tuple[int, EventReport, bool]], now: datetime
+    watch: Watch,
+    told: Iterable[tuple[int, EventReport, bool]],
+    now: datetime,
+    failures: list[ScarpError],
 ) -> Iterator[tuple[int, Decision, bool]]:
     """Deal with numbered reports, whatever is deleted last: it may live on by another of its ids.
+
+    Args:
+        watch: the feed and the rules.
+        told: numbered reports, and whether each says all there is.
+        now: the watcher's clock.
+        failures: where to add what kept a report from being dealt with.
 
     Yields:
         The number, what was decided, and whether the report need not be read again.
@@ -193,13 +208,30 @@ def _deal_with_all(
         if report.status == "deleted":
             deleted.append((number, report, read))
             continue
-        decision, done = _deal_with(watch, report, now)
-        if report.event is not None:
-            living[decision.event_id] = report.id
-        yield number, decision, done and read
+        with _apart(report, failures):
+            decision, done = _deal_with(watch, report, now)
+            if report.event is not None:
+                living[decision.event_id] = report.id
+            yield number, decision, done and read
     for number, report, read in deleted:
-        decision, done = _deal_with(watch, _unless_living(watch, report, living), now)
-        yield number, decision, done and read
+        with _apart(report, failures):
+            decision, done = _deal_with(watch, _unless_living(watch, report, living), now)
+            yield number, decision, done and read
+
+
+@contextmanager
+def _apart(report: EventReport, failures: list[ScarpError]) -> Iterator[None]:
+    """Keep what goes wrong with one report, a lost store apart, from the others."""
+    try:
+        yield
+    except DatabaseError:
+        raise
+    except Exception as error:
+        log.exception("%s of %s", report.id, report.source)
+        known = isinstance(error, ScarpError)
+        why = str(error) if known else f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        said = f"{report.id} could not be dealt with: {why}; the next look tries again"
+        failures.append(ScarpError(said))
 
 
 def _unless_living(watch: Watch, report: EventReport, living: Mapping[str, str]) -> EventReport:
@@ -359,7 +391,9 @@ def _fetched(watch: Watch, made: Decision) -> bool:
     return not _may_be_fetched(watch, chosen)
 
 
-def _look_again(watch: Watch, done: set[str], now: datetime) -> Iterator[Decision]:
+def _look_again(
+    watch: Watch, done: set[str], now: datetime, failures: list[ScarpError]
+) -> Iterator[Decision]:
     """Read again, by schedule, the pages of events that have left the feed."""
     with watch.world.engine.connect() as connection:
         due = [
@@ -383,7 +417,7 @@ def _look_again(watch: Watch, done: set[str], now: datetime) -> Iterator[Decisio
             continue
         looked.append(page.url)
         told.append((len(told), report, True))
-    for _, decision, _ in _deal_with_all(watch, told, now):
+    for _, decision, _ in _deal_with_all(watch, told, now, failures):
         yield decision
     with watch.world.engine.begin() as connection:
         mark_pages(connection, looked, now)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from flows.watch import Watch, look_once
 from tasks.events.rules import read_rules
@@ -78,6 +80,30 @@ def test_an_odd_entry_is_ignored_with_its_reason_and_the_next_is_registered(worl
     again = looked_at(world, feed, odd, GOOD, now=NOW + timedelta(minutes=1))
     assert {one.decision for one in again} == {"unchanged"}
     assert stored(world) == kept
+
+
+REFUSE = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE 'not this one'; END $$;
+    CREATE TRIGGER refuse BEFORE INSERT ON scarp.event FOR EACH ROW
+        WHEN (NEW.id = 'us1aaaa') EXECUTE FUNCTION refuse();
+"""
+
+
+def test_an_event_that_cannot_be_stored_stops_no_other_and_is_tried_again(world, feed):
+    other = entry("us1aaaa", geometry=(141.9, 42.7, 35.0))
+    page = {"type": "FeatureCollection", "features": [other, GOOD]}
+    watch = Watch(world, "usgs", feed.put("/summary.geojson", page), RULES)
+    with world.engine.begin() as connection:
+        connection.execute(text(REFUSE))
+    looked = look_once(watch, NOW)
+    assert [one.decision for one in looked.decisions] == ["registered"]
+    assert re.search("us1aaaa could not be dealt with: .*not this one", str(looked.failure))
+    with world.engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER refuse ON scarp.event"))
+    again = look_once(watch, NOW)
+    assert [one.decision for one in again.decisions] == ["registered", "unchanged"]
+    assert again.failure is None
 
 
 @pytest.mark.parametrize(
