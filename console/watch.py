@@ -14,7 +14,8 @@ from console.garbage import stay
 from console.output import AsJson, print_json, print_line, say, screen, table
 
 if TYPE_CHECKING:
-    from flows.watch import Looked, Watch
+    from flows.feeds import Watch
+    from flows.watch import Looked
     from tasks.events.reports import Decision
 
 

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
-from flows.watch import Watch
-from flows.world import open_world
+from flows.world import World, open_world
 from infra.settings import Settings
 from tasks.errors import BadInputError
+from tasks.events.fetch import may_follow
 from tasks.events.reports import Source
-from tasks.events.rules import read_rules
+from tasks.events.rules import Rules, read_rules
 
 FEEDS = {
     "usgs": "https://earthquake.usgs.gov/earthquakes/feed/v1.0/summary/all_day.geojson",
     "gdacs": "https://www.gdacs.org/xml/rss_7d.xml",
 }
+
+
+@dataclass(frozen=True)
+class Watch:
+    """One feed, and everything a look at it needs."""
+
+    world: World
+    source: Source
+    url: str
+    rules: Rules
+
+    def may_follow(self, href: str) -> bool:
+        """Whether a link in the feed leads where the operator lets it."""
+        return may_follow(href, self.url, self.rules.feed.hosts)
 
 
 def open_watch(

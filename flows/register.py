@@ -14,8 +14,9 @@ from urllib.parse import quote
 import httpx
 from sqlalchemy import Connection
 
+from flows.entry import deal_with
+from flows.feeds import Watch
 from flows.prior import expect_landslides
-from flows.watch import Watch, deal_with
 from flows.world import World, open_world
 from infra.settings import Settings
 from tasks.errors import AreaError, EventError, FeedError, TransientError

@@ -7,61 +7,35 @@ import logging
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
-from sqlalchemy import Connection
-
-from flows.prior import expect_landslides
-from flows.world import World
+from flows.entry import deal_with, has_its_shakemap
+from flows.event_page import last_word, read_page, told_more
+from flows.feeds import Watch
 from infra.errors import DatabaseError
-from tasks.errors import BadInputError, EventError, FeedError, ScarpError, TransientError
+from tasks.errors import BadInputError, FeedError, ScarpError, TransientError
 from tasks.events import comcat, gdacs
-from tasks.events.decide import decide, find_known, find_named, find_news, needs_ground
+from tasks.events.decide import find_named
 from tasks.events.decisions import store_decision
-from tasks.events.fetch import may_follow
-from tasks.events.ground import Ground, find_ground
-from tasks.events.registry import RegisteredEvent, find_registered
+from tasks.events.registry import find_registered
 from tasks.events.reports import (
     Decision,
     EventReport,
     Look,
-    Source,
     WatchState,
     source_version,
 )
-from tasks.events.rules import Rules, checked_table, re_look_due
-from tasks.events.shakemaps import (
-    KnownShakeMap,
-    choose_shakemap,
-    fetch_grid,
-    known_shakemaps,
-)
+from tasks.events.rules import checked_table, re_look_due
 from tasks.events.unwanted import ignore_unwanted
-from tasks.events.watching import keep_page, load_state, mark_pages, pages, save_state
-from tasks.types import AreaOfInterest, Event
+from tasks.events.watching import load_state, mark_pages, pages, save_state
 
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 3600.0
 _UNREAD = (FeedError, TransientError, DatabaseError)
-
-
-@dataclass(frozen=True)
-class Watch:
-    """One feed, and everything a look at it needs."""
-
-    world: World
-    source: Source
-    url: str
-    rules: Rules
-
-    def may_follow(self, href: str) -> bool:
-        """Whether a link in the feed leads where the operator lets it."""
-        return may_follow(href, self.url, self.rules.feed.hosts)
 
 
 @dataclass(frozen=True)
@@ -96,8 +70,8 @@ def look_once(watch: Watch, now: datetime, replay: bool = False) -> Looked:
     with watch.world.engine.begin() as connection:
         made = ignore_unwanted(connection, reports, watch.rules, now)
     rest = [(number, report) for number, report in enumerate(reports) if number not in made]
-    told = ((number, *_told_more(watch, report, now)) for number, report in rest)
     failures: list[ScarpError] = []
+    told = _all_told(watch, rest, now, failures)
     whole = True
     for number, decision, done in _deal_with_all(watch, told, now, failures):
         made[number] = decision
@@ -131,34 +105,6 @@ def keep_looking(watch: Watch) -> Iterator[Looked]:
         time.sleep(wait_s * random.uniform(1, 1.1))
 
 
-def deal_with(
-    watch: Watch,
-    report: EventReport,
-    now: datetime,
-    forced: bool = False,
-    connection: Connection | None = None,
-) -> Decision:
-    """Decide about one report, with its ground if that matters, in one transaction.
-
-    Args:
-        watch: the feed and the rules.
-        report: what the feed says.
-        now: the watcher's clock.
-        forced: an operator asks for the event, whatever the rules say.
-        connection: in a transaction that the caller ends; None for one of its own.
-
-    Raises:
-        ScarpError: the report cannot be dealt with; nothing of it was stored.
-    """
-    ground = _ground(watch, report, now, forced)
-    begun = nullcontext(connection) if connection else watch.world.engine.begin()
-    with begun as mine:
-        made = decide(mine, report, ground, watch.rules, now, forced)
-        if made.decision in ("registered", "updated", "held") and report.detail_url:
-            keep_page(mine, report.detail_url, watch.source, made.event_id, now)
-    return made
-
-
 def _to_ask_by(state: WatchState, now: datetime, replay: bool) -> WatchState:
     """The state with what may be asked by; a clock that went back has seen nothing yet.
 
@@ -180,9 +126,21 @@ def _read(
         if page is None or not comcat.is_deleted(error):
             raise
         event_id, told_at = page
-        word_of = max(told_at, _last_word(watch, event_id, told_at))
+        word_of = max(told_at, last_word(watch, event_id, told_at))
         unasked = replace(state, etag="", last_modified="", looked_at=now)
         return [comcat.deleted_report(event_id, error, word_of)], unasked
+
+
+def _all_told(
+    watch: Watch,
+    reports: Iterable[tuple[int, EventReport]],
+    now: datetime,
+    failures: list[ScarpError],
+) -> Iterator[tuple[int, EventReport, bool]]:
+    """Numbered reports with what their events' own pages tell besides, as `told_more` reads it."""
+    for number, report in reports:
+        with _apart(report, failures):
+            yield number, *told_more(watch, report, now)
 
 
 def _deal_with_all(
@@ -253,7 +211,7 @@ def _deal_with(watch: Watch, told: EventReport, now: datetime) -> tuple[Decision
         made = deal_with(watch, odd, now)
     # What lies ahead of the clock is decided when the clock has passed it.
     settled = told.event is None or told.event.occurred_at <= now
-    return made, settled and (made.decision == "ignored" or _fetched(watch, made))
+    return made, settled and (made.decision == "ignored" or has_its_shakemap(watch, made))
 
 
 def _watcher(watch: Watch) -> Look:
@@ -265,130 +223,6 @@ def _watcher(watch: Watch) -> Look:
     from tasks.events.rainfall import RainTable, look
 
     return partial(look, rules=checked_table(RainTable, watch.rules.rain, "rain").to_rules())
-
-
-def _told_more(watch: Watch, report: EventReport, now: datetime) -> tuple[EventReport, bool]:
-    """The report with what the event's own page tells besides; and whether that could be read."""
-    if not report.detail_url or report.shakemaps or watch.source != "usgs":
-        return report, True
-    if not watch.may_follow(report.detail_url) or report.detail_url == watch.url:
-        return replace(report, detail_url=""), True
-    with watch.world.engine.connect() as connection:
-        name = find_known(connection, report)
-        known = find_registered(connection, name) if name else None
-    if known and _is_known(report, known):
-        return _as_known(report, known), True
-    if not needs_ground(report, known is not None, watch.rules, now):
-        return report, True
-    try:
-        page = _read_page(report.detail_url, report.id, report.reported_at, now)
-    except (FeedError, TransientError) as error:
-        log.warning("%s", error)
-        return (_as_known(report, known) if known else report), False
-    return replace(page, alternate_ids=page.alternate_ids or report.alternate_ids), True
-
-
-def _read_page(url: str, event_id: str, word_of: datetime, now: datetime) -> EventReport:
-    """What an event's own page says; one that is gone says that the event is deleted.
-
-    Args:
-        url: the page.
-        event_id: the event's id.
-        word_of: when the source last spoke of the event, as which its deletion counts.
-        now: the watcher's clock.
-
-    Raises:
-        FeedError: it is not the page of one event.
-        TransientError: it cannot be reached.
-    """
-    try:
-        reports, _ = comcat.look(url, WatchState(url), now)
-    except FeedError as error:
-        if not comcat.is_deleted(error):
-            raise
-        reports = [comcat.deleted_report(event_id, error, word_of)]
-    if len(reports) != 1:
-        raise FeedError(f"{url} tells of {len(reports)} events; the page of {event_id} is wanted")
-    return replace(reports[0], detail_url=url)
-
-
-def _last_word(watch: Watch, event_id: str, otherwise: datetime) -> datetime:
-    """When its source last spoke of a registered event; of another, or if unknown, as given."""
-    with watch.world.engine.connect() as connection:
-        try:
-            return find_registered(connection, event_id).reported_at or otherwise
-        except EventError:
-            return otherwise
-
-
-def _is_known(report: EventReport, known: RegisteredEvent) -> bool:
-    before = known.reported_at if known.event.source == report.source else None
-    return before is not None and report.reported_at <= before
-
-
-def _as_known(report: EventReport, known: RegisteredEvent) -> EventReport:
-    """A summary that says no more than the event's page did, under the version of that page."""
-    return replace(report, source_version=known.event.source_version or report.source_version)
-
-
-def _ground(watch: Watch, report: EventReport, now: datetime, forced: bool) -> Ground | None:
-    """Where to look, with the ShakeMap fetched; None where it makes no difference."""
-    event = report.event
-    if event is None:
-        return None
-    wanted = forced or needs_ground(report, False, watch.rules, now)
-    with watch.world.engine.connect() as connection:
-        # What the rules do not want matters only if it is registered, under an id of its own.
-        name = (find_known if wanted else find_named)(connection, report)
-        if not (wanted or name):
-            return None
-        known = find_registered(connection, name) if name else None
-        shakemaps = known_shakemaps(connection, name) if name else []
-        news = find_news(connection, report, known, watch.rules)
-    chosen = choose_shakemap(shakemaps, news.listing.offered)
-    told = news.fresh or news.relisted
-    if known and not (told or forced or _may_be_fetched(watch, chosen)):
-        return None
-    if chosen:
-        folder = watch.world.home / "shakemaps" / (name or event.id)
-        chosen = fetch_grid(chosen, folder, watch.url, watch.rules.feed.hosts)
-    found = find_ground(event, report.aoi, chosen, watch.rules.limits(event))
-    return _expecting(watch, found, replace(event, id=name or event.id), report.source_version)
-
-
-def _expecting(watch: Watch, found: Ground, event: Event, version: str) -> Ground:
-    """The same ground with the landslides to expect there, or with why they are not known."""
-    if found.aoi is None:
-        return found
-    drawn_from = found.shakemap.version.identity if found.shakemap and found.shaking else version
-    share = watch.rules.limits(event).aoi_expected_share
-    try:
-        expected = expect_landslides(watch.world, event, found.aoi, found.shaking, drawn_from)
-        prior = expected.impact.path if expected else None
-        aoi = _refined(found.aoi, prior, share) if prior else found.aoi
-    except ScarpError as error:
-        why = f"what to expect is not known: {error}"
-        return replace(found, remark="; ".join(filter(None, (found.remark, why))))
-    return replace(found, aoi=aoi, expected=expected)
-
-
-def _refined(aoi: AreaOfInterest, prior: Path, share: float) -> AreaOfInterest:
-    # Rasters and their libraries cost a second to import.
-    from tasks.events.refine import refined_aoi
-
-    return refined_aoi(aoi, prior, share)
-
-
-def _may_be_fetched(watch: Watch, chosen: KnownShakeMap | None) -> bool:
-    """Whether a ShakeMap waits for another try."""
-    return chosen is not None and chosen.path is None and watch.may_follow(chosen.url)
-
-
-def _fetched(watch: Watch, made: Decision) -> bool:
-    """Whether nothing of an event waits for another try: its ShakeMap has been fetched."""
-    with watch.world.engine.connect() as connection:
-        chosen = choose_shakemap(known_shakemaps(connection, made.event_id), [])
-    return not _may_be_fetched(watch, chosen)
 
 
 def _look_again(
@@ -408,9 +242,9 @@ def _look_again(
     looked = []
     told: list[tuple[int, EventReport, bool]] = []
     for page in due:
-        word_of = _last_word(watch, page.event_id, now)
+        word_of = last_word(watch, page.event_id, now)
         try:
-            report = _read_page(page.url, page.event_id, word_of, now)
+            report = read_page(page.url, page.event_id, word_of, now)
         except (FeedError, TransientError) as error:
             log.warning("%s", error)
             looked += [page.url] if isinstance(error, FeedError) else []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from flows.watch import Watch, look_once
+from flows.feeds import Watch
+from flows.watch import look_once
 from tasks.events.registry import find_registered
 from tasks.events.rules import read_rules
 from tests.conftest import DATA

@@ -136,7 +136,8 @@ def page():
 
 
 def test_a_watched_event_is_ranked_by_its_shakemap_and_keeps_the_prior_map(configured, world, page):
-    from flows.watch import Watch, look_once
+    from flows.feeds import Watch
+    from flows.watch import look_once
     from tasks.events.priors import find_priors
     from tasks.events.registry import find_registered
     from tasks.events.rules import read_rules
@@ -158,7 +159,8 @@ def test_a_watched_event_is_ranked_by_its_shakemap_and_keeps_the_prior_map(confi
 
 
 def test_broken_layers_never_stop_an_event(configured, world, page):
-    from flows.watch import Watch, look_once
+    from flows.feeds import Watch
+    from flows.watch import look_once
     from tasks.events.rules import read_rules
     from tests.flows.feeds import at, serving
 
@@ -188,7 +190,8 @@ def test_an_event_registered_by_hand_is_ranked_by_its_magnitude(world, quake):
 
 
 def test_the_rules_say_how_an_area_is_drawn_from_a_shakemap(configured, world, page, tmp_path):
-    from flows.watch import Watch, look_once
+    from flows.feeds import Watch
+    from flows.watch import look_once
     from tasks.events.registry import find_registered
     from tasks.events.rules import read_rules
     from tests.flows.feeds import at, serving

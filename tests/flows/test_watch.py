@@ -6,7 +6,8 @@ import json
 from collections import Counter
 from datetime import timedelta
 
-from flows.watch import Watch, look_once
+from flows.feeds import Watch
+from flows.watch import look_once
 from tasks.events.rules import read_rules
 from tests.flows.conftest import rows
 from tests.flows.feeds import as_of, at, moments, recorded

@@ -13,7 +13,8 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
-from flows.watch import Watch, look_once
+from flows.feeds import Watch
+from flows.watch import look_once
 from infra.schema import open_engine
 from tasks.events.rules import read_rules
 from tests.flows.conftest import rows

@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from flows.watch import Watch, look_once
+from flows.feeds import Watch
+from flows.watch import look_once
 from tasks.events.rules import read_rules
 from tests.flows.conftest import rows
 from tests.flows.feeds import NOW, SUMMARY, entry, ms

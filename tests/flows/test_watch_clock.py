@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from flows.watch import Watch, look_once
+from flows.feeds import Watch
+from flows.watch import look_once
 from tests.flows.conftest import rows
 from tests.flows.feeds import NOW, entry, ms
 from tests.flows.looks import RULES, decisions, look

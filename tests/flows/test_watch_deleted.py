@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from flows.watch import Watch, look_once
+from flows.feeds import Watch
+from flows.watch import look_once
 from tasks.events.states import history, move
 from tests.flows.conftest import rows
 from tests.flows.feeds import NOW, entry, ms

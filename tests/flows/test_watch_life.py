@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import create_engine, text
 
+from flows.feeds import Watch
 from flows.register import register_event, register_report
-from flows.watch import Watch, keep_looking, look_once
+from flows.watch import keep_looking, look_once
 from tasks.events import operator
 from tasks.events.comcat import read_feature
 from tasks.events.decisions import waiting_requests

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import xarray
 
-from flows.watch import Watch, deal_with, look_once
+from flows.entry import deal_with
+from flows.feeds import Watch
+from flows.watch import look_once
 from tasks.events.registry import find_registered
 from tasks.events.reports import EventReport
 from tasks.events.rules import read_rules
