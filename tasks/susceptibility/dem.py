@@ -44,7 +44,12 @@ _FEET = {
     "us-ft": 1200 / 3937,
     "ftus": 1200 / 3937,
 }
-_UNITS = _FEET | dict.fromkeys(("m", "metre", "metres", "meter", "meters"), 1.0)
+_METRIC = {
+    **dict.fromkeys(("m", "metre", "metres", "meter", "meters"), 1.0),
+    **dict.fromkeys(("dm", "decimetre", "decimetres", "decimeter", "decimeters"), 0.1),
+    **dict.fromkeys(("cm", "centimetre", "centimetres", "centimeter", "centimeters"), 0.01),
+}
+_UNITS = _FEET | _METRIC
 _VOIDS = (-32768.0, -32767.0, -9999.0, -99999.0, 9999.0, 32767.0, 65535.0)
 _SAMPLE_PX = 1024
 _SUSPECT = 20
@@ -201,7 +206,7 @@ def open_dem(dem: DemSource, place: Point) -> Iterator[Dem]:
             sheets = [_sheet(str(f), s, crs, place) for f, s in zip(files, sources, strict=True)]
             with WarpedVRT(sources[0], crs=crs.to_wkt()) as native:
                 cells = native.transform
-            feet = any(_in_metres(source) not in (None, 1.0) for source in sources)
+            feet = any(_in_metres(source) in _FEET.values() for source in sources)
             yield Dem(tuple(sheets), crs, cells, feet)
     except (RasterioError, CPLE_BaseError) as error:
         named = ", ".join(map(str, files[:3]))

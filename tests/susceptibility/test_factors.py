@@ -181,8 +181,16 @@ def test_a_sea_of_zeros_is_no_ground_and_a_few_zeros_are(example, tmp_path):
     assert doubt.code == "dem-zeros"
 
 
-@pytest.mark.parametrize(("unit", "factor"), [("ft", 0.3048), ("US survey foot", 1200 / 3937)])
-def test_a_dem_that_says_it_is_in_feet_is_converted(example, tmp_path, unit, factor):
+@pytest.mark.parametrize(
+    ("unit", "factor", "told"),
+    [
+        ("ft", 0.3048, ["dem-in-feet"]),
+        ("US survey foot", 1200 / 3937, ["dem-in-feet"]),
+        ("dm", 0.1, []),
+        ("Centimeters", 0.01, []),
+    ],
+)
+def test_a_dem_that_says_its_unit_is_converted(example, tmp_path, unit, factor, told):
     with rasterio.open(example.dem) as dem:
         values = dem.read().astype("float32") / factor
     dem = rewritten(example.dem, tmp_path / "feet.tif", values, dtype="float32")
@@ -192,7 +200,7 @@ def test_a_dem_that_says_it_is_in_feet_is_converted(example, tmp_path, unit, fac
     np.testing.assert_allclose(
         stack.read("slope"), example.stack.read("slope"), atol=0.01, equal_nan=True
     )
-    assert [doubt.code for doubt in stack.doubts] == ["dem-in-feet"]
+    assert [doubt.code for doubt in stack.doubts] == told
 
 
 def test_a_dem_higher_than_any_mountain_is_taken_to_be_in_feet(kaghan, tmp_path):
