@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
+from pystac import Link
 from pystac.errors import STACError
-from pystac_client import Client
+from pystac_client import Client, ItemSearch
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from shapely.geometry import mapping
@@ -137,9 +138,15 @@ class _Gathered:
                 log.info("item %s left out: it is another kind of data", item["id"])
                 self.other.append(f"{item['id']} (assets {', '.join(item['assets'])})")
             return scene
+        except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            reason = f"item {item['id']} is not valid STAC: {error!r}; mend the item"
+            return self._refused(item, CatalogError(reason))
         except (CatalogError, RasterError) as error:
-            self.errors.append(error)
-            return refused_scene(item, self.reading, str(error))
+            return self._refused(item, error)
+
+    def _refused(self, item: dict[str, Any], error: ScarpError) -> SceneJudgement:
+        self.errors.append(error)
+        return refused_scene(item, self.reading, str(error))
 
     def _is_met_by(self, item: dict[str, Any]) -> bool:
         first, last = item_times(item)
@@ -191,7 +198,8 @@ class _Reader(StacApiIO):
 
     def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
         href = str(getattr(source, "href", source))
-        if is_remote(self._reading.source) and not is_allowed(href, self._reading.hosts):
+        remote = is_remote(self._reading.source) or is_remote(href)
+        if remote and not is_allowed(href, self._reading.hosts):
             raise CatalogError(
                 f"{self._reading.source} refers to {href}, which is on no host of this source"
             )
@@ -262,7 +270,7 @@ def _items(href: str, gathered: _Gathered) -> Iterator[dict[str, Any]]:
         yield {**root, "self_href": href, "catalog": Path(href).parent.name}
         return
     _check_type(root, href)
-    if any(link.get("rel") == "search" for link in root["links"]):
+    if _hrefs(root, "search"):
         yield from _api_items(href, reader, gathered)
     else:
         yield from _static_items(href, root, reader, gathered)
@@ -311,7 +319,7 @@ def _api_items(href: str, reader: _Reader, gathered: _Gathered) -> Iterator[dict
         limit=PAGE_ITEMS,
     )
     number = 0
-    for page in search.pages_as_dicts():
+    for page in _pages(search, reader):
         context = page.get("context") or {}
         matched = page.get("numberMatched") or context.get("matched") or 0
         number += len(page["features"])
@@ -321,11 +329,26 @@ def _api_items(href: str, reader: _Reader, gathered: _Gathered) -> Iterator[dict
                 "collections (--collection), or take a smaller area or fewer dates"
             )
         for item in page["features"]:
-            links = {link["rel"]: link["href"] for link in item.get("links", [])}
-            home = links.get("self", href)
-            yield {**item, "self_href": home if is_remote(home) else href, "catalog": client.id}
+            home = next((link for link in _hrefs(item, "self") if is_remote(link)), href)
+            yield {**item, "self_href": home, "catalog": client.id}
     for name in set(asked) - gathered.collections:
         _check_collection(href, name, reader)
+
+
+def _pages(search: ItemSearch, reader: _Reader) -> Iterator[dict[str, Any]]:
+    """Every page of a search; pystac-client's own ends at one without items, last or not."""
+    parameters, seen = search.get_parameters(), list[dict[str, Any]]()
+    page = reader.read_json(search.url, method=search.method, parameters=parameters)
+    while True:
+        yield page
+        link = next((link for link in page.get("links") or () if link["rel"] == "next"), None)
+        if link is None:
+            return
+        if link in seen:
+            raise CatalogError(f"{search.url} gives its pages in a circle; ask who runs it")
+        seen.append(link)
+        following = Link.from_dict({**link, "href": urljoin(search.url, link["href"])})
+        page = reader.read_json(following, parameters=parameters)
 
 
 def _check_collection(href: str, name: str, reader: _Reader) -> None:
@@ -358,8 +381,8 @@ def _static_items(
                 yield {**content, "self_href": place, "catalog": name}
                 continue
             _check_type(content, place)
-            links = [link for link in content["links"] if link["rel"] in ("child", "item")]
-            waiting += [resolved_href(place, link["href"]) for link in reversed(links)]
+            links = _hrefs(content, "child", "item")
+            waiting += [resolved_href(place, link) for link in reversed(links)]
         except (AccessError, CatalogError) as error:
             if place == href:
                 raise
@@ -367,6 +390,14 @@ def _static_items(
     if unknown := sorted(set(gathered.reading.collections) - gathered.collections):
         known = ", ".join(sorted(gathered.collections))
         raise CatalogError(f"{href} has no collection {', '.join(unknown)}; it has {known}")
+
+
+def _hrefs(document: dict[str, Any], *relations: str) -> list[str]:
+    """Where the links of a document lead that are of one of these relations."""
+    links = document.get("links")
+    found = [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
+    hrefs = [link.get("href") for link in found if link.get("rel") in relations]
+    return [href for href in hrefs if isinstance(href, str)]
 
 
 def _updated(item: dict[str, Any]) -> datetime:
