@@ -236,7 +236,8 @@ def on_grid(
             resampling=resampling,
             add_alpha=not has_alpha,
         ) as view:
-            scale, offset = dataset.scales[0], dataset.offsets[0]
+            # A scale of 0 is one that somebody left out.
+            scale, offset = dataset.scales[0] or 1.0, dataset.offsets[0]
             yield BandOnGrid(scene, band, dataset.dtypes[0], scale, offset, view)
 
 
