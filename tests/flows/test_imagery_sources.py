@@ -83,9 +83,10 @@ def test_the_event_completes_nothing_is_ordered_twice_and_the_report_lists_what_
     assert "secret-" not in kept
 
 
-def test_the_key_may_come_from_a_prefect_block(world, monkeypatch):
+@pytest.mark.parametrize("source", ["planet", "https://api.planet.com/"])
+def test_the_key_may_come_from_a_prefect_block(world, monkeypatch, source):
     monkeypatch.delenv("PL_API_KEY", raising=False)
-    options = ResponseOptions(source="planet")
+    options = ResponseOptions(source=source)
     Secret(value=KEY).save("planet-api-key")
     assert flows.sources.source_of(world, "storm", options).key == KEY
     Secret.delete("planet-api-key")
