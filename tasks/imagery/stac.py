@@ -87,13 +87,14 @@ class StacSource:
             TransientError: the server timed out, dropped or answered 429 or 5xx.
         """
         href = self.href if is_remote(self.href) else str(Path(self.href).resolve())
-        reading = Reading(href, (host_of(href), *self.hosts), self.collections)
+        told = without_query(href) if is_remote(href) else href
+        reading = Reading(told, (host_of(href), *self.hosts), self.collections)
         gathered = _Gathered(reading, aoi, span, self.read)
         try:
             for item in _items(href, gathered):
                 gathered.take(item)
         except (STACError, LookupError, TypeError, AttributeError, ValueError) as error:
-            raise CatalogError(f"{href} is not valid STAC: {error!r}; mend the catalog") from error
+            raise CatalogError(f"{told} is not valid STAC: {error!r}; mend the catalog") from error
         return gathered.found()
 
     def fetch(self, scenes: Sequence[Scene], aoi: AreaOfInterest) -> Found:
@@ -201,7 +202,8 @@ class _Reader(StacApiIO):
         remote = is_remote(self._reading.source) or is_remote(href)
         if remote and not is_allowed(href, self._reading.hosts):
             raise CatalogError(
-                f"{self._reading.source} refers to {href}, which is on no host of this source"
+                f"{self._reading.source} refers to {without_query(href)}, which is on no host of "
+                "this source"
             )
 
         def read() -> str:
@@ -223,7 +225,7 @@ class _Reader(StacApiIO):
 
     def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         text = self.read_text(source, *args, **kwargs)
-        href = getattr(source, "href", source)
+        href = without_query(str(getattr(source, "href", source)))
         try:
             content = json.loads(text)
         except ValueError as error:
@@ -248,6 +250,8 @@ def _server_error(href: str, error: APIError) -> ScarpError:
     """Tell a failure that another try may mend from one that it cannot."""
     href = without_query(href)
     status = getattr(error, "status_code", None)
+    if isinstance(error.__context__, ValueError):
+        return CatalogError(f"{href} is no address that can be asked ({error}); check it")
     if status is None:
         return TransientError(
             f"{href} is out of reach: {without_query(str(error))}; try again later"
@@ -306,7 +310,9 @@ def _folder_items(folder: Path, reader: _Reader, gathered: _Gathered) -> Iterato
 def _check_type(content: dict[str, Any], href: str) -> None:
     """Refuse a document that is no catalog."""
     if content.get("type") not in ("Catalog", "Collection") or "links" not in content:
-        raise CatalogError(f"{href} is not a STAC catalog; give its catalog.json or API root")
+        raise CatalogError(
+            f"{without_query(href)} is not a STAC catalog; give its catalog.json or API root"
+        )
 
 
 def _api_items(href: str, reader: _Reader, gathered: _Gathered) -> Iterator[dict[str, Any]]:
@@ -325,8 +331,9 @@ def _api_items(href: str, reader: _Reader, gathered: _Gathered) -> Iterator[dict
         number += len(page["features"])
         if max(number, matched) > MAX_ITEMS:
             raise CatalogError(
-                f"{href} offers {max(number, matched):,} items, over {MAX_ITEMS:,}; name "
-                "collections (--collection), or take a smaller area or fewer dates"
+                f"{gathered.reading.source} offers {max(number, matched):,} items, over "
+                f"{MAX_ITEMS:,}; name collections (--collection), or take a smaller area or fewer "
+                "dates"
             )
         for item in page["features"]:
             home = next((link for link in _hrefs(item, "self") if is_remote(link)), href)
@@ -345,7 +352,9 @@ def _pages(search: ItemSearch, reader: _Reader) -> Iterator[dict[str, Any]]:
         if link is None:
             return
         if link in seen:
-            raise CatalogError(f"{search.url} gives its pages in a circle; ask who runs it")
+            raise CatalogError(
+                f"{without_query(search.url)} gives its pages in a circle; ask who runs it"
+            )
         seen.append(link)
         following = Link.from_dict({**link, "href": urljoin(search.url, link["href"])})
         page = reader.read_json(following, parameters=parameters)
@@ -356,7 +365,8 @@ def _check_collection(href: str, name: str, reader: _Reader) -> None:
     try:
         reader.read_json(f"{href.rstrip('/')}/collections/{quote(name)}")
     except CatalogError as error:
-        raise CatalogError(f"{href} has no collection {name}; check --collection") from error
+        told = without_query(href)
+        raise CatalogError(f"{told} has no collection {name}; check --collection") from error
 
 
 def _static_items(
@@ -368,13 +378,16 @@ def _static_items(
     on a catalog that links to itself, and cannot open a path with `#` in it.
     """
     waiting, seen, name = [href], set[str](), str(root.get("id"))
+    source = gathered.reading.source
     while waiting:
         place = waiting.pop()
         if place in seen:
             continue
         seen.add(place)
         if len(seen) > MAX_ITEMS:
-            raise CatalogError(f"{href} holds over {MAX_ITEMS:,} documents; give a smaller catalog")
+            raise CatalogError(
+                f"{source} holds over {MAX_ITEMS:,} documents; give a smaller catalog"
+            )
         try:
             content = root if place == href else reader.read_json(place)
             if content.get("type") == "Feature":
@@ -389,7 +402,7 @@ def _static_items(
             gathered.refuse_link(place, str(error))
     if unknown := sorted(set(gathered.reading.collections) - gathered.collections):
         known = ", ".join(sorted(gathered.collections))
-        raise CatalogError(f"{href} has no collection {', '.join(unknown)}; it has {known}")
+        raise CatalogError(f"{source} has no collection {', '.join(unknown)}; it has {known}")
 
 
 def _hrefs(document: dict[str, Any], *relations: str) -> list[str]:
