@@ -223,6 +223,13 @@ def test_a_field_of_the_wrong_kind_refuses_its_item(aoi, catalog, change):
     assert re.search(r"20230523\S* .*mend the item", only_refusal(search(catalog, aoi, *YEAR)))
 
 
+def test_a_signed_address_whose_scale_gdal_cannot_apply_refuses_its_item(aoi, catalog, serve):
+    with_asset(catalog, href="./B04.tif?signature=secret")
+    refusal = only_refusal(search(f"{serve(catalog.parent).url}/catalog.json", aoi, *YEAR))
+    assert re.search(r"B04\.tif\?… is an address with a query", refusal)
+    assert "secret" not in refusal
+
+
 @pytest.mark.parametrize("gsd", ["10 m", -10, float("nan"), 0])
 def test_a_pixel_size_that_is_none_is_not_believed(aoi, catalog, gsd):
     with_asset(catalog, gsd=gsd)
