@@ -311,7 +311,11 @@ def _sidecar(path: Path) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(sidecar.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    except OSError as error:
+        raise CatalogError(
+            f"{sidecar} cannot be read: {error.strerror}; mend or remove it"
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise CatalogError(f"{sidecar} is not whole JSON: {error}; mend or remove it") from error
     return content if isinstance(content, dict) else {}
 
@@ -320,9 +324,9 @@ def _parse(text: str) -> datetime | None:
     """A time in UTC, or None where the text is not one."""
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _outline(dataset: DatasetReader) -> MultiPolygon:

@@ -228,7 +228,7 @@ class _Reader(StacApiIO):
         href = without_query(str(getattr(source, "href", source)))
         try:
             content = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CatalogError(f"{href} is not whole JSON: {error}; fetch it again") from error
         if not isinstance(content, dict):
             raise CatalogError(f"{href} holds no JSON object; give a STAC catalog")
@@ -290,7 +290,7 @@ def holds_items(folder: Path) -> bool:
         try:
             if _is_item(json.loads(path.read_text(encoding="utf-8"))):
                 return True
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
     return False
 

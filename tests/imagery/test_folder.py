@@ -80,6 +80,8 @@ def test_images_of_one_stem_are_scenes_of_their_own(aoi, write_tif, tmp_path):
          datetime(2023, 5, 23, tzinfo=UTC)),
         ("x_20230523.tif", {"TIFFTAG_DATETIME": "2024:01:01 00:00:00"}, None,
          datetime(2023, 5, 23, tzinfo=UTC)),
+        ("x_20230523.tif", {"ACQUISITION_DATE": "0001-01-01T00:00:00+14:00"}, None,
+         datetime(2023, 5, 23, tzinfo=UTC)),
         ("x_20200101.tif", {}, {"properties": {"acquired": "2023-05-23T10:06:01Z"}},
          datetime(2023, 5, 23, 10, 6, 1, tzinfo=UTC)),
     ],
@@ -91,9 +93,10 @@ def test_the_time_is_taken_from_the_surest_place(write_tif, name, tags, sidecar,
     assert read_folder(path).scenes[0].acquired_at == taken
 
 
-def test_a_broken_sidecar_is_named(write_tif):
+@pytest.mark.parametrize("content", ['{"acquired": ', pytest.param("[" * 100_000, id="deep")])
+def test_a_broken_sidecar_is_named(write_tif, content):
     path = write_tif("x.tif", RGB)
-    path.with_suffix(".json").write_text('{"acquired": ')
+    path.with_suffix(".json").write_text(content)
     with pytest.raises(CatalogError, match=r"x\.json is not whole JSON"):
         read_folder(path)
 

@@ -157,7 +157,17 @@ def test_a_damaged_item_is_one_sentence(aoi, catalog, edit_items, change, reason
         search_stac(catalog, aoi, *YEAR)
 
 
-@pytest.mark.parametrize("content", ["", '{"type": "Catalog", "li', "<html></html>", "[]", "{}"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        '{"type": "Catalog", "li',
+        "<html></html>",
+        "[]",
+        "{}",
+        pytest.param("[" * 9999, id="deep"),
+    ],
+)
 def test_a_catalog_that_is_none_is_named(aoi, catalog, content):
     catalog.write_text(content)
     with pytest.raises(CatalogError, match=r"catalog\.json"):
