@@ -129,9 +129,12 @@ class ResponseOptions(BaseModel):
         0.8, ge=0, le=1, description="clear share of the AOI with which nothing more is waited for"
     )
     wait_days: float = Field(
-        30.0, ge=0, description="days after the event until which clear imagery is waited for"
+        30.0,
+        ge=0,
+        le=3650,
+        description="days after the event until which clear imagery is waited for",
     )
-    look_hours: float = Field(12.0, gt=0, description="hours from one look to the next")
+    look_hours: float = Field(12.0, gt=0, le=8760, description="hours from one look to the next")
     volume_relation: VolumeRelation = Field(
         "guzzetti2009", description="how volume follows from area"
     )

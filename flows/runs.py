@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Engine
 
 from flows.world import code_version
 from infra.logs import about
+from tasks.imagery.hosts import is_remote, without_query
 from tasks.inventory.runs import finish_run, sign_of_life, start_run
 from tasks.types import Outcome, Provenance
 
@@ -45,13 +48,23 @@ def recorded_run(
 
 @contextmanager
 def failure_recorded(engine: Engine, provenance: Provenance, flow: str) -> Iterator[None]:
-    """If the block fails, leave a failed run with the reason; otherwise leave nothing."""
+    """If the block fails, leave a failed run with the reason; otherwise leave nothing.
+
+    Analysts read runs: what may be a token in an address that was asked is left out.
+    """
     try:
         with about(event=provenance.event_id):
             yield
     except Exception:
-        with recorded_run(engine, provenance, flow):
+        inputs, parameters = map(_without_tokens, (provenance.inputs, provenance.parameters))
+        told = replace(provenance, inputs=inputs, parameters=parameters)
+        with recorded_run(engine, told, flow):
             raise
+
+
+def _without_tokens(values: dict[str, Any]) -> dict[str, Any]:
+    texts = {name: value for name, value in values.items() if isinstance(value, str)}
+    return values | {name: without_query(text) for name, text in texts.items() if is_remote(text)}
 
 
 def _flow_run_id() -> str | None:

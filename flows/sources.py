@@ -15,7 +15,7 @@ from tasks.imagery.cache import Cache
 from tasks.imagery.orders import Ledger
 from tasks.imagery.profiles import Profile, read_profiles
 from tasks.imagery.protocol import Source
-from tasks.imagery.sources import Access, Keeping, is_fetched_whole, open_source
+from tasks.imagery.sources import Access, Keeping, is_fetched_whole, open_source, profile_of
 
 PROFILES = "imagery.toml"
 PLANET_KEY, PLANET_BLOCK = "PL_API_KEY", "planet-api-key"
@@ -70,7 +70,7 @@ def access_to(
         known,
         allow_hosts,
         collections,
-        _environment(known.get(source)),
+        _environment(profile_of(source, known)[1]),
         Keeping(cache, ledger, world.home / "work" / event_id / "imagery"),
     )
 

@@ -115,7 +115,7 @@ def draft_doubt(aoi: AreaOfInterest, observed: shapely.MultiPolygon, terms: Term
     parts = sorted(((geodesic_area_m2(part) / 1e6, part) for part in unseen), key=lambda p: -p[0])
     least = LEAST_NAMED * sum(km2 for km2, _ in parts)
     named = [
-        f"{km2:.2g} km² round {part.centroid.y:.3f}° N {part.centroid.x:.3f}° E"
+        f"{km2:.2g} km² round {_degrees(part.centroid)}"
         for km2, part in parts[:NAMED_PARTS]
         if km2 >= least
     ]
@@ -127,6 +127,11 @@ def draft_doubt(aoi: AreaOfInterest, observed: shapely.MultiPolygon, terms: Term
         f"{', '.join(named)}{rest}"
     )
     return Doubt("draft-waits", text)
+
+
+def _degrees(point: shapely.Point) -> str:
+    latitude, longitude = f"{abs(point.y):.3f}°", f"{abs(point.x):.3f}°"
+    return f"{latitude} {'NS'[point.y < 0]} {longitude} {'EW'[point.x < 0]}"
 
 
 def loss_doubt(

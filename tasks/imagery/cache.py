@@ -267,6 +267,10 @@ def _receive(download: Download, part: Path, stall_s: float) -> None:
             with part.open("ab" if goes_on else "wb") as file:
                 for chunk in answer.iter_bytes():
                     file.write(chunk)
+    except httpx.UnsupportedProtocol as error:
+        raise CatalogError(
+            f"{download.name} cannot be fetched, only http(s) can; give a catalog that names it"
+        ) from error
     except httpx.TransportError as error:
         reason = str(error) or type(error).__name__
         raise TransientError(f"{download.name} broke off: {without_query(reason)}") from error

@@ -60,7 +60,7 @@ def judge(scene: Scene, aoi: AreaOfInterest) -> SceneView:
         RasterError: the mask's file is missing, truncated, without CRS or another kind of mask.
         TransientError: the server that holds it timed out or answered 429 or 5xx.
     """
-    grid, area = _ground(aoi)
+    grid, area = judging_ground(aoi)
     mask = mask_of(scene)
     if mask:
         with on_grid(scene, mask, grid, Resampling.nearest, COARSER) as band:
@@ -111,7 +111,7 @@ def middle(area: MultiPolygon) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=2)
-def _ground(aoi: AreaOfInterest) -> tuple[GeoBox, NDArray[np.bool_]]:
+def judging_ground(aoi: AreaOfInterest) -> tuple[GeoBox, NDArray[np.bool_]]:
     """The judging grid, and its pixels whose centre lies in the area, or that it touches if none.
 
     Kept, since all scenes of an area are judged one after the other.

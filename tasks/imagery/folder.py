@@ -167,13 +167,15 @@ def _degrees(area: MultiPolygon) -> str:
 
 
 def _mask_of(path: Path) -> Path | None:
-    """The UDM2 file that lies beside an image, if there is one."""
-    beside = [file for file in path.parent.iterdir() if file.suffix.lower() in SUFFIXES]
-    for file in sorted(beside):
+    """The UDM2 file beside an image whose name begins alike, the one that shares most of it."""
+    masks = {}
+    for file in sorted(path.parent.iterdir()):
         scene, is_mask, _ = file.stem.lower().partition(UDM2)
-        if is_mask and file != path and path.stem.lower().startswith(f"{scene}_"):
-            return file
-    return None
+        if not is_mask or file == path or file.suffix.lower() not in SUFFIXES:
+            continue
+        if path.stem.lower().startswith(f"{scene}_"):
+            masks[len(scene)] = file
+    return masks[max(masks)] if masks else None
 
 
 def _checksum(path: Path, mask: Path | None) -> str:
@@ -309,7 +311,11 @@ def _sidecar(path: Path) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(sidecar.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    except OSError as error:
+        raise CatalogError(
+            f"{sidecar} cannot be read: {error.strerror}; mend or remove it"
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise CatalogError(f"{sidecar} is not whole JSON: {error}; mend or remove it") from error
     return content if isinstance(content, dict) else {}
 
@@ -318,9 +324,9 @@ def _parse(text: str) -> datetime | None:
     """A time in UTC, or None where the text is not one."""
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _outline(dataset: DatasetReader) -> MultiPolygon:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from urllib.parse import unquote, urlsplit
 
 REMOTE_SCHEMES = ("http", "https", "s3")
-_QUERY = re.compile(r"\?[^\s'\"]+")
+_SECRET = re.compile(r"\?[^\s'\"]+|(?<=://)[^\s/@?'\"]*@")
 # Options of GDAL by pattern of host. One table for the process, as GDAL's own settings are: a
 # raster is opened by its href alone, far from the source that knew the host.
 _options: dict[str, dict[str, str]] = {}
@@ -17,7 +17,10 @@ _options: dict[str, dict[str, str]] = {}
 
 def is_remote(href: str) -> bool:
     """Whether an href is read over the network."""
-    return urlsplit(href).scheme in REMOTE_SCHEMES
+    try:
+        return urlsplit(href).scheme in REMOTE_SCHEMES
+    except ValueError:
+        return False
 
 
 def host_of(href: str) -> str:
@@ -37,8 +40,8 @@ def climbs(href: str) -> bool:
 
 
 def without_query(text: str) -> str:
-    """A text with the query strings of its URLs cut off: they may hold a token."""
-    return _QUERY.sub("", text)
+    """A text with what may hold a token cut out of its URLs: their queries, users and passwords."""
+    return _SECRET.sub("", text)
 
 
 def read_with(hosts: Iterable[str], options: Mapping[str, str]) -> None:

@@ -171,7 +171,7 @@ def refused_scene(item: dict[str, Any], reading: Reading, reason: str) -> SceneJ
     The pixel size is 0 and the footprint empty where the item does not give them.
     """
     taken, footprint, gsd = None, MultiPolygon(), None
-    with suppress(CatalogError, KeyError, TypeError):
+    with suppress(CatalogError, KeyError, TypeError, AttributeError, OverflowError):
         taken = item_times(item)[0]
     with suppress(CatalogError, KeyError):
         footprint = item_footprint(item)
@@ -315,7 +315,7 @@ def _scale_offset(
         return float(scale or S2_SCALE), S2_OFFSET
     if scale is None:
         scale, offset = profile.scale, profile.offset if offset is None else offset
-    return float(scale if scale is not None else 1.0), float(offset or 0.0)
+    return float(scale or 1.0), float(offset or 0.0)
 
 
 def asset_path(item: dict[str, Any], key: str, reading: Reading) -> str:
@@ -377,9 +377,9 @@ def _gsd_m(
     transform = _first("proj:transform", asset, item["properties"]) or (0,)
     # Below this it is degrees.
     step = known_number(transform[0], 0.1)
-    declared = _first("gsd", asset) or step or _first("gsd", item["properties"]) or profile.gsd_m
-    if declared:
-        return float(declared)
+    given = (_first("gsd", asset), step, _first("gsd", item["properties"]), profile.gsd_m)
+    if declared := next(filter(None, (known_number(value, 0) for value in given)), None):
+        return declared
     with open_raster(href, f"item {item['id']}, which declares no gsd") as dataset:
         return ground_sample_m(dataset)
 

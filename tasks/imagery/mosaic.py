@@ -298,9 +298,14 @@ def _fill(
     area: BaseGeometry,
     grid: GeoBox,
 ) -> None:
-    """Write every block: pixels, mask and which scene each pixel is from."""
-    for _, window in image.block_windows(1):
-        pending = inside(area, _part(grid, window))
+    """Write every block: pixels, mask and which scene each pixel is from.
+
+    Pixels of the area are those whose centre lies in it, or that it touches if none does.
+    """
+    windows = [window for _, window in image.block_windows(1)]
+    touched = not any(inside(area, _part(grid, window)).any() for window in windows)
+    for window in windows:
+        pending = inside(area, _part(grid, window), all_touched=touched)
         block = np.zeros((image.count, *pending.shape), numbers.dtype)
         sources = np.zeros(pending.shape, np.uint8)
         for number, scene in enumerate(scenes, start=1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,13 +18,14 @@ import shapely
 from numpy.typing import NDArray
 from planet import order_request
 from pyproj import Transformer
-from shapely.geometry import MultiPolygon, mapping
+from rasterio.transform import xy
+from shapely.geometry import mapping
 
 from tasks.errors import AccessError, CatalogError, QuotaError, RasterError, TransientError
 from tasks.events.aoi import as_multipolygon
 from tasks.files import file_sha256
 from tasks.imagery.cache import Cache, Download
-from tasks.imagery.clouds import SceneView, judge, judging_grid
+from tasks.imagery.clouds import SceneView, judge, judging_ground
 from tasks.imagery.folder import PLANETSCOPE
 from tasks.imagery.items import item_footprint
 from tasks.imagery.orders import DELIVERED, Ledger, Order, Patience
@@ -44,12 +46,13 @@ TOOLS = {"harmonize": {"target_sensor": "Sentinel-2"}}
 SR_SCALE = 0.0001
 # A scene expected to show less than this share of the area anew is not worth its price.
 LEAST_GAIN = 0.02
-SAMPLES = 40
+SAMPLES = 1_600
 # What Planet's clip tool takes.
 MAX_VERTICES = 1_500
 WANTED = ("red", "green", "blue", "nir")
 # What takes one scene away and leaves the others.
 SURVIVED = (CatalogError, RasterError, AccessError, TransientError)
+Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -120,7 +123,7 @@ class PlanetSource:
                 refused.append(SceneJudgement(scene, None, False, reason))
             elif scene.footprint.intersects(aoi.geometry):
                 scenes.append(scene)
-        scenes.sort(key=lambda scene: (scene.acquired_at or span.end, scene.id))
+        scenes.sort(key=_when)
         return Found(tuple(scenes), tuple(refused), tuple(api.incidents))
 
     async def _fetch(self, scenes: Sequence[Scene], aoi: AreaOfInterest) -> Found:
@@ -156,7 +159,8 @@ class PlanetSource:
             api.incidents.append(reason)
         if late and not ready:
             raise late[0]
-        ready.sort(key=lambda scene: (scene.acquired_at or _NEVER, scene.id))
+        ready.sort(key=_when)
+        refused.sort(key=lambda one: _when(one.scene))
         return Found(tuple(ready), tuple(refused), tuple(api.incidents))
 
     async def _outcomes(
@@ -266,17 +270,17 @@ def worth_their_price(
     Returns:
         The scenes to order, the most telling first, and the others with the reason.
     """
-    places = _sample(aoi.geometry)
+    pixels, places = _sample(aoi)
     unseen = np.ones(len(places))
     for view in at_hand:
-        unseen[_shown(view, aoi, places)] = 0
+        unseen[view.clear[pixels]] = 0
     shows = {
         scene.id: shapely.contains_xy(scene.footprint, places)
         * (1 - (scene.cloud_cover or 0) / 100)
         for scene in scenes
     }
     chosen: list[Scene] = []
-    left = sorted(scenes, key=lambda scene: (scene.acquired_at or _NEVER, scene.id))
+    left = sorted(scenes, key=_when)
     while left:
         best = max(left, key=lambda scene: float((unseen * shows[scene.id]).sum()))
         if (unseen * shows[best.id]).mean() < LEAST_GAIN:
@@ -300,24 +304,15 @@ def _views(
     return views
 
 
-def _shown(view: SceneView, aoi: AreaOfInterest, places: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of some places, (n, 2) in degrees, a scene shows clear."""
-    grid = judging_grid(aoi)
-    to_grid = Transformer.from_crs("EPSG:4326", grid_wkt(grid), always_xy=True)
-    cols, rows = ~grid.affine @ to_grid.transform(*places.T)
-    last_row, last_col = grid.shape[0] - 1, grid.shape[1] - 1
-    at = np.clip(rows.astype(int), 0, last_row), np.clip(cols.astype(int), 0, last_col)
-    shown: NDArray[np.bool_] = view.clear[at]
-    return shown
-
-
-def _sample(area: MultiPolygon) -> NDArray[np.float64]:
-    """Places spread over an area, (n, 2) in degrees."""
-    west, south, east, north = area.bounds
-    x, y = np.meshgrid(np.linspace(west, east, SAMPLES), np.linspace(south, north, SAMPLES))
-    places = np.column_stack([x.ravel(), y.ravel()])
-    inside: NDArray[np.float64] = places[shapely.contains_xy(area, places)]
-    return inside if len(inside) else np.array(area.representative_point().coords)
+def _sample(aoi: AreaOfInterest) -> tuple[Pixels, NDArray[np.float64]]:
+    """Pixels of the judging grid spread over an area, and where they lie, (n, 2) in degrees."""
+    grid, area = judging_ground(aoi)
+    step = math.isqrt(max(int(area.sum()) // SAMPLES, 1))
+    step = step if area[::step, ::step].any() else 1
+    rows, cols = step * np.stack(np.nonzero(area[::step, ::step]))
+    x, y = xy(grid.affine, rows, cols)
+    to_degrees = Transformer.from_crs(grid_wkt(grid), "EPSG:4326", always_xy=True)
+    return (rows, cols), np.column_stack(to_degrees.transform(x, y))
 
 
 def _scene(item: dict[str, Any]) -> Scene:
@@ -342,6 +337,10 @@ def _scene(item: dict[str, Any]) -> Scene:
         sun_elevation_deg=sun_elevation_deg(properties),
         off_nadir_deg=off_nadir_deg(properties),
     )
+
+
+def _when(scene: Scene) -> tuple[datetime, str]:
+    return scene.acquired_at or _NEVER, scene.id
 
 
 def _updated(item: dict[str, Any]) -> str:

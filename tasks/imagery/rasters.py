@@ -28,7 +28,7 @@ from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
 from models.ground import ground_sample_m
-from tasks.errors import AccessError, RasterError, TransientError
+from tasks.errors import AccessError, CatalogError, RasterError, TransientError
 from tasks.imagery.hosts import gdal_options, is_remote, without_query
 from tasks.types import Scene
 
@@ -77,6 +77,9 @@ def band_href(
         scale: reflectance = stored number × scale + offset.
         offset: see `scale`.
         nodata: the stored number that means no data, where the file itself does not say so.
+
+    Raises:
+        CatalogError: a `?` in the path, which GDAL takes for the beginning of its own options.
     """
     options: dict[str, str] = {}
     if bands:
@@ -87,6 +90,12 @@ def band_href(
         options["a_nodata"] = repr(nodata)
     if not options:
         return path
+    if "?" in path:
+        what = "an address with a query" if is_remote(path) else "a path with a question mark"
+        raise CatalogError(
+            f"{without_query(path)}?… is {what}, of which GDAL reads no single band and no scale; "
+            "fetch the file or name it otherwise"
+        )
     return f"vrt://{_gdal_path(path)}?{urlencode(options, safe=',')}"
 
 
@@ -236,7 +245,8 @@ def on_grid(
             resampling=resampling,
             add_alpha=not has_alpha,
         ) as view:
-            scale, offset = dataset.scales[0], dataset.offsets[0]
+            # A scale of 0 is one that somebody left out.
+            scale, offset = dataset.scales[0] or 1.0, dataset.offsets[0]
             yield BandOnGrid(scene, band, dataset.dtypes[0], scale, offset, view)
 
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
+from pystac import Link
 from pystac.errors import STACError
-from pystac_client import Client
+from pystac_client import Client, ItemSearch
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from shapely.geometry import mapping
@@ -86,13 +87,14 @@ class StacSource:
             TransientError: the server timed out, dropped or answered 429 or 5xx.
         """
         href = self.href if is_remote(self.href) else str(Path(self.href).resolve())
-        reading = Reading(href, (host_of(href), *self.hosts), self.collections)
+        told = without_query(href) if is_remote(href) else href
+        reading = Reading(told, (host_of(href), *self.hosts), self.collections)
         gathered = _Gathered(reading, aoi, span, self.read)
         try:
             for item in _items(href, gathered):
                 gathered.take(item)
         except (STACError, LookupError, TypeError, AttributeError, ValueError) as error:
-            raise CatalogError(f"{href} is not valid STAC: {error!r}; mend the catalog") from error
+            raise CatalogError(f"{told} is not valid STAC: {error!r}; mend the catalog") from error
         return gathered.found()
 
     def fetch(self, scenes: Sequence[Scene], aoi: AreaOfInterest) -> Found:
@@ -137,9 +139,15 @@ class _Gathered:
                 log.info("item %s left out: it is another kind of data", item["id"])
                 self.other.append(f"{item['id']} (assets {', '.join(item['assets'])})")
             return scene
+        except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            reason = f"item {item['id']} is not valid STAC: {error!r}; mend the item"
+            return self._refused(item, CatalogError(reason))
         except (CatalogError, RasterError) as error:
-            self.errors.append(error)
-            return refused_scene(item, self.reading, str(error))
+            return self._refused(item, error)
+
+    def _refused(self, item: dict[str, Any], error: ScarpError) -> SceneJudgement:
+        self.errors.append(error)
+        return refused_scene(item, self.reading, str(error))
 
     def _is_met_by(self, item: dict[str, Any]) -> bool:
         first, last = item_times(item)
@@ -191,9 +199,11 @@ class _Reader(StacApiIO):
 
     def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
         href = str(getattr(source, "href", source))
-        if is_remote(self._reading.source) and not is_allowed(href, self._reading.hosts):
+        remote = is_remote(self._reading.source) or is_remote(href)
+        if remote and not is_allowed(href, self._reading.hosts):
             raise CatalogError(
-                f"{self._reading.source} refers to {href}, which is on no host of this source"
+                f"{self._reading.source} refers to {without_query(href)}, which is on no host of "
+                "this source"
             )
 
         def read() -> str:
@@ -215,10 +225,10 @@ class _Reader(StacApiIO):
 
     def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         text = self.read_text(source, *args, **kwargs)
-        href = getattr(source, "href", source)
+        href = without_query(str(getattr(source, "href", source)))
         try:
             content = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CatalogError(f"{href} is not whole JSON: {error}; fetch it again") from error
         if not isinstance(content, dict):
             raise CatalogError(f"{href} holds no JSON object; give a STAC catalog")
@@ -240,6 +250,8 @@ def _server_error(href: str, error: APIError) -> ScarpError:
     """Tell a failure that another try may mend from one that it cannot."""
     href = without_query(href)
     status = getattr(error, "status_code", None)
+    if isinstance(error.__context__, ValueError):
+        return CatalogError(f"{href} is no address that can be asked ({error}); check it")
     if status is None:
         return TransientError(
             f"{href} is out of reach: {without_query(str(error))}; try again later"
@@ -262,7 +274,7 @@ def _items(href: str, gathered: _Gathered) -> Iterator[dict[str, Any]]:
         yield {**root, "self_href": href, "catalog": Path(href).parent.name}
         return
     _check_type(root, href)
-    if any(link.get("rel") == "search" for link in root["links"]):
+    if _hrefs(root, "search"):
         yield from _api_items(href, reader, gathered)
     else:
         yield from _static_items(href, root, reader, gathered)
@@ -278,7 +290,7 @@ def holds_items(folder: Path) -> bool:
         try:
             if _is_item(json.loads(path.read_text(encoding="utf-8"))):
                 return True
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
     return False
 
@@ -298,7 +310,9 @@ def _folder_items(folder: Path, reader: _Reader, gathered: _Gathered) -> Iterato
 def _check_type(content: dict[str, Any], href: str) -> None:
     """Refuse a document that is no catalog."""
     if content.get("type") not in ("Catalog", "Collection") or "links" not in content:
-        raise CatalogError(f"{href} is not a STAC catalog; give its catalog.json or API root")
+        raise CatalogError(
+            f"{without_query(href)} is not a STAC catalog; give its catalog.json or API root"
+        )
 
 
 def _api_items(href: str, reader: _Reader, gathered: _Gathered) -> Iterator[dict[str, Any]]:
@@ -311,21 +325,39 @@ def _api_items(href: str, reader: _Reader, gathered: _Gathered) -> Iterator[dict
         limit=PAGE_ITEMS,
     )
     number = 0
-    for page in search.pages_as_dicts():
+    for page in _pages(search, reader):
         context = page.get("context") or {}
         matched = page.get("numberMatched") or context.get("matched") or 0
         number += len(page["features"])
         if max(number, matched) > MAX_ITEMS:
             raise CatalogError(
-                f"{href} offers {max(number, matched):,} items, over {MAX_ITEMS:,}; name "
-                "collections (--collection), or take a smaller area or fewer dates"
+                f"{gathered.reading.source} offers {max(number, matched):,} items, over "
+                f"{MAX_ITEMS:,}; name collections (--collection), or take a smaller area or fewer "
+                "dates"
             )
         for item in page["features"]:
-            links = {link["rel"]: link["href"] for link in item.get("links", [])}
-            home = links.get("self", href)
-            yield {**item, "self_href": home if is_remote(home) else href, "catalog": client.id}
+            home = next((link for link in _hrefs(item, "self") if is_remote(link)), href)
+            yield {**item, "self_href": home, "catalog": client.id}
     for name in set(asked) - gathered.collections:
         _check_collection(href, name, reader)
+
+
+def _pages(search: ItemSearch, reader: _Reader) -> Iterator[dict[str, Any]]:
+    """Every page of a search; pystac-client's own ends at one without items, last or not."""
+    parameters, seen = search.get_parameters(), list[dict[str, Any]]()
+    page = reader.read_json(search.url, method=search.method, parameters=parameters)
+    while True:
+        yield page
+        link = next((link for link in page.get("links") or () if link["rel"] == "next"), None)
+        if link is None:
+            return
+        if link in seen:
+            raise CatalogError(
+                f"{without_query(search.url)} gives its pages in a circle; ask who runs it"
+            )
+        seen.append(link)
+        following = Link.from_dict({**link, "href": urljoin(search.url, link["href"])})
+        page = reader.read_json(following, parameters=parameters)
 
 
 def _check_collection(href: str, name: str, reader: _Reader) -> None:
@@ -333,7 +365,8 @@ def _check_collection(href: str, name: str, reader: _Reader) -> None:
     try:
         reader.read_json(f"{href.rstrip('/')}/collections/{quote(name)}")
     except CatalogError as error:
-        raise CatalogError(f"{href} has no collection {name}; check --collection") from error
+        told = without_query(href)
+        raise CatalogError(f"{told} has no collection {name}; check --collection") from error
 
 
 def _static_items(
@@ -345,28 +378,39 @@ def _static_items(
     on a catalog that links to itself, and cannot open a path with `#` in it.
     """
     waiting, seen, name = [href], set[str](), str(root.get("id"))
+    source = gathered.reading.source
     while waiting:
         place = waiting.pop()
         if place in seen:
             continue
         seen.add(place)
         if len(seen) > MAX_ITEMS:
-            raise CatalogError(f"{href} holds over {MAX_ITEMS:,} documents; give a smaller catalog")
+            raise CatalogError(
+                f"{source} holds over {MAX_ITEMS:,} documents; give a smaller catalog"
+            )
         try:
             content = root if place == href else reader.read_json(place)
             if content.get("type") == "Feature":
                 yield {**content, "self_href": place, "catalog": name}
                 continue
             _check_type(content, place)
-            links = [link for link in content["links"] if link["rel"] in ("child", "item")]
-            waiting += [resolved_href(place, link["href"]) for link in reversed(links)]
+            links = _hrefs(content, "child", "item")
+            waiting += [resolved_href(place, link) for link in reversed(links)]
         except (AccessError, CatalogError) as error:
             if place == href:
                 raise
             gathered.refuse_link(place, str(error))
     if unknown := sorted(set(gathered.reading.collections) - gathered.collections):
         known = ", ".join(sorted(gathered.collections))
-        raise CatalogError(f"{href} has no collection {', '.join(unknown)}; it has {known}")
+        raise CatalogError(f"{source} has no collection {', '.join(unknown)}; it has {known}")
+
+
+def _hrefs(document: dict[str, Any], *relations: str) -> list[str]:
+    """Where the links of a document lead that are of one of these relations."""
+    links = document.get("links")
+    found = [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
+    hrefs = [link.get("href") for link in found if link.get("rel") in relations]
+    return [href for href in hrefs if isinstance(href, str)]
 
 
 def _updated(item: dict[str, Any]) -> datetime:

@@ -14,12 +14,13 @@ from flows.map_landslides import look_for_scenes
 from flows.options import ResponseOptions
 from flows.register import register_event
 from flows.respond import respond
+from flows.runs import failure_recorded
 from tasks.errors import AccessError
 from tasks.events.registry import find_aoi, find_event
 from tasks.imagery.cache import Cache
 from tasks.imagery.orders import Patience
 from tasks.imagery.sources import Access
-from tasks.types import Event
+from tasks.types import Event, Provenance
 from tests.conftest import EXAMPLE
 from tests.flows.conftest import EVENT, rows
 from tests.imagery.conftest import serve  # noqa: F401  a fixture
@@ -83,14 +84,25 @@ def test_the_event_completes_nothing_is_ordered_twice_and_the_report_lists_what_
     assert "secret-" not in kept
 
 
-def test_the_key_may_come_from_a_prefect_block(world, monkeypatch):
+@pytest.mark.parametrize("source", ["planet", "https://api.planet.com/"])
+def test_the_key_may_come_from_a_prefect_block(world, monkeypatch, source):
     monkeypatch.delenv("PL_API_KEY", raising=False)
-    options = ResponseOptions(source="planet")
+    options = ResponseOptions(source=source)
     Secret(value=KEY).save("planet-api-key")
     assert flows.sources.source_of(world, "storm", options).key == KEY
     Secret.delete("planet-api-key")
     with pytest.raises(AccessError, match="needs PL_API_KEY"):
         flows.sources.source_of(world, "storm", options)
+
+
+def test_a_run_that_failed_tells_no_token(registered):
+    source = "https://ann:secret@stac.example.org/v1?token=secret"
+    asked = Provenance(EVENT, {"source": source}, {"source": source, "coverage": 0.8})
+    with pytest.raises(AccessError), failure_recorded(registered.engine, asked, "x"):
+        raise AccessError("not for you")
+    ((run,),) = rows(registered, "SELECT to_jsonb(r) FROM scarp.v_runs r WHERE flow = 'x'")
+    shown = {"source": "https://stac.example.org/v1"}
+    assert (run["inputs"], run["parameters"]) == (shown, shown | {"coverage": 0.8})
 
 
 def test_a_scene_that_cannot_be_read_is_refused_and_the_others_are_judged(

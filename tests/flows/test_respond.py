@@ -268,11 +268,18 @@ def test_a_screen_whose_layer_is_missing_fails_before_any_work(registered, optio
         ResponseOptions(source="x", screens=("slope=5",))
 
 
-def test_options_are_checked_before_any_work():
-    with pytest.raises(ValueError, match="threshold"):
-        ResponseOptions(source="x", threshold=1.5)
-    with pytest.raises(ValueError, match="until"):
-        ResponseOptions(source="x", until="2023-05-19T00:00:00")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("threshold", 1.5),
+        ("until", "2023-05-19T00:00:00"),
+        ("wait_days", 1e12),
+        ("look_hours", 1e300),
+    ],
+)
+def test_options_are_checked_before_any_work(name, value):
+    with pytest.raises(ValueError, match=name):
+        ResponseOptions(source="x", **{name: value})
 
 
 def test_provenance_of_an_inventory_can_be_traced_to_bytes(registered, options):

@@ -250,6 +250,13 @@ def test_a_draft_names_the_large_parts_it_has_not_seen_and_counts_the_crumbs(opt
     assert said.endswith("unseen are 44 km² round 44.350° N 11.575° E and 1 smaller part")
 
 
+def test_a_draft_names_parts_south_and_west_as_such(options):
+    aoi = AreaOfInterest(MultiPolygon([box(-72.2, -17.0, -72.0, -16.9)]), "given")
+    seen = MultiPolygon([box(-72.2, -17.0, -72.1, -16.9)])
+    terms = terms_of(read_event(EXAMPLE / "event.json"), options)
+    assert draft_doubt(aoi, seen, terms).text.endswith("round 16.950° S 72.050° W")
+
+
 def test_a_sliver_of_rounding_is_nothing_that_a_draft_has_not_seen(options):
     aoi = AreaOfInterest(MultiPolygon([box(11.5, 44.3, 11.6, 44.4)]), "given")
     sliver = box(11.52, 44.31, 11.5200001, 44.39)

@@ -1,5 +1,6 @@
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +80,8 @@ def test_images_of_one_stem_are_scenes_of_their_own(aoi, write_tif, tmp_path):
          datetime(2023, 5, 23, tzinfo=UTC)),
         ("x_20230523.tif", {"TIFFTAG_DATETIME": "2024:01:01 00:00:00"}, None,
          datetime(2023, 5, 23, tzinfo=UTC)),
+        ("x_20230523.tif", {"ACQUISITION_DATE": "0001-01-01T00:00:00+14:00"}, None,
+         datetime(2023, 5, 23, tzinfo=UTC)),
         ("x_20200101.tif", {}, {"properties": {"acquired": "2023-05-23T10:06:01Z"}},
          datetime(2023, 5, 23, 10, 6, 1, tzinfo=UTC)),
     ],
@@ -90,9 +93,10 @@ def test_the_time_is_taken_from_the_surest_place(write_tif, name, tags, sidecar,
     assert read_folder(path).scenes[0].acquired_at == taken
 
 
-def test_a_broken_sidecar_is_named(write_tif):
+@pytest.mark.parametrize("content", ['{"acquired": ', pytest.param("[" * 100_000, id="deep")])
+def test_a_broken_sidecar_is_named(write_tif, content):
     path = write_tif("x.tif", RGB)
-    path.with_suffix(".json").write_text('{"acquired": ')
+    path.with_suffix(".json").write_text(content)
     with pytest.raises(CatalogError, match=r"x\.json is not whole JSON"):
         read_folder(path)
 
@@ -181,6 +185,20 @@ def test_a_place_that_does_not_exist_is_named(tmp_path):
 def test_an_image_without_three_bands_of_colour_says_what_it_lacks(write_tif, array, why):
     with pytest.raises(RasterError, match=why):
         read_folder(write_tif("x.tif", array))
+
+
+def test_the_mask_of_an_image_is_the_one_that_shares_most_of_its_name(write_tif, tmp_path):
+    for name in ("x_AnalyticMS", "x_udm2", "x_z_AnalyticMS", "x_z_udm2", "x_y_AnalyticMS"):
+        write_tif(f"in/{name}.tif", FOUR if "Analytic" in name else RGB)
+    scenes = read_folder(tmp_path / "in").scenes
+    masks = {scene.id: Path(scene.hrefs["udm2"]).stem for scene in scenes}
+    by_name = {"x_AnalyticMS": "x_udm2", "x_y_AnalyticMS": "x_udm2", "x_z_AnalyticMS": "x_z_udm2"}
+    assert masks == by_name
+
+
+def test_a_path_that_gdal_would_take_for_options_is_refused(write_tif):
+    with pytest.raises(CatalogError, match=r"scene\?… is a path with a question mark"):
+        read_folder(write_tif("scene?bands=1.tif", RGB))
 
 
 def test_a_file_that_cannot_be_used_leaves_the_others_of_its_folder(aoi, write_tif, tmp_path):

@@ -111,6 +111,12 @@ def test_only_the_area_is_read_and_observed(scenes, aoi, tmp_path):
     assert observed.mean() == pytest.approx(np.pi / 4, abs=0.05)
 
 
+def test_an_area_smaller_than_a_pixel_is_seen_in_the_pixel_it_lies_in(scenes, tmp_path):
+    corner = box(11.583, 44.332, 11.58302, 44.33202)
+    mosaic = prepare_mosaic(scenes, AreaOfInterest(MultiPolygon([corner]), "given"), tmp_path)
+    assert mosaic.observed.equals(MultiPolygon([corner]))
+
+
 def test_the_same_input_makes_the_same_bytes(scenes, aoi, tmp_path):
     first, second = (prepare_mosaic(scenes, aoi, tmp_path / name) for name in "ab")
     assert first.path.read_bytes() == second.path.read_bytes()
@@ -218,6 +224,15 @@ def test_nodata_of_any_band_is_not_observed(aoi, write_tif, tmp_path):
     _, observed = read(prepare_mosaic([scene], aoi, tmp_path / "out").path)
     assert not observed[:64].any()
     assert observed[64:].all()
+
+
+def test_a_scale_of_0_is_none(aoi, write_tif, tmp_path):
+    path = write_tif("x.tif", np.full((3, 128, 128), 700, np.uint16), descriptions=NAMES)
+    with rasterio.open(path, "r+") as raster:
+        raster.scales, raster.offsets = (0, 0, 0), (100, 100, 100)
+    mosaic = prepare_mosaic(read_folder(path).scenes, aoi, tmp_path / "out")
+    image, observed = read(mosaic.path)
+    assert (image[:, observed] == 800).all()
 
 
 def test_the_hokkaido_scene_comes_through_whole_and_its_white_collar_is_not_ground(tmp_path):

@@ -237,6 +237,20 @@ def test_only_scenes_that_are_worth_their_price_are_ordered(planet, source):
     assert [scene.id for scene in chosen] == ["hazy", scenes[0].id]
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [box(179.9, -17, 180, -16.9), box(-180, -17, -179.9, -16.9)],
+        [box(west, 45, west + 0.01, 45.01) for west in (0, 2, 4, 6, 8)],
+    ],
+)
+def test_every_part_of_an_area_is_ordered(planet, source, parts):
+    found = source().search(AOI, JANUARY).scenes[0]
+    scenes = [replace(found, id=str(part), footprint=MultiPolygon([part])) for part in parts]
+    _, left = worth_their_price(scenes, AreaOfInterest(MultiPolygon(parts), "given"))
+    assert left == []
+
+
 def test_what_cloud_hid_against_expectation_is_ordered_of_the_next_day(planet, source):
     (item,) = strip_items(AOI.geometry, 1)
     days = ["20220125", "20220126", "20220127", "20220128"]

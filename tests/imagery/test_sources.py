@@ -15,6 +15,7 @@ from tasks.imagery.profiles import read_profiles
 from tasks.imagery.protocol import Span
 from tasks.imagery.rasters import open_raster
 from tasks.imagery.sources import Access, Keeping, open_source
+from tasks.imagery.stac import StacSource
 from tasks.types import AreaOfInterest
 from tests.conftest import EXAMPLE
 
@@ -52,6 +53,36 @@ def test_one_image_is_a_source(aoi, write_tif):
 def test_a_source_that_does_not_exist_is_named(aoi):
     with pytest.raises(CatalogError, match="nowhere does not exist"):
         find_scenes("nowhere", aoi, DAY, DAY)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("https://[brackets/x.tif", "does not exist"),
+        ("https://[brackets/x", "does not exist"),
+        ("https://127.0.0.1:99999/x", "is no address that can be asked"),
+        ("s3://bucket/x", "is no address that can be asked"),
+        ("s3://bucket/x.tif", r"only http\(s\) can"),
+    ],
+)
+def test_an_address_that_nobody_can_be_asked_at_is_bad_input(aoi, tmp_path, source, reason):
+    keeping = Keeping(Cache(tmp_path), None, tmp_path)
+    with pytest.raises(CatalogError, match=reason):
+        find_scenes(source, aoi, DAY, DAY, Access(keeping=keeping))
+
+
+def test_a_token_in_an_address_is_never_told(aoi, catalog, serve):
+    server = serve(catalog.parent)
+    server.faults["S2_L2A_4120_20230523.json"] = (200, "<html>")
+    host = server.url.removeprefix("http://")
+    source = StacSource(f"http://ann:secret@{host}/catalog.json?token=secret")
+    (refused,) = source.search(aoi, Span(DAY, DAY + timedelta(days=90))).refused
+    assert refused.reason.startswith(f"{server.url}/catalog.json: ")
+    assert "secret" not in refused.reason
+    server.faults["catalog.json"] = (200, "<html>")
+    with pytest.raises(CatalogError) as caught:
+        source.search(aoi, Span(DAY, DAY + timedelta(days=90)))
+    assert "secret" not in str(caught.value)
 
 
 def test_an_image_from_afar_is_fetched_once(aoi, write_tif, serve, engine, tmp_path):

@@ -1,5 +1,6 @@
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -156,7 +157,17 @@ def test_a_damaged_item_is_one_sentence(aoi, catalog, edit_items, change, reason
         search_stac(catalog, aoi, *YEAR)
 
 
-@pytest.mark.parametrize("content", ["", '{"type": "Catalog", "li', "<html></html>", "[]", "{}"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        '{"type": "Catalog", "li',
+        "<html></html>",
+        "[]",
+        "{}",
+        pytest.param("[" * 9999, id="deep"),
+    ],
+)
 def test_a_catalog_that_is_none_is_named(aoi, catalog, content):
     catalog.write_text(content)
     with pytest.raises(CatalogError, match=r"catalog\.json"):
@@ -193,12 +204,47 @@ def test_a_damaged_scene_is_refused_by_name_and_the_others_go_on(
     assert re.search(reason, refusal)
 
 
-def with_asset(catalog: Path, **asset):
-    """Change the red band of one item of the copied catalog."""
+def one_changed(catalog: Path, change: Callable[[dict], None]) -> None:
+    """Change one item of the copied catalog."""
     path = catalog.parent / "scenes" / "2023-05-23" / "S2_L2A_4120_20230523.json"
     item = json.loads(path.read_text())
-    item["assets"]["B04"] |= asset
+    change(item)
     path.write_text(json.dumps(item))
+
+
+def with_asset(catalog: Path, **asset):
+    """Change the red band of one item of the copied catalog."""
+    one_changed(catalog, lambda item: item["assets"]["B04"].update(asset))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda item: item.update(links=None),
+        lambda item: item.update(properties=None),
+        lambda item: item["properties"].update(start_datetime="0001-01-01T00:00:00+14:00"),
+        lambda item: item["assets"]["B04"].update({"raster:scale": "much"}),
+        lambda item: item["assets"]["B04"].update({"raster:bands": {"scale": 1}}),
+        lambda item: item["assets"]["B04"].update(nodata="none", roles=5),
+    ],
+)
+def test_a_field_of_the_wrong_kind_refuses_its_item(aoi, catalog, change):
+    one_changed(catalog, change)
+    assert re.search(r"20230523\S* .*mend the item", only_refusal(search(catalog, aoi, *YEAR)))
+
+
+def test_a_signed_address_whose_scale_gdal_cannot_apply_refuses_its_item(aoi, catalog, serve):
+    with_asset(catalog, href="./B04.tif?signature=secret")
+    refusal = only_refusal(search(f"{serve(catalog.parent).url}/catalog.json", aoi, *YEAR))
+    assert re.search(r"B04\.tif\?… is an address with a query", refusal)
+    assert "secret" not in refusal
+
+
+@pytest.mark.parametrize("gsd", ["10 m", -10, float("nan"), 0])
+def test_a_pixel_size_that_is_none_is_not_believed(aoi, catalog, gsd):
+    with_asset(catalog, gsd=gsd)
+    (scene,) = search_stac(catalog, aoi, *MAY_23)
+    assert scene.gsd_m == 10
 
 
 @pytest.mark.parametrize(
@@ -273,6 +319,16 @@ def test_a_static_catalog_over_http_gives_the_same_scenes_and_pixels(aoi, serve)
         assert (far.read() == near.read()).all()
 
 
+def test_a_catalog_on_disk_links_to_hosts_that_are_allowed(aoi, catalog, serve):
+    elsewhere = serve(EXAMPLE)
+    content = json.loads(catalog.read_text())
+    content["links"].insert(0, {"rel": "child", "href": f"{elsewhere.url}/catalog.json"})
+    catalog.write_text(json.dumps(content))
+    (refused,) = search(catalog, aoi, *YEAR).refused
+    assert f"refers to {elsewhere.url}/catalog.json, which is on no host" in refused.reason
+    assert elsewhere.requested == []
+
+
 @pytest.mark.parametrize("href", [f"file://{EXAMPLE}/event.json", "http://169.254.169.254/x.json"])
 def test_a_remote_catalog_cannot_link_to_local_files_or_other_hosts(aoi, catalog, serve, href):
     content = json.loads(catalog.read_text())
@@ -344,12 +400,17 @@ def test_a_remote_raster_that_fails_is_named(aoi, serve, status, error):
 class Api:
     """A stand-in that follows STAC API 1.0 item search; its pages overlap as a live API's do.
 
-    `matched` is what it says to have; `breaks` pages, by number, whose answer breaks off once.
+    `matched` is what it says to have; `breaks` pages, by number, whose answer breaks off once;
+    `empty` those that hold no items though others follow. `following` is where the next page lies,
+    which begins `step` items later.
     """
 
     items: list[dict]
     matched: int | None = None
     breaks: set[int] = field(default_factory=set)
+    empty: set[int] = field(default_factory=set)
+    following: str | None = None
+    step: int = 5
     asked: list[dict] = field(default_factory=list)
 
     @property
@@ -386,9 +447,11 @@ class Api:
             self.breaks.remove(first // 5)
             return Response(b"{", headers={"Content-Length": "1000"})
         page = [served(item, request) for item in self.items[first : first + 6]]
-        link = {"rel": "next", "href": str(request.url), "method": "POST", "merge": True}
+        page = [] if first // 5 in self.empty else page
+        href = self.following or str(request.url)
+        link = {"rel": "next", "href": href, "method": "POST", "merge": True}
         more = first + 6 < len(self.items)
-        following = [link | {"body": body | {"token": first + 5}}] if more else []
+        following = [link | {"body": body | {"token": first + self.step}}] if more else []
         count = {} if self.matched is None else {"numberMatched": self.matched}
         return JSONResponse(
             {"type": "FeatureCollection", "features": page, "links": following} | count
@@ -428,6 +491,18 @@ def test_an_api_that_breaks_off_half_way_is_asked_again_for_that_page_only(aoi, 
     api.breaks = {1}
     assert len(search_stac(f"{serve(EXAMPLE, api.routes).url}/", aoi, *YEAR)) == 15
     assert [body.get("token", 0) for body in api.asked] == [0, 5, 5, 10]
+
+
+def test_pages_are_followed_to_the_last_whatever_they_hold(aoi, serve, api):
+    api.empty, api.following = {1}, "search"
+    assert len(search_stac(f"{serve(EXAMPLE, api.routes).url}/", aoi, *YEAR)) == 11
+
+
+def test_pages_in_a_circle_end(aoi, serve, api):
+    api.step = 0
+    with pytest.raises(CatalogError, match="gives its pages in a circle"):
+        search(f"{serve(EXAMPLE, api.routes).url}/", aoi, *YEAR)
+    assert len(api.asked) == 2
 
 
 def test_a_result_too_large_is_refused_at_its_first_page(aoi, serve, api):
