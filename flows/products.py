@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from uuid import UUID
 
 import geopandas as gpd
 import rasterio
 from rasterio.errors import RasterioIOError
-from sqlalchemy import Connection
+from shapely.geometry import MultiPolygon
 
 from flows.assess_susceptibility import Assessed
 from flows.evidence import newest_evidence
 from flows.map_landslides import Mapped
 from flows.progress import report
+from flows.reporting import making_of, report_on
 from flows.susceptibility_products import write_susceptibility
 from flows.world import open_world
 from tasks.errors import BadInputError, InventoryError, ScarpError
 from tasks.imagery.before import prepare_before
+from tasks.imagery.evidence import Evidence
 from tasks.inventory.export import About, export_inventory
 from tasks.inventory.origin import MADE_BY_PEOPLE, made_by
 from tasks.inventory.quality import match_areas
-from tasks.inventory.runs import get_run
-from tasks.inventory.seen import seen_share
 from tasks.inventory.sizes import describe_sizes
 from tasks.inventory.store import (
     StoredInventory,
@@ -37,11 +36,10 @@ from tasks.inventory.store import (
 from tasks.publish import map_figures
 from tasks.publish.products import replaced_together
 from tasks.publish.quicklook import hillshade_of, picture_of
-from tasks.publish.report import Making, Match, Report, write_report
+from tasks.publish.report import Making, Match, write_report
 from tasks.publish.size_figures import size_figure
 from tasks.publish.stac_item import ASSETS, write_stac_item
 from tasks.susceptibility.store import StoredSusceptibility
-from tasks.types import Provenance
 
 log = logging.getLogger(__name__)
 
@@ -101,101 +99,97 @@ def publish_products(mapped: Mapped, assessed: Assessed, folder: Path) -> Path:
     return folder / "report.html"
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What the store keeps of a response; `screened` are the outlines that were set aside."""
+
+    landslides: gpd.GeoDataFrame
+    screened: gpd.GeoDataFrame
+    method: str
+    making: tuple[Making, ...]
+
+
 def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
     inventory, stored = mapped.inventory, assessed.susceptibility
-    with open_world().engine.connect() as connection:
-        landslides = read_reviewed(connection, inventory.id)
-        screened = read_screened(connection, inventory.id)
-        method = made_by(connection, inventory)
-        making = [
-            _making(
-                connection,
-                f"inventory version {inventory.version}",
-                mapped.provenance,
-                inventory.run_id,
-            )
-        ]
-        if stored and assessed.provenance:
-            making.append(
-                _making(connection, "susceptibility map", assessed.provenance, stored.run_id)
-            )
+    kept, aoi = _kept(mapped, assessed), mapped.aoi.geometry
     shutil.copyfile(mapped.rasters.score, folder / "score.tif")
     shutil.copyfile(mapped.rasters.mask, folder / "mask.tif")
     _picture(mapped, stored, folder)
-    about = About(mapped.event, inventory)
-    for name, aside in (("inventory.gpkg", screened), ("inventory.parquet", None)):
-        export_inventory(
-            landslides,
-            inventory.observed,
-            folder / name,
-            aoi=mapped.aoi.geometry,
-            screened=aside,
-            about=about,
-        )
+    _export(mapped, kept, folder)
     report("writing products", 1, 3)
-    _draw(mapped, landslides, folder)
+    _draw(mapped, kept.landslides, folder)
     evidence = newest_evidence(open_world(), mapped.event.id, mapped.aoi)
     if evidence:
-        shutil.copyfile(evidence.path, folder / "evidence.tif")
-        map_figures.change_figure(
-            folder / "evidence.png",
-            evidence.path,
-            evidence.changed,
-            evidence.looked,
-            mapped.aoi.geometry,
-        )
-    susceptibility = (
-        write_susceptibility(
-            stored,
-            landslides,
-            mapped.aoi.geometry,
-            inventory.observed,
-            folder,
-            " · ".join(_credits(mapped)),
-        )
-        if stored
-        else None
-    )
+        _show_evidence(evidence, aoi, folder)
+    credit = " · ".join(_credits(mapped))
+    of_inventory = (kept.landslides, aoi, inventory.observed)
+    susceptibility = write_susceptibility(stored, *of_inventory, folder, credit) if stored else None
     report("writing products", 2, 3)
-    against = _match(mapped, landslides, folder)
-    card, event = mapped.card, mapped.event
+    against = _match(mapped, kept.landslides, folder)
+    told = report_on(mapped.event, mapped.aoi, inventory, kept.landslides, kept.method)
     write_report(
         folder / "report.html",
-        Report(
-            event=event,
-            aoi=mapped.aoi,
+        replace(
+            told,
             judgements=mapped.judgements,
-            seen_share=seen_share(mapped.aoi.geometry, inventory.observed),
-            landslide_areas_m2=[float(area) for area in landslides["area_m2"]],
-            inventory=f"version {inventory.version}, {inventory.status}",
-            method=method,
-            threshold=inventory.threshold,
-            minimum_mapping_unit_m2=inventory.minimum_mapping_unit_m2,
-            screens=inventory.screens,
             susceptibility=susceptibility,
             susceptibility_skipped=assessed.skipped,
-            doubts=[*inventory.doubts, *(stored.doubts if stored else ())],
-            making=making,
-            weights_card=asdict(card),
+            doubts=[*told.doubts, *(stored.doubts if stored else ())],
+            making=kept.making,
+            weights_card=asdict(mapped.card),
             credits=_credits(mapped),
             match=against,
             match_figure=folder / "match.png" if against else None,
             evidence=evidence,
             evidence_figure=folder / "evidence.png" if evidence else None,
             map_figure=folder / "map.png",
-            size_figure=folder / "size_distribution.png" if len(landslides) else None,
+            size_figure=folder / "size_distribution.png" if len(kept.landslides) else None,
         ),
     )
     write_stac_item(
         folder / "item.json",
-        event,
+        mapped.event,
         mapped.aoi,
         mapped.rasters.mosaic.scenes,
         created_at=stored.created_at if stored else inventory.created_at,
-        digest=making[-1].provenance.digest,
+        digest=kept.making[-1].provenance.digest,
         version=inventory.version,
     )
     report("writing products", 3, 3)
+
+
+def _kept(mapped: Mapped, assessed: Assessed) -> _Kept:
+    inventory, stored = mapped.inventory, assessed.susceptibility
+    made = [(f"inventory version {inventory.version}", mapped.provenance, inventory.run_id)]
+    if stored and assessed.provenance:
+        made.append(("susceptibility map", assessed.provenance, stored.run_id))
+    with open_world().engine.connect() as connection:
+        return _Kept(
+            read_reviewed(connection, inventory.id),
+            read_screened(connection, inventory.id),
+            made_by(connection, inventory),
+            tuple(making_of(connection, *one) for one in made),
+        )
+
+
+def _export(mapped: Mapped, kept: _Kept, folder: Path) -> None:
+    inventory = mapped.inventory
+    for name, aside in (("inventory.gpkg", kept.screened), ("inventory.parquet", None)):
+        export_inventory(
+            kept.landslides,
+            inventory.observed,
+            folder / name,
+            aoi=mapped.aoi.geometry,
+            screened=aside,
+            about=About(mapped.event, inventory),
+        )
+
+
+def _show_evidence(evidence: Evidence, aoi: MultiPolygon, folder: Path) -> None:
+    shutil.copyfile(evidence.path, folder / "evidence.tif")
+    map_figures.change_figure(
+        folder / "evidence.png", evidence.path, evidence.changed, evidence.looked, aoi
+    )
 
 
 def _picture(mapped: Mapped, stored: StoredSusceptibility | None, folder: Path) -> None:
@@ -236,11 +230,7 @@ def _match(mapped: Mapped, landslides: gpd.GeoDataFrame, folder: Path) -> Match 
     return Match(theirs[-1].version, theirs[-1].method, found)
 
 
-def _draw(
-    mapped: Mapped,
-    landslides: gpd.GeoDataFrame,
-    folder: Path,
-) -> None:
+def _draw(mapped: Mapped, landslides: gpd.GeoDataFrame, folder: Path) -> None:
     inventory, aoi = mapped.inventory, mapped.aoi.geometry
     credit = " · ".join(_credits(mapped))
     image = mapped.rasters.mosaic.path
@@ -254,18 +244,6 @@ def _draw(
             minimum_m2,
             describe_sizes(areas, minimum_m2),
         )
-
-
-def _making(connection: Connection, product: str, provenance: Provenance, run_id: UUID) -> Making:
-    record = get_run(connection, run_id)
-    return Making(
-        product,
-        str(run_id),
-        provenance,
-        record.code_commit,
-        record.started_at,
-        record.ended_at,
-    )
 
 
 def _credits(mapped: Mapped) -> list[str]:

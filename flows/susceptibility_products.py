@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,15 @@ import geopandas as gpd
 from shapely.geometry import MultiPolygon
 
 from flows.assess_susceptibility import Assessed
+from flows.reporting import making_of, report_on
 from flows.world import World, open_world
 from tasks.events.registry import find_aoi, find_registered
 from tasks.inventory.origin import made_by
-from tasks.inventory.runs import get_run
-from tasks.inventory.seen import seen_share
 from tasks.inventory.store import list_inventories, read_reviewed
 from tasks.publish import model_figures
 from tasks.publish.map_figures import susceptibility_figure
 from tasks.publish.products import replaced_together, write_json
-from tasks.publish.report import Making, Report, SusceptibilityResult, write_report
+from tasks.publish.report import SusceptibilityResult, write_report
 from tasks.susceptibility.store import StoredSusceptibility
 from tasks.types import AreaOfInterest, Event, Interval
 
@@ -90,28 +89,17 @@ def _write_with_report(
         (inventory,) = (one for one in versions if one.id == stored.inventory_id)
         landslides = read_reviewed(connection, inventory.id)
         method = made_by(connection, inventory)
-        run = get_run(connection, stored.run_id)
+        how = assessed.provenance
+        making = [making_of(connection, "susceptibility map", how, stored.run_id)] if how else []
     result = write_susceptibility(stored, landslides, aoi.geometry, inventory.observed, folder)
-    provenance = assessed.provenance
-    times = (run.code_commit, run.started_at, run.ended_at)
+    told = report_on(event, aoi, inventory, landslides, method)
     write_report(
         folder / "report.html",
-        Report(
-            event=event,
-            aoi=aoi,
-            judgements=(),
-            seen_share=seen_share(aoi.geometry, inventory.observed),
-            landslide_areas_m2=[float(area) for area in landslides["area_m2"]],
-            inventory=f"version {inventory.version}, {inventory.status}",
-            method=method,
-            threshold=inventory.threshold,
-            minimum_mapping_unit_m2=inventory.minimum_mapping_unit_m2,
-            screens=inventory.screens,
+        replace(
+            told,
             susceptibility=result,
-            doubts=[*inventory.doubts, *stored.doubts],
-            making=[Making("susceptibility map", str(run.id), provenance, *times)]
-            if provenance
-            else [],
+            doubts=[*told.doubts, *stored.doubts],
+            making=making,
             credits=[inventory.attribution] if inventory.attribution else [],
         ),
     )
