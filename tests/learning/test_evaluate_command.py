@@ -13,6 +13,7 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from matplotlib.figure import Figure
 from rasterio.errors import NotGeoreferencedWarning
 from typer.testing import CliRunner
 
@@ -22,8 +23,10 @@ from models.errors import ModelError
 from models.ldmnet import ldmnet
 from models.metrics import Confusion, confusion, macro
 from models.pictures import opened, pair_entries, read_image, read_mask
+from models.samples import RGB, Sample
 from models.weights import load, save
 from tasks.errors import BadInputError, StorageError
+from tasks.publish.evaluation_figures import Example, _draw_example
 
 
 @pytest.fixture
@@ -96,7 +99,6 @@ def test_a_picture_without_a_crs_is_scored_as_scarp_map_scores_the_same_ground(
     tmp_path, write_picture, scene
 ):
 
-    from models.samples import Sample
     from tasks.learning.scoring import score_sample
     from tasks.mapping.segment import segment_scene
     from tasks.mapping.windows import WindowPlan
@@ -418,3 +420,19 @@ def test_names_pair_however_their_umlauts_are_written(tmp_path, write_picture, s
     write_picture(masks / normalize("NFD", "Rüfe.png"), mask)
     entries, alone = pair_entries(images, masks)
     assert [entry.name for entry in entries] == ["Rüfe"] and not alone
+
+
+def test_of_few_tiles_none_is_shown_twice_and_a_large_one_no_larger_than_its_panel(
+    folders, tmp_path, monkeypatch, scene
+):
+    shown = []
+    monkeypatch.setattr(
+        "flows.evaluate_tiles.examples_figure", lambda path, some, at: shown.extend(some)
+    )
+    judge(*folders, "-o", tmp_path / "out")
+    assert [example.rank for example in shown] == ["best", "worst"], "two hold a landslide"
+    image, mask = scene(1, 1300)
+    large = Sample("large", image, mask > 0, mask < 2, RGB)
+    panels = Figure().subplots(1, 4)
+    _draw_example(panels, Example("best", large, mask.astype(np.float32), 1.0), 0.5)
+    assert {panel.images[0].get_array().shape for panel in panels} == {(434, 434, 3)}
