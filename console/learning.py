@@ -288,7 +288,7 @@ def _tiles(
 
 
 def _words(text: str | None) -> list[str]:
-    return [word.strip() for word in text.split(",")] if text else []
+    return [word.strip().lower() for word in text.split(",")] if text else []
 
 
 def _refuse(beside: str, options: dict[str, Any]) -> None:

@@ -396,10 +396,11 @@ def _footprint(dataset: DatasetReader, window: Window | None) -> Footprint | Non
 def band_numbers(dataset: DatasetReader) -> dict[int, str]:
     """Name of each band by number, from 1, as described or else coloured; without alpha.
 
-    Three bands that nothing is said of are red, green and blue.
+    In small letters, however it is written. Three bands that nothing is said of are red, green and
+    blue.
     """
     described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
-    every = ((text or colour.name, colour.name) for text, colour in described)
+    every = (((text or colour.name).lower(), colour.name) for text, colour in described)
     names = {n: name for n, (name, colour) in enumerate(every, start=1) if colour != "alpha"}
     if len(names) == 3 and not any(dataset.descriptions) and "red" not in names.values():
         return dict(zip(names, RGB, strict=True))

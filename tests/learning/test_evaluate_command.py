@@ -322,8 +322,12 @@ def test_bands_of_the_images_can_be_named(folders, write_picture):
     only = [path for path in images.iterdir() if path.name != "a.tif"]
     for path in only:
         path.unlink()
-    found = judge(images, masks, "--bands", "blue,green,red,nir")
+    found = judge(images, masks, "--bands", "blue,Green,RED,nir")
     assert found["n_tiles"] == 1 and before["n_tiles"] == 3
+    write_picture(images / "a.tif", with_nir, bands=("Blue", "GREEN", "Red", "NIR"))
+    assert judge(images, masks) == found
+    write_picture(images / "a.tif", with_nir, bands=("Band 1", "Band 2", "Band 3", "Band 4"))
+    assert "it has band 1, band 2" in (said := refused(images, masks)) and "--bands" in said
 
 
 @pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors", "weights"])
