@@ -323,11 +323,13 @@ def pair_entries(
 ) -> tuple[list[Entry], list[Path]]:
     """Images and masks of two folders, paired by stem; and the files that have no partner.
 
+    Those of subfolders are paired where both folders hold one of that name, and named after it.
+
     Raises:
         ModelError: a folder is missing or holds no image, two files share a stem, or no image has
             a mask.
     """
-    pictures, truths = by_stem(images), by_stem(masks)
+    pictures, truths = by_stem(images, masks), by_stem(masks, images)
     shared = [stem for stem in pictures if stem in truths]
     if not shared:
         raise ModelError(
@@ -343,26 +345,37 @@ def pair_entries(
     return [entry(stem) for stem in shared], alone
 
 
-def by_stem(folder: Path) -> dict[str, Path]:
+def by_stem(folder: Path, beside: Path | None = None) -> dict[str, Path]:
     """The image files of a folder by stem, sorted.
+
+    Args:
+        folder: where they lie.
+        beside: a folder whose subfolders say which of `folder` are read too; None for none.
 
     Raises:
         ModelError: there is no such folder, it holds no image, or two with one stem.
     """
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such folder")
+    ways = [Path()]
+    if beside:
+        below = sorted(path.relative_to(folder) for path in folder.rglob("*/"))
+        ways += [way for way in below if (beside / way).is_dir()]
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-            continue
+    for path in (path for way in ways for path in _pictures_in(folder / way)):
         # A Mac writes ü as u and dots, others as one letter; both look the same.
-        stem = normalize("NFC", path.stem)
+        stem = normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
         if stem in found:
             raise ModelError(f"{path} and {found[stem].name} have one stem; keep one of them")
         found[stem] = path
     if not found:
         raise ModelError(f"{folder}: holds no image ({', '.join(SUFFIXES)})")
     return found
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    every = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in every if not path.name.startswith(".") and not path.is_dir())
 
 
 def gsd_of(dataset: DatasetReader) -> float | None:
