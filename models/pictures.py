@@ -178,8 +178,9 @@ def read_mask(
 
     Raises:
         ModelError: the file cannot be read, holds other values than 0 and 1 or 0 and 255, declares
-            0, or the only value that may be landslide, as nodata, so that nobody can tell it from
-            unseen ground, or draws landslides black, so that nobody can tell them from the ground.
+            0, or the only value that may be landslide in all its folder, as nodata, so that nobody
+            can tell it from unseen ground, or draws landslides black, so that nobody can tell them
+            from the ground.
     """
     with opened(path) as dataset:
         _check_nodata(path, dataset.nodata)
@@ -216,7 +217,8 @@ def _check_nodata(path: Path, nodata: float | None) -> None:
         return
     other = 256 - nodata
     held = _values_of(path)
-    if nodata in held and other not in held:
+    # Masks of one folder mean the same: what one of them tells apart, one without landslides does.
+    if nodata in held and other not in held and not _tell_apart(path.parent, nodata):
         raise ModelError(
             f"{path}: the mask declares nodata {nodata:g} and holds no {other:g}, so that "
             f"{nodata:g} may be landslide or ground nobody looked at; if it is landslide, remove "
@@ -226,11 +228,22 @@ def _check_nodata(path: Path, nodata: float | None) -> None:
 
 
 @lru_cache(maxsize=64)
-def _values_of(path: Path) -> frozenset[int]:
+def _values_of(path: Path) -> frozenset[float]:
     """Every value of a mask, whatever part of it is asked for."""
     with opened(path) as dataset:
         blocks = (dataset.read(1, window=window) for _, window in dataset.block_windows(1))
-        return frozenset(int(value) for block in blocks for value in np.unique(block))
+        return frozenset(float(value) for block in blocks for value in np.unique(block))
+
+
+@lru_cache(maxsize=64)
+def _tell_apart(folder: Path, nodata: float) -> bool:
+    """Whether some mask of a folder declares this nodata and holds the other of 1 and 255."""
+    for path in _pictures_in(folder):
+        with opened(path) as dataset:
+            declared = dataset.nodata
+        if declared == nodata and 256 - nodata in _values_of(path):
+            return True
+    return False
 
 
 def _check_colours(path: Path, palette: Mapping[int, tuple[int, ...]]) -> None:

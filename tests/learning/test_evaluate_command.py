@@ -265,6 +265,29 @@ def test_a_mask_of_no_landslide_1_landslide_and_255_unseen_is_read_in_every_part
     assert not read_mask(whole)[0].any() and read_mask(whole)[1].all()
 
 
+def test_a_mask_without_landslides_is_read_as_others_of_its_folder_are(tmp_path, write_picture):
+    mask = np.zeros((8, 8), np.float32)
+    mask[:, :2], mask[4, 4] = 255, np.nan
+    stable = write_picture(tmp_path / "stable.tif", mask, nodata=255)
+    with pytest.raises(ModelError, match="declares nodata 255 and holds no 1"):
+        read_mask(stable)
+    write_picture(tmp_path / "m" / "slid.tif", np.eye(8, dtype=np.uint8), nodata=255)
+    stable = write_picture(tmp_path / "m" / "stable.tif", np.nan_to_num(mask), nodata=255)
+    landslides, valid = read_mask(stable)
+    assert not landslides.any() and (valid == (mask != 255)).all()
+
+
+def test_subfolders_of_one_name_are_paired_too(folders, write_picture, scene):
+    images, masks = folders
+    image, mask = scene(4)
+    for folder in ("one/x", "two", "here alone"):
+        write_picture(images / folder / "a.png", image)
+        if folder != "here alone":
+            write_picture(masks / folder / "a.png", mask)
+    entries, alone = pair_entries(images, masks)
+    assert [entry.name for entry in entries] == ["a", "b", "c", "one/x/a", "two/a"] and not alone
+
+
 def test_a_coloured_mask_is_refused(folders, write_picture, scene):
     images, masks = folders
     write_picture(masks / "a.png", scene(0, 64)[0])
