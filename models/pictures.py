@@ -373,7 +373,8 @@ def by_stem(folder: Path, beside: Path | None = None) -> dict[str, Path]:
     ways = [Path()]
     if beside:
         below = sorted(path.relative_to(folder) for path in folder.rglob("*/"))
-        ways += [way for way in below if (beside / way).is_dir()]
+        shown = (way for way in below if not any(part.startswith(".") for part in way.parts))
+        ways += [way for way in shown if (beside / way).is_dir()]
     found: dict[str, Path] = {}
     for path in (path for way in ways for path in _pictures_in(folder / way)):
         # A Mac writes ü as u and dots, others as one letter; both look the same.

@@ -21,7 +21,6 @@ from console.cli import app
 from models.cards import PRETRAINED
 from models.errors import ModelError
 from models.ldmnet import ldmnet
-from models.metrics import Confusion, confusion, macro
 from models.pictures import opened, pair_entries, read_image, read_mask
 from models.samples import RGB, Sample
 from models.weights import load, save
@@ -280,7 +279,7 @@ def test_a_mask_without_landslides_is_read_as_others_of_its_folder_are(tmp_path,
 def test_subfolders_of_one_name_are_paired_too(folders, write_picture, scene):
     images, masks = folders
     image, mask = scene(4)
-    for folder in ("one/x", "two", "here alone"):
+    for folder in ("one/x", "two", ".hidden", "here alone"):
         write_picture(images / folder / "a.png", image)
         if folder != "here alone":
             write_picture(masks / folder / "a.png", mask)
@@ -381,12 +380,6 @@ def test_options_of_the_two_ways_do_not_mix(folders):
         (["evaluate", "--images", "x", "--resolution-m", "3"], "--resolution-m does not go"),
     ):
         assert says in str(runner.invoke(app, words).exception)
-
-
-def test_macro_of_the_summary_is_the_one_rule():
-    tiles = [Confusion(3, 1, 2, 4), Confusion(0, 5, 0, 5)]
-    assert macro(tiles).images_without_landslide == 1
-    assert confusion(np.ones((2, 2)), np.zeros((2, 2), bool)).precision == 0
 
 
 def test_a_mask_kept_as_jpeg_is_black_and_white_again(tmp_path, write_picture, scene):
