@@ -376,6 +376,7 @@ def test_options_of_the_two_ways_do_not_mix(folders):
         (["evaluate", "some-event"], "--reference"),
         (["evaluate", "some-event", "--reference", "1", "--masks", "x"], "--masks does not go"),
         (["evaluate", "some-event", "--reference", "1", "--weights", "x"], "--weights does not go"),
+        (["evaluate", "some-event", "--reference", "1", "--views", "4"], "--views does not go"),
         (["evaluate", "--images", "x", "--masks", "y", "--split", "train"], "--split does not go"),
         (["evaluate", "--images", "x", "--resolution-m", "3"], "--resolution-m does not go"),
     ):
