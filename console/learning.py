@@ -54,9 +54,11 @@ def evaluate(
     gsd_m: Annotated[
         float | None, typer.Option(min=0.01, help="Pixel size of images that do not say.")
     ] = None,
-    window_px: Annotated[int, typer.Option(min=32)] = 512,
-    views: Annotated[int, typer.Option(help="1, or 4 or 8 to average over flips and turns.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+    window_px: Annotated[int | None, typer.Option(min=32, help="Side of a window, 512.")] = None,
+    views: Annotated[
+        int | None, typer.Option(help="1, the default, or 4 or 8 to average over flips and turns.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, the default, cuda, cuda:1 …")] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for table, examples and curves.")
     ] = None,
@@ -72,7 +74,7 @@ def evaluate(
         of_tiles = {
             "--images": images, "--masks": masks, "--data": data, "--split": split,
             "--weights": weights, "--threshold": threshold, "--bands": bands, "--gsd-m": gsd_m,
-            "--out": out,
+            "--window-px": window_px, "--views": views, "--device": device, "--out": out,
         }  # fmt: skip
         _refuse("EVENT", of_tiles)
         if reference is None:
@@ -89,9 +91,12 @@ def evaluate(
     if gsd_m is not None and not 0 < gsd_m < inf:
         raise BadInputError(f"--gsd-m {gsd_m:g}: give the size of a pixel in metres")
     entries, alone, name = _tiles(images, masks, data or [], split, bands, gsd_m)
-    plan = WindowPlan(window_px, usual_overlap(window_px), views)
+    side = window_px or 512
+    plan = WindowPlan(side, usual_overlap(side), 1 if views is None else views)
     with progress_bars():
-        summary = evaluate_tiles(entries, name, weights or "current", out, threshold, plan, device)
+        summary = evaluate_tiles(
+            entries, name, weights or "current", out, threshold, plan, device or "cpu"
+        )
     summary["n_unpaired"] = alone
     if as_json:
         print_json(summary)
@@ -288,7 +293,7 @@ def _tiles(
 
 
 def _words(text: str | None) -> list[str]:
-    return [word.strip() for word in text.split(",")] if text else []
+    return [word.strip().lower() for word in text.split(",")] if text else []
 
 
 def _refuse(beside: str, options: dict[str, Any]) -> None:

@@ -102,8 +102,9 @@ def _write(
     curves_figure(out / "curves.png", tally.counts.pr_curve(), summary)
     if ranked := tally.ranked():
         examples = []
-        places = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
-        for rank, place in places.items():
+        # Of few tiles one may be several of these.
+        places = {len(ranked) // 2: "median", len(ranked) - 1: "worst", 0: "best"}
+        for place, rank in sorted(places.items()):
             tile = ranked[place]
             sample = tile.entry.read()
             examples.append(Example(rank, sample, scores(sample), tile.pixels.f1))

@@ -178,8 +178,9 @@ def read_mask(
 
     Raises:
         ModelError: the file cannot be read, holds other values than 0 and 1 or 0 and 255, declares
-            0, or the only value that may be landslide, as nodata, so that nobody can tell it from
-            unseen ground, or draws landslides black, so that nobody can tell them from the ground.
+            0, or the only value that may be landslide in all its folder, as nodata, so that nobody
+            can tell it from unseen ground, or draws landslides black, so that nobody can tell them
+            from the ground.
     """
     with opened(path) as dataset:
         _check_nodata(path, dataset.nodata)
@@ -216,7 +217,8 @@ def _check_nodata(path: Path, nodata: float | None) -> None:
         return
     other = 256 - nodata
     held = _values_of(path)
-    if nodata in held and other not in held:
+    # Masks of one folder mean the same: what one of them tells apart, one without landslides does.
+    if nodata in held and other not in held and not _tell_apart(path.parent, nodata):
         raise ModelError(
             f"{path}: the mask declares nodata {nodata:g} and holds no {other:g}, so that "
             f"{nodata:g} may be landslide or ground nobody looked at; if it is landslide, remove "
@@ -226,11 +228,22 @@ def _check_nodata(path: Path, nodata: float | None) -> None:
 
 
 @lru_cache(maxsize=64)
-def _values_of(path: Path) -> frozenset[int]:
+def _values_of(path: Path) -> frozenset[float]:
     """Every value of a mask, whatever part of it is asked for."""
     with opened(path) as dataset:
         blocks = (dataset.read(1, window=window) for _, window in dataset.block_windows(1))
-        return frozenset(int(value) for block in blocks for value in np.unique(block))
+        return frozenset(float(value) for block in blocks for value in np.unique(block))
+
+
+@lru_cache(maxsize=64)
+def _tell_apart(folder: Path, nodata: float) -> bool:
+    """Whether some mask of a folder declares this nodata and holds the other of 1 and 255."""
+    for path in _pictures_in(folder):
+        with opened(path) as dataset:
+            declared = dataset.nodata
+        if declared == nodata and 256 - nodata in _values_of(path):
+            return True
+    return False
 
 
 def _check_colours(path: Path, palette: Mapping[int, tuple[int, ...]]) -> None:
@@ -323,11 +336,13 @@ def pair_entries(
 ) -> tuple[list[Entry], list[Path]]:
     """Images and masks of two folders, paired by stem; and the files that have no partner.
 
+    Those of subfolders are paired where both folders hold one of that name, and named after it.
+
     Raises:
         ModelError: a folder is missing or holds no image, two files share a stem, or no image has
             a mask.
     """
-    pictures, truths = by_stem(images), by_stem(masks)
+    pictures, truths = by_stem(images, masks), by_stem(masks, images)
     shared = [stem for stem in pictures if stem in truths]
     if not shared:
         raise ModelError(
@@ -343,26 +358,38 @@ def pair_entries(
     return [entry(stem) for stem in shared], alone
 
 
-def by_stem(folder: Path) -> dict[str, Path]:
+def by_stem(folder: Path, beside: Path | None = None) -> dict[str, Path]:
     """The image files of a folder by stem, sorted.
+
+    Args:
+        folder: where they lie.
+        beside: a folder whose subfolders say which of `folder` are read too; None for none.
 
     Raises:
         ModelError: there is no such folder, it holds no image, or two with one stem.
     """
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such folder")
+    ways = [Path()]
+    if beside:
+        below = sorted(path.relative_to(folder) for path in folder.rglob("*/"))
+        shown = (way for way in below if not any(part.startswith(".") for part in way.parts))
+        ways += [way for way in shown if (beside / way).is_dir()]
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-            continue
+    for path in (path for way in ways for path in _pictures_in(folder / way)):
         # A Mac writes ü as u and dots, others as one letter; both look the same.
-        stem = normalize("NFC", path.stem)
+        stem = normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
         if stem in found:
             raise ModelError(f"{path} and {found[stem].name} have one stem; keep one of them")
         found[stem] = path
     if not found:
         raise ModelError(f"{folder}: holds no image ({', '.join(SUFFIXES)})")
     return found
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    every = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in every if not path.name.startswith(".") and not path.is_dir())
 
 
 def gsd_of(dataset: DatasetReader) -> float | None:
@@ -396,10 +423,11 @@ def _footprint(dataset: DatasetReader, window: Window | None) -> Footprint | Non
 def band_numbers(dataset: DatasetReader) -> dict[int, str]:
     """Name of each band by number, from 1, as described or else coloured; without alpha.
 
-    Three bands that nothing is said of are red, green and blue.
+    In small letters, however it is written. Three bands that nothing is said of are red, green and
+    blue.
     """
     described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
-    every = ((text or colour.name, colour.name) for text, colour in described)
+    every = (((text or colour.name).lower(), colour.name) for text, colour in described)
     names = {n: name for n, (name, colour) in enumerate(every, start=1) if colour != "alpha"}
     if len(names) == 3 and not any(dataset.descriptions) and "red" not in names.values():
         return dict(zip(names, RGB, strict=True))

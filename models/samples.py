@@ -92,7 +92,8 @@ class Sample:
         """
         missing = [band for band in bands if band not in self.bands]
         if missing:
-            unsaid = "undefined" in self.bands
+            enough = len(self.bands) >= len(bands)
+            unsaid = "undefined" in self.bands or (enough and not set(bands) & set(self.bands))
             fix = (
                 "; say which is which in the file (gdal_edit.py -colorinterp_1 red …) or by --bands"
             )

@@ -117,6 +117,7 @@ def build_dataset(
         each(done, len(images))
     kept = _split(_choose(found, wishes), wishes.seed)
     card = _card(folder, kept, sizing, size, kind, wishes, looked_at)
+    out = out.resolve()  # or '.' has no name
     aside = out.with_name(f".{out.name}.part")
     rmtree(aside, ignore_errors=True)
     try:

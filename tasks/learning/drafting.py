@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from models.augmentation import NORMALISATION
@@ -18,7 +19,8 @@ from models.samples import Entry, Sample
 from tasks.learning.protocol import Protocol
 from tasks.learning.scoring import normalised
 
-_QUANTILE_TILES = 200
+# Of so many tiles, and of each so many pixels: all of large ones would take gigabytes.
+_QUANTILE_TILES, _QUANTILE_PX = 200, 256 * 256
 
 
 def drafted(
@@ -93,8 +95,13 @@ def _with_teachers(draft: Card, teachers: Sequence[Card]) -> Card:
 
 def _quantiles(samples: Sequence[Sample], card: Card) -> tuple[tuple[float, ...], ...]:
     wide = replace(card, normalisation=replace(NORMALISATION, clip=np.inf))
-    values = [normalised(s, wide)[:, s.valid] for s in samples if s.valid.any()]
+    values = [_thinned(normalised(s, wide)[:, s.valid]) for s in samples if s.valid.any()]
     return quantiles_of(np.concatenate(values, axis=1))
+
+
+def _thinned(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of pixels (bands, n) as many as are kept of a tile, evenly."""
+    return pixels[:, :: -(-pixels.shape[1] // _QUANTILE_PX)].copy()
 
 
 def _gsd_range(samples: Sequence[Sample], protocol: Protocol) -> tuple[float, float]:

@@ -45,6 +45,7 @@ def chips_figure(path: Path, places: Sequence[Place]) -> Path:
             )  # fmt: skip
         axes.autoscale_view()
         axes.set_aspect("equal")
+        axes.ticklabel_format(style="plain", useOffset=False)
         axes.set_title(scene, fontsize=9, color=INK, parse_math=False)
         calm(axes)
     legend = [Patch(color=colour, label=name) for name, colour in _COLOURS.items()]

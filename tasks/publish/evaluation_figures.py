@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from tasks.publish.charts import BLUE, INK, LABEL_STYLE, ORANGE, QUIET, calm, sa
 
 _HIT, _FALSE, _MISSED = BLUE, ORANGE, "#cc79a7"
 _STRIPES = 40
+# A side of a tile drawn: a panel is not wider, and a large tile would take gigabytes.
+_DRAWN_PX = 500
 _NAMES = ("precision", "recall", "f1", "iou")
 _HEADS = ("precision", "recall", "F1", "IoU")
 
@@ -151,12 +153,17 @@ def _cell(value: float | None, interval: tuple[float, float] | None = None) -> s
 
 
 def _draw_example(axes: NDArray[Any], example: Example, threshold: float) -> None:
-    sample = example.sample
-    truth, mapped = sample.mask & sample.valid, (example.score >= threshold) & sample.valid
+    whole = example.sample
+    thin = (slice(None, None, -(-max(whole.mask.shape) // _DRAWN_PX)),) * 2
+    sample = replace(
+        whole, image=whole.image[:, *thin], mask=whole.mask[thin], valid=whole.valid[thin]
+    )
+    score = example.score[thin]
+    truth, mapped = sample.mask & sample.valid, (score >= threshold) & sample.valid
     picture, seen = _picture(sample), sample.valid
     _show(axes[0], picture, seen, f"{example.rank}, F1 {example.f1:.2f}")
     _show(axes[1], _painted(picture, {_HIT: truth}), seen, "truth")
-    _show(axes[2], np.repeat(example.score[..., None].astype(float), 3, axis=2), seen, "score")
+    _show(axes[2], np.repeat(score[..., None].astype(float), 3, axis=2), seen, "score")
     parts = {_HIT: truth & mapped, _FALSE: mapped & ~truth, _MISSED: truth & ~mapped}
     _show(axes[3], _painted(picture, parts), seen, Path(sample.name).name[-40:])
 

@@ -79,7 +79,7 @@ def build(*words):
     return json.loads(done.stdout)
 
 
-def test_chips_follow_the_rules_and_read_back(land, tmp_path):
+def test_chips_follow_the_rules_and_read_back(land, tmp_path, monkeypatch):
     card = build(land(), "-o", tmp_path / "chips", "--block-m", 400, "--negatives", 0.1)
     assert card["landslide_quartiles_px"] == [256, 256, 256]
     assert card["candidates_px"] == [64] and card["chip_px"] == 64, "√2560 is 51"
@@ -98,8 +98,11 @@ def test_chips_follow_the_rules_and_read_back(land, tmp_path):
     assert (tmp_path / "chips" / "map.png").read_bytes().startswith(b"\x89PNG")
     assert "| train |" in (tmp_path / "chips" / "card.md").read_text()
     assert json.loads((tmp_path / "chips" / "card.json").read_text()) == card
-    again = build(land(), "-o", tmp_path / "again", "--block-m", 400, "--negatives", 0.1)
+    (tmp_path / "again").mkdir()
+    monkeypatch.chdir(tmp_path / "again")
+    again = build(land(), "-o", ".", "--block-m", 400, "--negatives", 0.1)
     assert again == card
+    assert len(chips(tmp_path / "again")) == card["chips"], "a folder without a name is one, too"
 
 
 def test_three_events_are_kept_apart(land, tmp_path):

@@ -13,6 +13,7 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from matplotlib.figure import Figure
 from rasterio.errors import NotGeoreferencedWarning
 from typer.testing import CliRunner
 
@@ -20,10 +21,11 @@ from console.cli import app
 from models.cards import PRETRAINED
 from models.errors import ModelError
 from models.ldmnet import ldmnet
-from models.metrics import Confusion, confusion, macro
 from models.pictures import opened, pair_entries, read_image, read_mask
+from models.samples import RGB, Sample
 from models.weights import load, save
 from tasks.errors import BadInputError, StorageError
+from tasks.publish.evaluation_figures import Example, _draw_example
 
 
 @pytest.fixture
@@ -96,7 +98,6 @@ def test_a_picture_without_a_crs_is_scored_as_scarp_map_scores_the_same_ground(
     tmp_path, write_picture, scene
 ):
 
-    from models.samples import Sample
     from tasks.learning.scoring import score_sample
     from tasks.mapping.segment import segment_scene
     from tasks.mapping.windows import WindowPlan
@@ -263,6 +264,29 @@ def test_a_mask_of_no_landslide_1_landslide_and_255_unseen_is_read_in_every_part
     assert not read_mask(whole)[0].any() and read_mask(whole)[1].all()
 
 
+def test_a_mask_without_landslides_is_read_as_others_of_its_folder_are(tmp_path, write_picture):
+    mask = np.zeros((8, 8), np.float32)
+    mask[:, :2], mask[4, 4] = 255, np.nan
+    stable = write_picture(tmp_path / "stable.tif", mask, nodata=255)
+    with pytest.raises(ModelError, match="declares nodata 255 and holds no 1"):
+        read_mask(stable)
+    write_picture(tmp_path / "m" / "slid.tif", np.eye(8, dtype=np.uint8), nodata=255)
+    stable = write_picture(tmp_path / "m" / "stable.tif", np.nan_to_num(mask), nodata=255)
+    landslides, valid = read_mask(stable)
+    assert not landslides.any() and (valid == (mask != 255)).all()
+
+
+def test_subfolders_of_one_name_are_paired_too(folders, write_picture, scene):
+    images, masks = folders
+    image, mask = scene(4)
+    for folder in ("one/x", "two", ".hidden", "here alone"):
+        write_picture(images / folder / "a.png", image)
+        if folder != "here alone":
+            write_picture(masks / folder / "a.png", mask)
+    entries, alone = pair_entries(images, masks)
+    assert [entry.name for entry in entries] == ["a", "b", "c", "one/x/a", "two/a"] and not alone
+
+
 def test_a_coloured_mask_is_refused(folders, write_picture, scene):
     images, masks = folders
     write_picture(masks / "a.png", scene(0, 64)[0])
@@ -320,8 +344,12 @@ def test_bands_of_the_images_can_be_named(folders, write_picture):
     only = [path for path in images.iterdir() if path.name != "a.tif"]
     for path in only:
         path.unlink()
-    found = judge(images, masks, "--bands", "blue,green,red,nir")
+    found = judge(images, masks, "--bands", "blue,Green,RED,nir")
     assert found["n_tiles"] == 1 and before["n_tiles"] == 3
+    write_picture(images / "a.tif", with_nir, bands=("Blue", "GREEN", "Red", "NIR"))
+    assert judge(images, masks) == found
+    write_picture(images / "a.tif", with_nir, bands=("Band 1", "Band 2", "Band 3", "Band 4"))
+    assert "it has band 1, band 2" in (said := refused(images, masks)) and "--bands" in said
 
 
 @pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors", "weights"])
@@ -348,16 +376,11 @@ def test_options_of_the_two_ways_do_not_mix(folders):
         (["evaluate", "some-event"], "--reference"),
         (["evaluate", "some-event", "--reference", "1", "--masks", "x"], "--masks does not go"),
         (["evaluate", "some-event", "--reference", "1", "--weights", "x"], "--weights does not go"),
+        (["evaluate", "some-event", "--reference", "1", "--views", "4"], "--views does not go"),
         (["evaluate", "--images", "x", "--masks", "y", "--split", "train"], "--split does not go"),
         (["evaluate", "--images", "x", "--resolution-m", "3"], "--resolution-m does not go"),
     ):
         assert says in str(runner.invoke(app, words).exception)
-
-
-def test_macro_of_the_summary_is_the_one_rule():
-    tiles = [Confusion(3, 1, 2, 4), Confusion(0, 5, 0, 5)]
-    assert macro(tiles).images_without_landslide == 1
-    assert confusion(np.ones((2, 2)), np.zeros((2, 2), bool)).precision == 0
 
 
 def test_a_mask_kept_as_jpeg_is_black_and_white_again(tmp_path, write_picture, scene):
@@ -418,3 +441,19 @@ def test_names_pair_however_their_umlauts_are_written(tmp_path, write_picture, s
     write_picture(masks / normalize("NFD", "Rüfe.png"), mask)
     entries, alone = pair_entries(images, masks)
     assert [entry.name for entry in entries] == ["Rüfe"] and not alone
+
+
+def test_of_few_tiles_none_is_shown_twice_and_a_large_one_no_larger_than_its_panel(
+    folders, tmp_path, monkeypatch, scene
+):
+    shown = []
+    monkeypatch.setattr(
+        "flows.evaluate_tiles.examples_figure", lambda path, some, at: shown.extend(some)
+    )
+    judge(*folders, "-o", tmp_path / "out")
+    assert [example.rank for example in shown] == ["best", "worst"], "two hold a landslide"
+    image, mask = scene(1, 1300)
+    large = Sample("large", image, mask > 0, mask < 2, RGB)
+    panels = Figure().subplots(1, 4)
+    _draw_example(panels, Example("best", large, mask.astype(np.float32), 1.0), 0.5)
+    assert {panel.images[0].get_array().shape for panel in panels} == {(434, 434, 3)}

@@ -19,14 +19,16 @@ from typer.testing import CliRunner
 
 from console.cli import app
 from models.batches import Cuts, order_of
+from models.cards import Card
 from models.ensemble import Ensemble
 from models.errors import ModelError
 from models.recipes import Recipe
 from models.registry import build
-from models.samples import Entry, Sample
+from models.samples import RGB, Entry, Sample
 from models.training import Progress, train
 from models.weights import load
 from tasks.errors import StorageError
+from tasks.learning.drafting import _quantiles
 from tasks.learning.leaks import check_apart, overlapping
 from tasks.learning.protocol import protocols, read_protocol
 from tasks.learning.run import split_entries
@@ -122,6 +124,16 @@ def test_a_run_leaves_config_log_curves_and_weights_that_work(world):
     run(*command(world, out, "--seed", "3", "--set", "epochs=2"))
     assert len((out / "training.jsonl").read_text().splitlines()) == 2
     assert (out / "curves.png").exists()
+
+
+def test_of_a_large_tile_a_card_keeps_the_quantiles_of_a_part(scene, monkeypatch):
+    monkeypatch.setattr("tasks.learning.drafting.quantiles_of", lambda pixels: pixels.shape)
+    large, small = (
+        Sample("", image, mask > 0, mask < 2, RGB)
+        for image, mask in (scene(size=600), scene(size=64))
+    )
+    card = Card("", "", {}, RGB, (1, 1), "", "", ())
+    assert _quantiles([large, small], card) == (3, 600**2 // 6 + 64**2)
 
 
 def test_a_run_is_not_gone_on_with_on_tiles_or_weights_that_changed(world, write_picture, scene):
