@@ -182,7 +182,7 @@ def test_the_report_tells_classes_factors_and_what_was_known_before(report, tmp_
         assert said in text, said
     # one that is the same on all samples is told by none of the others
     assert re.search(r"grid\.xml\s*–", text)
-    carried = replace(told, learned_from=("gorkha",))
+    carried = replace(told, learned_from=("gorkha",), learned_here=False)
     text = written(replace(report, susceptibility=carried), tmp_path).text
     assert "This map was learned from gorkha" in text
     assert "The model has learned from these landslides" not in text
