@@ -188,6 +188,13 @@ def test_the_report_tells_classes_factors_and_what_was_known_before(report, tmp_
     assert "The model has learned from these landslides" not in text
 
 
+def test_a_card_of_thousands_of_numbers_is_folded(report, tmp_path):
+    card = {"threshold": 0.18, "scores": {f"tile {n}": {"f1": 0.5} for n in range(99)}}
+    page = written(replace(report, weights_card=card), tmp_path)
+    folded = re.findall(r"<details>.*?</details>", page.source, re.S)
+    assert len(folded) == 1 and "tile 98: f1: 0.5" in folded[0] and "0.18" not in folded[0]
+
+
 @pytest.mark.parametrize(
     ("auc", "warning"),
     [
