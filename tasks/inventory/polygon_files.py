@@ -27,6 +27,8 @@ OF_A_SHAPEFILE = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 IN_ZIPS = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".kml", ".csv")
 # Layers of a file that Scarp wrote, which people edit and bring back.
 OURS = LANDSLIDES, OBSERVED, AOI, SCREENED = "landslides", "observed_area", "aoi", "screened"
+# GDAL leaves a .aux.xml beside a GeoPackage that holds metadata, for being looked at.
+pyogrio.set_gdal_config_options({"GDAL_PAM_ENABLED": False})
 _UNREADABLE = (DataSourceError, DataLayerError, ShapelyError, BadZipFile, sqlite3.Error)
 
 
