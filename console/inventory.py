@@ -90,7 +90,7 @@ def _short(line: dict[str, Any]) -> dict[str, Any]:
         "stored": f"{line['landslides_as_stored']:,}",
         "km²": line["area_km2"],
         "seen km²": line["observed_km2"],
-        "created": line["created_at"].partition(" ")[0],
+        "created": f"{line['created_at']:%Y-%m-%d}",
     }
 
 

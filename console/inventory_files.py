@@ -127,7 +127,7 @@ def summary(inventory: StoredInventory) -> dict[str, Any]:
         "landslides_as_stored": inventory.landslide_count,
         "area_km2_as_stored": round(inventory.area_m2 / 1e6, 4),
         "observed_km2": round(inventory.observed_km2, 4),
-        "created_at": f"{inventory.created_at:%Y-%m-%d %H:%M}",
+        "created_at": inventory.created_at,
     }
 
 

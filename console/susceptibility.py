@@ -285,7 +285,7 @@ def _show_map(made: StoredSusceptibility, folder: Path) -> None:
         for one in reversed(made.classes)
     ]
     screen.print(table("Classes", classes))
-    if made.kind != "carried":
+    if made.learned_here:
         said = "the model learnt from these landslides: the classes prove nothing, the AUC does"
         print_line(said)
     for one in made.compared:

@@ -25,8 +25,10 @@ def add(
     from tasks.access.tokens import add_token, one
 
     now = datetime.now(UTC)
+    # What is no number of days is none, and what is more than any calendar holds is too many.
+    lasting = timedelta(days=min(max(0.0, days), 1e6))
     with open_world().engine.begin() as connection:
-        made, holder = add_token(connection, name, role, timedelta(days=days), now)
+        made, holder = add_token(connection, name, role, lasting, now)
     if as_json:
         print_json({"token": made, "name": holder.name, "role": holder.role})
         return

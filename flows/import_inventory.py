@@ -19,7 +19,7 @@ from tasks.inventory.importing import (
     require_in_area,
     store_import,
 )
-from tasks.inventory.polygon_files import OBSERVED, fields_of_ours
+from tasks.inventory.polygon_files import OBSERVED, fields_of_ours, parts_of
 from tasks.inventory.runs import finish_run
 from tasks.inventory.store import StoredInventory, find_inventory
 from tasks.inventory.tables import LandslideKind
@@ -145,9 +145,13 @@ def _read(source: PolygonSource) -> ImportedPolygons:
 
 
 def _provenance(event_id: str, source: PolygonSource, credit: dict[str, str]) -> Provenance:
-    inputs = {f"file {source.file.name}": file_sha256(source.file)}
-    if source.observed_file:
-        inputs[f"observed {source.observed_file.name}"] = file_sha256(source.observed_file)
+    files = {"file": source.file, "observed": source.observed_file}
+    inputs = {
+        f"{what} {part.name}": file_sha256(part)
+        for what, file in files.items()
+        if file
+        for part in parts_of(file)
+    }
     reading = {
         "layers": dict(source.layers),
         "kind": source.kind,

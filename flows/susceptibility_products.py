@@ -211,6 +211,7 @@ def _result(
         importance=stored.importance,
         sampling=_drawn(stored.sampling),
         learned_from=stored.learned_from,
+        learned_here=stored.learned_here,
         classes=stored.classes,
         factors=[{**factor, **inflation.get(factor["name"], {})} for factor in stored.factor_table],
         absent_factors=stored.absent_factors,

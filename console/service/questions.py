@@ -98,6 +98,8 @@ def well_asked(
     Raises:
         HTTPException: 400, with the reason; 404 where there is no such collection.
     """
+    if "\0" in "".join(request.query_params.values()):
+        raise HTTPException(400, "a parameter holds a NUL byte; remove it")
     columns = _columns(request)
     if unknown := sorted(set(request.query_params) - _parameters(request) - columns):
         raise HTTPException(400, f"there is no parameter or column {', '.join(unknown)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -111,10 +112,16 @@ def ask_page(request: Request, _: Viewer, question: Question = "") -> Response:
 def export(_: Viewer, form: Literal["csv", "geojson", "json"], question: Question) -> Response:
     """The answer as a file."""
     answer = ask(question, ROWS_EXPORTED)
+    twice = next((one for one in answer.columns if answer.columns.count(one) > 1), None)
+    if form != "csv" and twice is not None:
+        raise QuestionError(
+            f"several columns are called {twice}, of which a file of this form holds one; call "
+            "them apart with AS, or take it as CSV"
+        )
     if form == "geojson":
         if (places := answer.places) is None:
             raise QuestionError("no column of this answer is a geometry; take it as CSV")
-        return _file(json.dumps(places, default=plain), "application/geo+json", form)
+        return _file(json.dumps(places), "application/geo+json", form)
     if form == "json":
         rows = [
             {name: plain(value) for name, value in zip(answer.columns, row, strict=True)}
@@ -151,9 +158,10 @@ def ask(question: str, most: int) -> Answer:
             rows, more = _some(cursor, kinds, most, until)
     except psycopg.errors.QueryCanceled as error:
         raise _too_long() from error
-    except psycopg.OperationalError:
-        raise
     except psycopg.Error as error:
+        # Also how a limit of the program is told (class 54), which is the question's fault.
+        if isinstance(error, psycopg.OperationalError) and not _beyond_limits(error):
+            raise
         said = error.diag.message_primary or str(error)
         if _TOO_LARGE in said:
             raise QuestionError(f"a row of this is larger than {LARGEST / 1e6:.0f} MB") from error
@@ -187,15 +195,25 @@ def _too_long() -> QuestionError:
     return QuestionError(f"this takes longer than {SECONDS} s; ask for less")
 
 
+def _beyond_limits(error: psycopg.Error) -> bool:
+    return (error.sqlstate or "").startswith("54")
+
+
 def plain(value: Any) -> Any:
-    """A value as JSON holds it."""
+    """A value as JSON holds it, which has no number that is none or without end."""
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, shapely.Geometry):
         return mapping(value)
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
     if isinstance(value, Decimal):
-        return float(value)
-    return value if isinstance(value, int | float | str | list | dict | None) else str(value)
+        value = float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, int | float | str | None) else str(value)
 
 
 def shown(value: Any) -> str:

@@ -29,7 +29,8 @@ def page(
     **values: Any,
 ) -> Response:
     """A page, or to a script that asks for no page the reason alone, as JSON."""
-    if template == "problem.html" and "text/html" not in request.headers.get("accept", ""):
+    wants_page = "text/html" in request.headers.get("accept", "")
+    if template in ("problem.html", "down.html") and not wants_page:
         return JSONResponse({"detail": values["reason"]}, status, dict(headers or {}))
     made = render(request, template, **values)
     return HTMLResponse(made, status, dict(headers or {}) | {"Cache-Control": "no-store"})

@@ -114,13 +114,12 @@ def act(
     request: Request, event_id: EventId, by: Reviewer, asked: Act, version: Version = None
 ) -> Response:
     """Confirm, reject, draw, split, add, say or undo; 409 where somebody was there before."""
-    world = open_world()
+    engine, stored = open_world().engine, _inventory(event_id, version)
     said = asked.model_dump_json(exclude_none=True, exclude={"outline"})
     with (
-        written_down(world.engine, by, address_of(request), "review", event_id, said),
-        world.engine.begin() as connection,
+        written_down(engine, by, address_of(request), "review", stored.event_id, said),
+        engine.begin() as connection,
     ):
-        stored = get_inventory(connection, event_id, version)
         who = reviews.Reviewer(by.name, asked.comment, asked.seen)
         made = _do(connection, stored, asked, who)
         told = {
@@ -140,13 +139,19 @@ def publish(
     version: Version = None,
 ) -> Response:
     """Store what the reviews made of it as the next version, and publish that."""
-    engine = open_world().engine
-    with written_down(engine, by, address_of(request), "publish reviews", event_id):
-        made = publish_reviews(event_id, version, assess=False)
+    engine, stored = open_world().engine, _inventory(event_id, version)
+    with written_down(engine, by, address_of(request), "publish reviews", stored.event_id):
+        made = publish_reviews(stored.event_id, stored.version, assess=False)
     # A server hears of the new version and has it followed up; without one we do.
     if api_url_of(Settings()) is None:
         after.add_task(assess_again, made)
     return RedirectResponse(f"/events/{made.event_id}", 303, background=after)
+
+
+def _inventory(event_id: str, version: int | None) -> StoredInventory:
+    """The inventory asked for; its event has other ids as well, under which nobody looks for it."""
+    with open_world().engine.connect() as connection:
+        return get_inventory(connection, event_id, version)
 
 
 def _do(

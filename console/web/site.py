@@ -24,6 +24,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import DataError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
@@ -95,6 +96,7 @@ def create_site(service: FastAPI, *, basemap: str | None, open_to_read: bool) ->
         (ScarpError, _refused),
         (InfraError, _no_database),
         (psycopg.OperationalError, _no_database),
+        (DataError, _unfit),
         (RequestValidationError, _unreadable),
         (HTTPException, _no_page),
         (Exception, _our_fault),
@@ -155,6 +157,13 @@ def _no_database(request: Request, error: Exception) -> Response:
     """The page loads itself again until the database is back."""
     log.warning("%s: %s", request.url.path, error)
     return page(request, "down.html", 503, {"Retry-After": "5"}, reason=str(error)[:WORDS_KEPT])
+
+
+def _unfit(request: Request, error: Exception) -> Response:
+    """A value that PostgreSQL cannot hold, such as a text with a NUL byte."""
+    assert isinstance(error, DataError)
+    reason = f"this cannot be stored: {error.orig}; remove it"
+    return page(request, "problem.html", 400, title="400", reason=reason)
 
 
 def _unreadable(request: Request, error: Exception) -> Response:

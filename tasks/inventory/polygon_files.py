@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from glob import escape
 from mmap import ACCESS_READ, mmap
 from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile, ZipFile
@@ -22,9 +23,12 @@ from shapely.errors import ShapelyError
 from tasks.errors import InventoryError
 
 TEXTS = (".geojson", ".json", ".csv", ".kml")
+OF_A_SHAPEFILE = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 IN_ZIPS = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".kml", ".csv")
 # Layers of a file that Scarp wrote, which people edit and bring back.
 OURS = LANDSLIDES, OBSERVED, AOI, SCREENED = "landslides", "observed_area", "aoi", "screened"
+# GDAL leaves a .aux.xml beside a GeoPackage that holds metadata, for being looked at.
+pyogrio.set_gdal_config_options({"GDAL_PAM_ENABLED": False})
 _UNREADABLE = (DataSourceError, DataLayerError, ShapelyError, BadZipFile, sqlite3.Error)
 
 
@@ -86,6 +90,14 @@ def fields_of_ours(path: Path) -> tuple[str, ...] | None:
         return None
     dataset, layer = layers[LANDSLIDES]
     return tuple(str(field) for field in pyogrio.read_info(dataset, layer=layer)["fields"])
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The files that a polygon file is read from: a shapefile has its columns and CRS beside it."""
+    if path.suffix.lower() != ".shp":
+        return [path]
+    beside = path.parent.glob(f"{escape(path.stem)}.*")
+    return sorted(one for one in beside if one.suffix.lower() in OF_A_SHAPEFILE)
 
 
 def _read(path: Path, layer: str | None, columns: Sequence[str]) -> Features:

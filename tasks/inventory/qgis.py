@@ -15,6 +15,7 @@ TITLES = {
     "aoi": "Area of interest",
     "screened": "Set aside by a screen",
 }
+PROJECT = "Landslides"
 WGS84 = "EPSG:4326"
 # QGIS asks for the time of a style; the same inventory gives the same file at any time.
 SOME_TIME = pd.Timestamp("2000-01-01", tz="UTC")
@@ -41,19 +42,16 @@ def styles(layers: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def project(
-    geopackage: str, layers: Sequence[str], bounds: tuple[float, ...], title: str = "Landslides"
-) -> bytes:
+def project(geopackage: str, layers: Sequence[str], bounds: tuple[float, ...]) -> bytes:
     """A QGIS project (.qgs) of a GeoPackage in the same folder.
 
     Args:
         geopackage: its file name.
         layers: its layers, the first on top.
         bounds: what to show at first: west, south, east, north in degrees.
-        title: name of the project.
     """
-    root = xml.Element("qgis", version="3.22.0", projectname=title)
-    xml.SubElement(root, "title").text = title
+    root = xml.Element("qgis", version="3.22.0", projectname=PROJECT)
+    xml.SubElement(root, "title").text = PROJECT
     _crs(xml.SubElement(root, "projectCrs"))
     reference = xml.SubElement(xml.SubElement(root, "properties"), "SpatialRefSys")
     xml.SubElement(reference, "ProjectionsEnabled", type="int").text = "1"

@@ -39,6 +39,8 @@ SLIVER = 0.01
 _MOST_OUTSIDE = 0.1
 # Of the smaller of two outlines of one kind; people draw neighbours that touch.
 _MOST_SHARED = 0.5
+# What PostgreSQL can be asked for; nothing lies beyond.
+_IDS = range(1, 2**63)
 _PAST = dict(
     zip(
         get_args(ReviewAction),
@@ -213,7 +215,7 @@ def remark(
     """
     if not by.comment.strip():
         raise InventoryError("a comment needs words: --comment TEXT")
-    anyone = Reviewer(by.name, by.comment, seen=2**63 - 1)
+    anyone = Reviewer(by.name, by.comment, seen=_IDS[-1])
     _begin(connection, inventory_id, numbers, anyone)
     return _record(connection, inventory_id, "comment", numbers, by)
 
@@ -226,7 +228,8 @@ def undo(connection: Connection, inventory_id: UUID, review_id: int, by: Reviewe
             a landslide of it was reviewed since; says by whom and when.
     """
     _lock(connection, inventory_id, by)
-    mine = (review.c.id == review_id) & (review.c.inventory_id == inventory_id)
+    asked = review_id if review_id in _IDS else 0
+    mine = (review.c.id == asked) & (review.c.inventory_id == inventory_id)
     undone = connection.execute(select(review).where(mine)).one_or_none()
     if undone is None or undone.action == "comment":
         raise InventoryError(
@@ -343,13 +346,15 @@ def _begin(
 ) -> list[outcomes.Found]:
     """The landslides to review as they stand, once nothing speaks against it."""
     _lock(connection, inventory_id, by)
-    found = outcomes.find(connection, inventory_id, numbers)
+    found = outcomes.find(connection, inventory_id, [n for n in numbers if n in _IDS])
+    known = {one.number for one in found if one.outline is not None}
+    if missing := sorted(set(numbers) - known):
+        raise InventoryError(f"there is no landslide {missing[0]} in this inventory")
     for one in found:
-        if one.outline is None:
-            raise InventoryError(f"there is no landslide {one.number} in this inventory")
         if one.state == "replaced":
             raise InventoryError(f"{_told(one)} into another; review that one")
-        if one.review_id is not None and one.review_id > by.seen and one.reviewer != by.name:
+        others = one.reviewer != by.name.strip()
+        if one.review_id is not None and one.review_id > by.seen and others:
             raise ReviewConflictError(
                 f"{_told(one)}; look at it again, and pass --seen {one.review_id} to review it "
                 "all the same"
@@ -401,7 +406,10 @@ def _measured(
     outlines: Sequence[BaseGeometry],
     sources: Sequence[outcomes.Found],
 ) -> gpd.GeoDataFrame:
-    """Outlines that can be stored, with their size, of the kind and scene of the first source."""
+    """Outlines that can be stored, with their size, of the scene of the first source.
+
+    They are of the kind that all sources are; of several kinds, a scar and its deposit, landslides.
+    """
     drawn = checked_landslides(gpd.GeoDataFrame(geometry=list(outlines), crs="EPSG:4326"))
     seen = select(inventory.c.observed).where(inventory.c.id == inventory_id)
     ground = to_shape(connection.execute(seen).scalar_one())
@@ -413,8 +421,10 @@ def _measured(
                 f"{share} of {len(drawn)} lies outside the ground this inventory observed, "
                 "where nothing is known; draw it within"
             )
+    kinds = {source.kind for source in sources}
     for source in sources[:1]:
-        drawn = drawn.assign(kind=source.kind, scene_id=source.scene_id)
+        kind = source.kind if len(kinds) == 1 else "landslide"
+        drawn = drawn.assign(kind=kind, scene_id=source.scene_id)
         drawn["acquired_at"] = source.acquired_at
     return measure(drawn)
 

@@ -60,7 +60,8 @@ class SusceptibilityResult:
     """What the report says about a susceptibility map.
 
     `importance` is the loss of AUC by factor; `sampling` is a sentence about cells and folds;
-    `learned_from` are the events it was carried over from, if any. `classes` are its class table,
+    `learned_from` are the events it was carried over from, if any; `learned_here` is whether it
+    learned from the landslides it is shown with. `classes` are its class table,
     `factors` name, unit and source of each and its variance inflation `vif` (None: told whole by
     others), which one that is the same on all samples has not, and `compared` maps made before the
     inventory with their AUC on it.
@@ -72,6 +73,7 @@ class SusceptibilityResult:
     importance: Mapping[str, Interval]
     sampling: str
     learned_from: Sequence[str] = ()
+    learned_here: bool = True
     classes: Sequence[ClassRow] = ()
     factors: Sequence[Mapping[str, Any]] = ()
     absent_factors: Sequence[str] = ()

@@ -80,6 +80,11 @@ class Susceptibility:
         return self.auc_random.value - self.auc_spatial.value
 
     @property
+    def learned_here(self) -> bool:
+        """Whether the model learned from the landslides of its event; `physical` learns nothing."""
+        return self.kind == "fitted" and self.settings.get("model") != "physical"
+
+    @property
     def rasters(self) -> tuple[Path, ...]:
         """Every raster it is made of."""
         others = (self.classes_path, self.uncertainty_path, self.applicability_path)

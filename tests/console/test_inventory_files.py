@@ -132,6 +132,15 @@ def test_manual_and_imported_versions_stand_side_by_side(registered, tmp_path):
     assert [one["status"] for one in stored(registered)] == ["superseded", "published"]
 
 
+def test_a_shapefile_is_another_when_its_columns_are(registered, tmp_path):
+    words = ["--column", "kind=part", "--json"]
+    told = []
+    for part in ("scar", "scar", "deposit"):
+        file = drawn(tmp_path, [SQUARE], "slides.shp", part=[part])
+        told.append(json.loads(registered("inventory", "import", EVENT, file, *words)[1]))
+    assert [one["version"] for one in told] == [1, 1, 2]
+
+
 def test_an_older_draft_is_not_published_over_a_newer_version(registered, tmp_path):
     older = drawn(tmp_path, [SQUARE])
     registered("inventory", "import", EVENT, older)

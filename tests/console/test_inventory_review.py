@@ -96,6 +96,7 @@ def test_the_list_counts_what_stands_beside_what_was_stored(scarp_inventory):
     assert "stored" not in scarp_inventory("list", "storm")
     scarp_inventory("review", "storm", "--reject", "1-2", "--by", "ann")
     lines = json.loads(scarp_inventory("list", "storm", "--json"))
+    assert all(datetime.fromisoformat(one["created_at"]).tzinfo for one in lines)
     assert [(one["landslides"], one["landslides_as_stored"]) for one in lines] == [(3, 3), (1, 3)]
     assert lines[1]["area_km2"] < lines[1]["area_km2_as_stored"] == lines[0]["area_km2"]
     told = scarp_inventory("list", "storm")

@@ -209,6 +209,8 @@ def test_an_interval_of_time_holds_both_its_ends(service):
         {"datetime": "2018-09-05/2018-09-06"},
         {"ids": "99999999999999999999"},
         {"number": "99999999999999999999"},
+        {"kind": "a\0b"},
+        {"filter": "kind = 'a\0b'"},
     ],
 )
 def test_a_question_that_is_none_does_no_harm(service, question):

@@ -99,6 +99,13 @@ def test_a_file_gives_back_the_landslides(tmp_path, landslides, name):
     assert pd.to_datetime(back[seen][0], utc=True) == landslides["acquired_at"][0]
 
 
+def test_nothing_is_left_beside_a_file_that_is_brought_back(tmp_path, landslides):
+    path = export_inventory(landslides, AREA, tmp_path / "a.gpkg", about=ABOUT)
+    held = set(tmp_path.iterdir())
+    read_inventory_file(path)
+    assert set(tmp_path.iterdir()) == held
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_ground_seen_and_the_area_of_interest_travel_with_them(tmp_path, landslides, name):
     path = export_inventory(landslides, AREA, tmp_path / name, aoi=AOI)

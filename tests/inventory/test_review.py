@@ -187,6 +187,21 @@ def test_split_parts_and_a_merged_whole_replace_what_they_came_from(connection, 
         confirm(connection, inventory, [1], ANN)
 
 
+def test_a_scar_and_its_deposit_merged_are_a_landslide(connection, inventory):
+    scars = add(connection, inventory, [slide(6), slide(7)], ANN, kind="scar").numbers
+    deposits = add(connection, inventory, [slide(8)], ANN, kind="deposit").numbers
+    (*_, scar) = merge(connection, inventory, scars, ANN).numbers
+    (*_, whole) = merge(connection, inventory, [scar, *deposits], ANN).numbers
+    kinds = text("SELECT number, kind FROM scarp.v_landslides_all WHERE number IN (:scar, :whole)")
+    asked = {"scar": scar, "whole": whole}
+    assert dict(connection.execute(kinds, asked).all()) == {scar: "scar", whole: "landslide"}
+
+
+def test_a_reviewer_is_the_same_with_a_blank_behind_the_name(connection, inventory):
+    confirm(connection, inventory, [1], Reviewer("ann "))
+    assert reject(connection, inventory, [1], Reviewer("ann ")).reviewer == "ann"
+
+
 def test_the_second_of_two_reviewers_is_told_who_changed_it_and_when(connection, inventory):
     made = confirm(connection, inventory, [1], ANN)
     with pytest.raises(
@@ -290,7 +305,8 @@ BOWTIE = Polygon([(11.9, 44.2), (11.91, 44.21), (11.91, 44.2), (11.9, 44.21)])
     ("act", "complaint"),
     [
         (lambda c, i: confirm(c, i, [99], ANN), "no landslide 99"),
-        (lambda c, i: confirm(c, i, [10**12], ANN), "no landslide 1000000000000"),
+        (lambda c, i: confirm(c, i, [1, 10**20], ANN), "no landslide 100000000000000000000"),
+        (lambda c, i: undo(c, i, 10**20, ANN), "review 100000000000000000000 is none"),
         (lambda c, i: confirm(c, i, [], ANN), "name a landslide"),
         (lambda c, i: confirm(c, i, [1], Reviewer("  ")), "who reviews: --by"),
         (lambda c, i: confirm(c, i, [1], Reviewer("a\0b")), "name has a NUL byte"),

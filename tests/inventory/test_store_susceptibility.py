@@ -89,8 +89,10 @@ def test_a_map_carried_over_stands_beside_those_of_inventories(store):
     carried = list_susceptibility(store.connection, RAIN.id, "carried")
     assert {(one.digest, one.current) for one in carried} == {("old", False), ("new", True)}
     assert find_susceptibility(store.connection, RAIN.id, "own") == own
+    mechanics = store("mechanics", settings={"model": "physical"})
+    assert [one.learned_here for one in (own, new, mechanics)] == [True, False, False]
     assert new.learned_from == ("other", "third") and new.inventory_id is None
-    assert len(list_susceptibility(store.connection, RAIN.id)) == 3
+    assert len(list_susceptibility(store.connection, RAIN.id)) == 4
 
 
 def test_the_gap_is_what_random_folds_flatter(store):

@@ -182,10 +182,17 @@ def test_the_report_tells_classes_factors_and_what_was_known_before(report, tmp_
         assert said in text, said
     # one that is the same on all samples is told by none of the others
     assert re.search(r"grid\.xml\s*–", text)
-    carried = replace(told, learned_from=("gorkha",))
+    carried = replace(told, learned_from=("gorkha",), learned_here=False)
     text = written(replace(report, susceptibility=carried), tmp_path).text
     assert "This map was learned from gorkha" in text
     assert "The model has learned from these landslides" not in text
+
+
+def test_a_card_of_thousands_of_numbers_is_folded(report, tmp_path):
+    card = {"threshold": 0.18, "scores": {f"tile {n}": {"f1": 0.5} for n in range(99)}}
+    page = written(replace(report, weights_card=card), tmp_path)
+    folded = re.findall(r"<details>.*?</details>", page.source, re.S)
+    assert len(folded) == 1 and "tile 98: f1: 0.5" in folded[0] and "0.18" not in folded[0]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 import * as maplibre from "./vendor/maplibre-gl.mjs";
 
 export { maplibre };
-const CONFIDENCE = ["interpolate", ["linear"], ["coalesce", ["get", "confidence"], 1],
-  0, "#fff7bc", 0.33, "#fec44f", 0.67, "#ec7014", 1, "#993404"];
+// What people drew or imported has no confidence, neither a high nor a low one.
+const CONFIDENCE = ["case", ["has", "confidence"], ["interpolate", ["linear"], ["get", "confidence"],
+  0, "#fff7bc", 0.33, "#fec44f", 0.67, "#ec7014", 1, "#993404"], "#b8c4ce"];
 const EMPTY = { type: "FeatureCollection", features: [] };
 
 export function told() {

@@ -85,13 +85,15 @@ function say(text, refused = false) {
 // After an act the next in the queue is shown; a conflict shows the landslide as it is by now.
 async function act(body) {
   const comment = part("comment").value;
-  const answer = await post(`${base}${at}`, { comment, seen: current?.seen ?? seen, ...body });
+  const answer = await post(`${base}${at}`, { comment, seen: current?.seen ?? seen, ...body }).catch(() => null);
+  if (!answer) return say(`${words.failed}: ${words.unreachable}`, true);
   const told_ = await answer.json();
   if (answer.status === 409) {
     const number = current.number;
     await load();
     await show(number);
-    return say(`${words.conflict}: ${told_.detail}`, true);
+    // What follows is how the command line goes on; here the same key does.
+    return say(`${words.conflict}: ${told_.detail.split("; look at it again")[0]}`, true);
   }
   if (!answer.ok) return say(`${words.failed}: ${told_.detail}`, true);
   part("comment").value = "";

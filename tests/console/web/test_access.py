@@ -184,6 +184,20 @@ def test_every_change_is_in_the_log_with_who_and_how_it_ended(clients):
     assert "hold" in said[2] and "the second image" in said[2]
 
 
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        (f"/events/{EVENT}/hold", {"reason": "a\0b"}),
+        (f"/events/{EVENT}/respond", {"source": "a\0b"}),
+        ("/register", {"described": '{"comcat": "a\\u0000b"}'}),
+    ],
+)
+def test_a_text_that_cannot_be_stored_is_told(clients, path, form):
+    answer = clients["operator"].post(path, data=form)
+    assert answer.status_code == 400
+    assert "cannot contain NUL" in answer.json()["detail"]
+
+
 def test_the_service_is_closed_where_it_is_not_open(settings, tokens):
     from console.service.app import create_app
     from console.web.site import create_site

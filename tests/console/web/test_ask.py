@@ -1,5 +1,7 @@
 """Questions in SQL: answers, files, and the second wall behind the first."""
 
+import json
+
 import psycopg
 import pytest
 
@@ -64,6 +66,23 @@ def test_a_fault_of_the_question_is_told_in_postgresqls_words(clients):
     assert answer.status_code == 400
     assert 'column "nothing_like_it" does not exist' in answer.json()["detail"]
     assert "division by zero" in asked(clients["viewer"], "SELECT 1 / 0").json()["detail"]
+    # By the driver's classes these are faults of the server, whose page would ask for ever.
+    assert "null character" in asked(clients["viewer"], "SELECT chr(0)").json()["detail"]
+
+
+def test_json_holds_every_value_of_an_answer_or_says_which_it_cannot(clients):
+    question = (
+        "SELECT 'NaN'::float8 AS none, '-inf'::numeric AS endless, array_agg(occurred_at) AS times,"
+        " st_collect(geom) AS geom FROM v_events"
+    )
+    text = asked(clients["viewer"], question).text
+    (row,) = json.loads(text, parse_constant=pytest.fail)
+    assert (row["none"], row["endless"]) == ("nan", "-inf")
+    assert row["times"] == ["2023-05-16T00:00:00+00:00"]
+    places = asked(clients["viewer"], question, "geojson").text
+    assert json.loads(places, parse_constant=pytest.fail)["features"][0]["properties"]["none"]
+    twice = asked(clients["viewer"], "SELECT 1 AS a, 2 AS a")
+    assert twice.status_code == 400 and "several columns are called a" in twice.json()["detail"]
 
 
 def test_rows_end_at_the_limit_and_say_so(clients, mapped):

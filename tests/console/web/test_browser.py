@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -77,6 +78,8 @@ def test_what_never_ends_is_broken_on_a_telephone(chromium, address, tokens, set
             if page.query_selector("#for-the-map"):
                 ready(page)
             assert overflow(page) <= 0, f"{path}: {widest(page)}"
+            if path == "/events":
+                assert page.locator(".list .state").first.bounding_box()["x"] < 390
 
 
 def widest(page):
@@ -157,6 +160,41 @@ def test_the_swipe_shows_one_picture_and_the_other(chromium, address, tokens):
         page.wait_for_timeout(1000)
         assert any(f"/products/{EVENT}/before/tiles" in url for url in asked)
         assert page.wrong == []
+
+
+def test_a_reviewer_is_told_of_another_and_of_a_console_that_is_gone(chromium, address, tokens):
+    first = {"Authorization": f"Bearer {tokens['reviewer']}"}
+    with visiting(chromium, address, tokens["operator"]) as page:
+        page.goto(f"{address}{PAGES['review']}")
+        ready(page)
+        path = f"{address}{PAGES['review']}"
+        (number, *_) = [
+            one["number"] for one in httpx.get(f"{path}/queue", headers=first).json()["queue"]
+        ]
+        act = {"action": "confirm", "number": number}
+        assert httpx.post(path, json=act, headers=first).status_code == 200
+        page.keyboard.press("r")
+        expect(page.locator("#said")).to_have_text(
+            re.compile(rf"{number} was confirmed by .* UTC$")
+        )
+        page.context.set_offline(True)
+        page.keyboard.press("r")
+        expect(page.locator("#said")).to_contain_text("the console does not answer")
+
+
+def test_what_has_no_confidence_is_not_drawn_as_certain(chromium, address, tokens):
+    fill = """async () => {
+        const { addLandslides } = await import("/static/map.mjs");
+        const layers = {};
+        const map = { addSource() {}, on() {}, addLayer(one) { layers[one.id] = one; } };
+        addLandslides(map, "an-event", 1, {});
+        return layers.landslides.paint["fill-color"];
+    }"""
+    with visiting(chromium, address, tokens["viewer"]) as page:
+        page.goto(f"{address}/events/{EVENT}")
+        (_, condition, ramp, otherwise) = page.evaluate(fill)
+        assert condition == ["has", "confidence"] and otherwise not in ramp
+        assert "without confidence" in page.inner_text(".legend")
 
 
 def test_a_slope_is_clicked_and_explains_itself(chromium, address, tokens):

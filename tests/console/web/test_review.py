@@ -76,6 +76,17 @@ def test_two_reviewers_lose_nothing_of_each_other(two):
     }
 
 
+def test_a_review_by_another_id_of_the_event_is_in_the_log_of_the_event(two):
+    from flows.world import open_world
+    from tasks.access.audit import list_acts
+
+    by_alias = PATH.replace(EVENT, "EMSR664")
+    said = {"action": "comment", "number": 4, "comment": "by another id"}
+    assert two[0].post(by_alias, params={"version": 1}, json=said).status_code == 200
+    (last, *_) = list_acts(open_world().engine, EVENT)
+    assert (last.who, last.outcome) == ("ann", "done") and "by another id" in last.detail
+
+
 def test_an_outline_is_drawn_anew(two):
     outline = shape(landslide(two[0], 1)["outline"])
     answer = act(two[0], action="edit", number=1, outline=mapping(outline.buffer(0.0001)))
