@@ -166,6 +166,13 @@ def replace_rules(**changes):
     return RULES.model_copy(update=changes)
 
 
+def test_other_rules_do_not_respond_again_to_what_is_registered(world, feed):
+    look(world, feed, entry())
+    [made] = look(world, feed, entry(), rules=replace_rules(hold=("us*",)))
+    assert made.decision == "unchanged"
+    assert len(rows(world, "SELECT 1 FROM scarp.decision")) == 1
+
+
 def test_an_event_an_operator_cancelled_is_left_alone(world, feed):
     look(world, feed, entry())
     with world.engine.begin() as connection:

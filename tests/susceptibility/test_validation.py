@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 
 from tasks.errors import SamplingError
 from tasks.susceptibility import parallel
-from tasks.susceptibility.auc import auc, bootstraps
+from tasks.susceptibility.auc import auc, bootstraps, interval
 from tasks.susceptibility.curves import mean_roc, rate_curve
 from tasks.susceptibility.folds import (
     FOLDS,
@@ -96,6 +96,12 @@ def test_a_bootstrap_draws_landslides_whole_and_as_many_as_there_are(samples):
         np.testing.assert_array_equal(draw, times[unit.of])
         assert times[unit.failed].sum() == unit.failed.sum()
         assert times[~unit.failed].sum() == (~unit.failed).sum()
+
+
+def test_an_interval_is_the_middle_95_percent_of_the_draws_about_the_samples_own_value():
+    draws = np.random.default_rng(0).permutation(np.linspace(0, 1, 1001))
+    told = interval(np.array([0.7, *draws, np.nan]))
+    assert (told.value, told.low, told.high) == pytest.approx((0.7, 0.025, 0.975))
 
 
 @pytest.mark.parametrize("model", ["logistic", "hgb", "svm", "woe", "fr", "ensemble"])
