@@ -37,7 +37,7 @@ def connection(engine):
 
 
 def test_an_event_goes_from_registered_to_closed_and_its_history_tells(connection):
-    for change in ("responding", "published", "closed"):
+    for change in ("responding", "published", "closed", "responding"):
         move(connection, "us1", change, f"because {change}")
     told = [(one.change, one.state, one.reason) for one in history(connection, "us1")]
     assert told == [
@@ -45,12 +45,19 @@ def test_an_event_goes_from_registered_to_closed_and_its_history_tells(connectio
         ("responding", "responding", "because responding"),
         ("published", "published", "because published"),
         ("closed", "closed", "because closed"),
+        ("responding", "responding", "because responding"),
     ]
 
 
 @pytest.mark.parametrize(
     ("before", "change"),
-    [([], "published"), ([], "released"), (["held"], "responding"), (["held"], "closed")],
+    [
+        ([], "published"),
+        ([], "released"),
+        (["held"], "responding"),
+        (["held"], "closed"),
+        (["responding"], "closed"),
+    ],
 )
 def test_a_change_out_of_order_is_refused_and_changes_nothing(connection, before, change):
     for step in before:
@@ -85,6 +92,15 @@ def test_nobody_responds_to_what_is_held_or_cancelled(connection, change):
     require_open(find_registered(connection, "us1"))
     with pytest.raises(EventError, match=f"is {change}; `scarp events release us1`"):
         require_open(move(connection, "us1", change, ""))
+
+
+def test_a_merged_event_is_left_to_the_one_it_turned_out_to_be(connection):
+    register(connection, replace(QUAKE, id="us2"), AREA)
+    register(connection, replace(QUAKE, alternate_ids=("us2",)), AREA)
+    with pytest.raises(EventError, match="us2 was merged into us1; respond to that one"):
+        require_open(find_registered(connection, "us2"))
+    with pytest.raises(EventError, match="us2 was merged into us1; name that one"):
+        move(connection, "us2", "released", "by mistake")
 
 
 def test_an_update_leaves_the_state_alone(connection):

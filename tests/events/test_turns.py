@@ -7,7 +7,7 @@ import pytest
 from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import EventError
-from tasks.events.decisions import request_response
+from tasks.events.decisions import request_response, waiting_requests
 from tasks.events.registry import register
 from tasks.events.states import move
 from tasks.events.turns import (
@@ -56,9 +56,12 @@ def take(engine):
     return take_one
 
 
-def test_the_most_urgent_event_comes_first_and_each_once(ask, take):
+def test_the_most_urgent_event_comes_first_and_each_once(ask, take, engine):
     for event_id, priority in (("calm", None), ("worst", 9.0), ("bad", 5.0)):
         ask(event_id, priority)
+    with engine.connect() as connection:
+        waiting = [one.event_id for one in waiting_requests(connection)]
+    assert waiting == ["worst", "bad", "calm"]
     assert [take(f"run {n}").event_id for n in range(3)] == ["worst", "bad", "calm"]
     assert take("run 4") is None
 
@@ -82,6 +85,8 @@ def test_what_is_done_is_not_due_again(ask, take, engine):
         end_turn(connection, turn)
         assert not due(connection, NOW)
         assert find_turn(connection, "storm") is None
+    ask("storm", version="2")
+    assert take("two").upto == turn.upto
 
 
 def test_a_run_that_was_killed_takes_up_its_own_turn(ask, take):
@@ -147,11 +152,14 @@ def test_a_turn_that_somebody_else_has_by_now_is_not_failed(ask, take, engine):
         assert [turn.held_by for turn in held_turns(connection)] == ["two"]
 
 
-def test_a_fresh_event_and_a_held_one_are_not_due(ask, engine):
+def test_a_fresh_event_is_not_due_yet_and_one_that_nobody_wants_answered_never(ask, engine):
     ask("fresh", wait=timedelta(minutes=5))
-    ask("held")
+    for state in ("held", "cancelled", "closed"):
+        ask(state)
     with engine.begin() as connection:
-        move(connection, "held", "held", "the duty officer said so")
+        for state in ("held", "cancelled", "closed"):
+            move(connection, state, state, "the duty officer said so")
+        assert [one.event_id for one in waiting_requests(connection)] == ["fresh"]
         assert not due(connection, NOW)
         assert [one.event_id for one in due(connection, NOW + timedelta(minutes=5))] == ["fresh"]
 

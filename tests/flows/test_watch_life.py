@@ -173,6 +173,15 @@ def test_other_rules_do_not_respond_again_to_what_is_registered(world, feed):
     assert len(rows(world, "SELECT 1 FROM scarp.decision")) == 1
 
 
+def test_what_other_rules_ignored_is_registered_by_the_version_of_its_shakemap(world, feed):
+    told = entry(**LOMA_PRIETA, products={"shakemap": [shakemap(feed, 1, grid=False)]})
+    greater = RULES.earthquake.model_copy(update={"min_magnitude": 8.0})
+    for rules, decision in ((replace_rules(earthquake=greater), "ignored"), (RULES, "registered")):
+        [made] = look(world, feed, told, rules=rules)
+        assert made.decision == decision
+        assert made.source_version == f"us:ci38457511:{ms(NOW) + 60_000}"
+
+
 def test_an_event_an_operator_cancelled_is_left_alone(world, feed):
     look(world, feed, entry())
     with world.engine.begin() as connection:
@@ -188,6 +197,30 @@ def test_a_registered_event_that_shrinks_below_the_rule_stays_and_asks_for_nothi
     assert made.decision == "updated" and "M 4.8 is below M 5" in made.reason
     assert made.respond_at is None and known(world).event.magnitude == 4.8
     assert len(rows(world, "SELECT 1 FROM scarp.response_request")) == 1
+
+
+def test_a_closed_event_is_kept_up_to_date_and_asks_for_nothing(world, feed):
+    look(world, feed, entry())
+    with world.engine.begin() as connection:
+        move(connection, "ci38457511", "closed", "all is mapped")
+    [made] = look(world, feed, entry(mag=7.4, updated=ms(NOW) + 5))
+    assert (made.decision, made.respond_at) == ("updated", None)
+    assert (known(world).state, known(world).event.magnitude) == ("closed", 7.4)
+
+
+def test_a_magnitude_that_is_told_no_more_stays_known(world, feed):
+    look(world, feed, entry())
+    [made] = look(world, feed, entry(mag=None, title="M ?", updated=ms(NOW) + 5))
+    assert made.decision == "updated" and "now called M ?" in made.reason
+    event = known(world).event
+    assert (event.title, event.magnitude, event.magnitude_type) == ("M ?", 7.1, "mw")
+
+
+def test_the_rules_weigh_how_urgent_an_event_is(world, feed):
+    twice = RULES.earthquake.model_copy(update={"priority_weight": 2.0})
+    look(world, feed, entry(), rules=replace_rules(earthquake=twice))
+    [(expected_km2,)] = rows(world, "SELECT expected_km2 FROM scarp.prior_map")
+    assert known(world).priority == 2 * expected_km2 > 0
 
 
 def test_ids_that_turn_out_to_be_one_event_make_it_one(world, feed):
