@@ -70,6 +70,13 @@ def test_no_feed_replaces_the_area_that_was_given(world, feed, iburi, area):
     assert rows(world, "SELECT in_use, path IS NOT NULL FROM scarp.shakemap") == [(False, True)]
 
 
+def test_an_area_that_an_operator_gives_later_takes_the_place_of_the_one_drawn(world, area):
+    report = read_feature(entry(geometry=(141.93, 42.69, 35.0)))
+    changes = [register_report(report, where).change for where in (None, area, area)]
+    assert changes == ["registered", "updated", "unchanged"]
+    assert known(world, report.id).aoi.how == "given"
+
+
 def test_an_operators_word_goes_over_every_rule(world, tmp_path, monkeypatch):
     rules = tmp_path / "rules.toml"
     limits = "min_magnitude = 9\nmax_age = '1s'\nmin_land_km2 = 1e9\n"

@@ -126,6 +126,7 @@ def test_a_forced_event_keeps_updating_and_is_held_when_its_source_deletes_it(wo
     assert registered.change == "registered" and register_report(small).change == "unchanged"
     [made] = look(world, feed, entry(mag=4.4, updated=ms(NOW) + 5))
     assert made.decision == "updated" and "M 4.2 → 4.4" in made.reason and made.respond_at
+    assert "no response is asked for" not in made.reason
     assert known(world).event.magnitude == 4.4
     [made] = look(world, feed, entry(status="deleted", updated=ms(NOW) + 9))
     assert made.decision == "held" and known(world).state == "held"

@@ -188,6 +188,7 @@ def test_folds_that_cannot_be_ranked_are_a_doubt(points):
     (doubt,) = validation.doubts
     assert doubt.code == "folds-left-out"
     assert f"{left_out} of 15 folds (5 districts by k-means, 3 times)" in doubt.text
+    assert replace(validation, random=validation.spatial).doubts == (doubt, doubt)
 
 
 def test_fewer_landslides_or_unfailed_samples_than_folds_are_refused(points):
