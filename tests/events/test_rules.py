@@ -133,6 +133,7 @@ def test_age_counts_from_the_watchers_clock():
         (timedelta(days=30, seconds=1), False),
     ):
         assert judge_time(QUAKE, rules, QUAKE.occurred_at + after).wanted == wanted
+    assert "it is 36 hours old" in judge_time(QUAKE, rules, NOW + timedelta(hours=34)).reason
     assert "after the watcher's clock" in judge_time(QUAKE, rules, NOW - timedelta(days=1)).reason
 
 

@@ -253,6 +253,17 @@ def test_the_page_of_an_event_that_passes_is_read_and_no_other(world, feed):
     assert decisions(look(world, feed, large, small)) == ["unchanged", "unchanged"]
 
 
+def test_the_page_of_a_known_event_is_read_though_it_has_become_too_small(world, feed):
+    told = entry()
+    told["properties"]["detail"] = feed.put("/page.geojson", entry())
+    look(world, feed, told)
+    told["properties"] |= {"mag": 4.5, "updated": ms(NOW) + 5}
+    products = {"shakemap": [shakemap(feed, 1, grid=False)]}
+    feed.put("/page.geojson", entry(mag=4.5, updated=ms(NOW) + 5, products=products))
+    [made] = look(world, feed, told)
+    assert made.source_version == f"us:ci38457511:{ms(NOW) + 60_000}"
+
+
 def test_events_that_left_the_feed_are_looked_at_again_by_schedule(world, feed):
     told = entry()
     told["properties"]["detail"] = feed.put("/page.geojson", entry())
