@@ -11,6 +11,7 @@ from rio_cogeo import cog_validate
 from shapely.geometry import box
 
 from tasks.errors import SamplingError
+from tasks.susceptibility import compare
 from tasks.susceptibility.compare import SIDES, cross_auc, same_landslides
 from tasks.susceptibility.degrade import Degradation, degrade
 from tasks.susceptibility.difference import difference_map
@@ -129,8 +130,14 @@ def test_the_map_of_differences_is_one_model_less_the_other(kaghan, samples, tmp
     assert np.isnan(more[~kaghan.stack.known()]).all()
 
 
-def test_equal_seeds_compare_equally(kaghan, samples):
+def test_equal_seeds_compare_equally_and_a_distance_is_kept_in_space_alone(
+    kaghan, samples, monkeypatch
+):
     labels = same_landslides(kaghan.landslides, kaghan.landslides)
     both = dict.fromkeys(SIDES, samples)
-    first, again = (cross_auc(both, labels, model="logistic", seed=4) for _ in range(2))
+    how = {"model": "logistic", "seed": 4, "repeats": 1}
+    first, again = (cross_auc(both, labels, **how) for _ in range(2))
     assert first == again
+    monkeypatch.setattr(compare, "BUFFER_M", 500.0)
+    farther = cross_auc(both, labels, **how)
+    assert farther.spatial != first.spatial and farther.random == first.random

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 from shapely.affinity import translate
 from shapely.geometry import MultiPolygon, box
@@ -199,7 +201,11 @@ def test_a_dem_that_says_it_is_in_feet_is_converted(example, tmp_path, unit, fac
 
 def test_a_dem_whose_heights_are_in_feet_by_its_crs_is_converted(example, tmp_path):
     dem = rewritten(example.dem, tmp_path / "feet.tif", crs="EPSG:32632+6360")
-    stack = derive_factors(dem, example.aoi, tmp_path / "factors.tif")
+    mosaic = tmp_path / "feet.vrt"
+    rasterio.shutil.copy(dem, mosaic, driver="VRT")
+    # a GeoTIFF's unit is that of its CRS; a mosaic of others has but the CRS
+    mosaic.write_text(re.sub("<UnitType>.*</UnitType>", "", mosaic.read_text()))
+    stack = derive_factors(mosaic, example.aoi, tmp_path / "factors.tif")
     np.testing.assert_allclose(
         stack.read("elevation"), example.stack.read("elevation") * 1200 / 3937, rtol=1e-5
     )

@@ -483,6 +483,12 @@ def elsewhere(path: Path) -> str:
             lambda path: layer(name="rain", path=KAGHAN / "landslides.gpkg", role="continuous"),
             r"layer rain: .*landslides\.gpkg is no raster",
         ),
+        (
+            lambda path: layer(
+                name="pga", path=LOMA_PRIETA / "grid.xml", role="shaking", measure="pga"
+            ),
+            r"layer pga: .*grid\.xml lies elsewhere",
+        ),
         (lambda path: "[[layer]\n", "is not TOML"),
         (lambda path: "layers = 3", "layers: Extra inputs"),
     ],
@@ -541,11 +547,20 @@ def test_slope_units_are_numbered_from_one_and_lie_beside_the_factors(derived):
     assert 0.02 < np.median(km2) < 1
 
 
-def test_the_tables_digest_changes_with_the_files_bytes(kaghan, tmp_path):
+def test_the_tables_digest_changes_with_the_files_bytes_and_with_all_that_is_asked(
+    kaghan, tmp_path
+):
     table = tmp_path / "factors.toml"
-    table.write_text(layer(name="soil", path="soil.tif", role="continuous"))
+    soil = layer(name="soil", path="soil.tif", role="continuous")
+
+    def digest(text: str = soil) -> str:
+        table.write_text(text)
+        return read_factors(table).digest
+
     mostly_unknown(tmp_path / "soil.tif", kaghan, 0.9)
-    before = read_factors(table).digest
-    assert read_factors(table).digest == before
+    before = digest()
+    assert digest() == before
+    asked = (f"{soil}\nnodata = 0", f"slope_units = true\n{soil}", f'terrain = ["slope"]\n{soil}')
+    assert len({before, *map(digest, asked)}) == 4
     mostly_unknown(tmp_path / "soil.tif", kaghan, 0.8)
-    assert read_factors(table).digest != before
+    assert digest() != before

@@ -145,7 +145,8 @@ def test_a_landslide_smaller_than_a_cell_counts_once_and_not_where_a_factor_is_u
     last = drawn.landslide == 7
     col, row = ~holed.geobox.transform @ (drawn.easting[last][0], drawn.northing[last][0])
     with rasterio.open(holed.path, "r+") as dataset:
-        dataset.write(np.full((1, 1), np.nan, np.float32), 4, window=Window(int(col), int(row), 1, 1))
+        unknown = np.full((1, 1), np.nan, np.float32)
+        dataset.write(unknown, 4, window=Window(int(col), int(row), 1, 1))
     drawn = draw_samples(dots, kaghan.aoi, holed)
     np.testing.assert_array_equal(np.sort(drawn.landslide[drawn.y]), np.arange(7))
 
