@@ -10,6 +10,7 @@ from tasks.errors import EventError
 from tasks.events.decisions import request_response, waiting_requests
 from tasks.events.registry import register
 from tasks.events.states import move
+from tasks.events.troubles import new_dead_letters
 from tasks.events.turns import (
     FIRST_WAIT,
     LONGEST_WAIT,
@@ -23,6 +24,7 @@ from tasks.events.turns import (
     forget,
     give_up,
     held_turns,
+    list_turns,
     replay,
     take_turn,
 )
@@ -105,6 +107,7 @@ def test_what_fails_waits_longer_each_time_and_is_dead_in_the_end(ask, take, eng
         assert turn.attempts == attempt
         with engine.begin() as connection:
             fail_turn(connection, turn, "the disk is full", now)
+            assert find_turn(connection, "storm").failures == attempt
         assert take("too soon", now) is None
         now += FIRST_WAIT * 2 ** (attempt - 1)
     with engine.connect() as connection:
@@ -164,7 +167,9 @@ def test_a_fresh_event_is_not_due_yet_and_one_that_nobody_wants_answered_never(a
         assert [one.event_id for one in due(connection, NOW + timedelta(minutes=5))] == ["fresh"]
 
 
-def test_what_is_due_is_announced_once_and_again_when_nobody_took_it_up(ask, engine):
+def test_what_is_due_is_announced_once_and_again_when_it_failed_or_nobody_took_it_up(
+    ask, take, engine
+):
     ask("storm")
 
     def told(now):
@@ -176,18 +181,28 @@ def test_what_is_due_is_announced_once_and_again_when_nobody_took_it_up(ask, eng
     ask("storm", version="2")
     assert told(NOW) == [("storm", True)]
     assert told(NOW + AGAIN) == [("storm", True)]
-
-
-def test_what_waits_for_an_event_that_is_cancelled_is_forgotten(ask, take, engine):
-    ask("announced")
-    ask("failed", priority=9.0)
+    later = NOW + AGAIN + FIRST_WAIT
     with engine.begin() as connection:
-        fail_turn(connection, take("a"), "no network", NOW)
+        fail_turn(connection, take("one", NOW + AGAIN), "the disk is full", NOW + AGAIN)
+    assert told(later) == [("storm", True)] and told(later) == []
+
+
+def test_what_waits_for_an_event_that_is_cancelled_is_forgotten_and_nothing_else(ask, take, engine):
+    for priority, event_id in enumerate(("announced", "failed", "dead", "running")):
+        ask(event_id, priority)
+    running, dead, failed = (take(by) for by in "abc")
+    with engine.begin() as connection:
+        fail_turn(connection, failed, "no network", NOW)
+        fail_turn(connection, dead, "no source", NOW, give_up=True)
         assert [one.event_id for one in announce(connection, NOW, AGAIN)] == ["announced"]
-        for event_id in ("announced", "failed"):
+        begun = [one.event_id for one in list_turns(connection)]
+        assert begun == ["dead", "failed", "running"]
+        for event_id in ("announced", "failed", "dead", "running"):
             move(connection, event_id, "cancelled", "it did not happen")
         announce(connection, NOW, AGAIN)
         assert find_turn(connection, "announced") is find_turn(connection, "failed") is None
+        assert [one.event_id for one in dead_letters(connection)] == ["dead"]
+        assert held_turns(connection) == [running]
 
 
 def test_an_update_is_announced_as_one(ask, take, engine):
@@ -207,14 +222,19 @@ def test_twenty_events_asked_for_by_eight_at_once_are_each_taken_once(ask, take)
     assert sorted(taken) == sorted(f"event-{number}" for number in range(20))
 
 
-def test_a_response_that_waits_can_be_given_up_by_hand(ask, take, engine):
+def test_a_response_that_waits_can_be_given_up_by_hand_and_one_that_runs_goes_on(ask, take, engine):
+    ask("running")
+    running = take("one")
     ask("storm")
     with engine.begin() as connection:
         assert give_up(connection, "storm", "not now", NOW)
         assert not give_up(connection, "nowhere", "not now", NOW)
-    assert take("one") is None
+        give_up(connection, "running", "not now", NOW)
+    assert take("two") is None
     with engine.connect() as connection:
         assert [one.failure for one in dead_letters(connection)] == ["not now"]
+        assert new_dead_letters(connection) == [], "people know what they gave up"
+        assert held_turns(connection) == [running]
 
 
 def test_a_response_made_by_hand_forgets_the_dead_letter_and_leaves_one_that_runs(
