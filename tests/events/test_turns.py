@@ -12,6 +12,7 @@ from tasks.events.registry import register
 from tasks.events.states import move
 from tasks.events.troubles import new_dead_letters
 from tasks.events.turns import (
+    CANCELLED,
     FIRST_WAIT,
     LONGEST_WAIT,
     TRIES,
@@ -26,9 +27,11 @@ from tasks.events.turns import (
     held_turns,
     list_turns,
     replay,
+    runs_of_turns,
     take_turn,
 )
-from tasks.types import AreaOfInterest, Event
+from tasks.inventory.runs import start_run
+from tasks.types import AreaOfInterest, Event, Provenance
 
 NOW = datetime(2026, 11, 21, 3, tzinfo=UTC)
 AREA = AreaOfInterest(MultiPolygon([box(11.8, 44.1, 12.0, 44.3)]), "given")
@@ -235,6 +238,22 @@ def test_a_response_that_waits_can_be_given_up_by_hand_and_one_that_runs_goes_on
         assert [one.failure for one in dead_letters(connection)] == ["not now"]
         assert new_dead_letters(connection) == [], "people know what they gave up"
         assert held_turns(connection) == [running]
+
+
+def test_the_runs_of_responses_that_are_made_or_were_cancelled_are_the_relays_to_end(
+    ask, take, engine
+):
+    runs = {}
+    for event_id, cause in (("waits", "OSError"), ("cancelled", CANCELLED), ("runs", "")):
+        ask(event_id)
+        with engine.begin() as connection:
+            started = start_run(connection, Provenance(event_id, {}), "map", None, "c0ffee")
+            runs[event_id] = started
+            turn = take_turn(connection, event_id, NOW)
+            if cause:
+                fail_turn(connection, turn, "it ended", NOW, cause=cause)
+    with engine.connect() as connection:
+        assert runs_of_turns(connection) == {runs["cancelled"], runs["runs"]}
 
 
 def test_a_response_made_by_hand_forgets_the_dead_letter_and_leaves_one_that_runs(

@@ -43,6 +43,27 @@ def test_a_letter_that_cannot_be_sent_says_why():
     assert why(refused.value) == "NotificationError: There are no Email recipients to notify"
 
 
+@pytest.mark.parametrize("security", ["starttls", "ssl"])
+def test_no_letter_goes_in_the_open_that_is_to_be_secured(inbox, security):
+    from prefect.blocks.abstract import NotificationError
+
+    from infra.blocks import Email
+
+    letters, port = inbox
+    mail = Email(
+        host="127.0.0.1",
+        port=port,
+        security=security,
+        username="ann",
+        password="secret",
+        sender="scarp@example.org",
+        recipients=["ann@example.org"],
+    )
+    with mail.raise_on_failure(), pytest.raises(NotificationError):
+        mail.notify("Version 1 is stored.")
+    assert letters.letters == letters.logins == []
+
+
 def test_a_letter_reaches_everyone_it_is_for(inbox):
     from infra.blocks import Email
 
