@@ -74,8 +74,9 @@ def test_being_there_already_changes_nothing(connection):
     assert [one.reason for one in history(connection, "us1")] == ["", "first"]
 
 
-def test_a_response_that_failed_leaves_the_event_registered(connection):
+def test_a_response_that_failed_leaves_the_event_registered_though_it_left_a_draft(connection):
     move(connection, "us1", "responding", "")
+    store(connection, publish=False)
     settle(connection, "us1", "failed", "no imagery")
     assert find_registered(connection, "us1").state == "registered"
 
@@ -136,7 +137,7 @@ def responder(engine):
         process.kill()
 
 
-def publish(connection):
+def store(connection, publish=True):
     run_id = start_run(connection, Provenance("us1", {}), "map-landslides", None, "c0ffee")
     store_inventory(
         connection,
@@ -149,7 +150,7 @@ def publish(connection):
         observed=AREA.geometry,
         landslides=gpd.GeoDataFrame(geometry=[], crs=4326),
         doubts=[],
-        publish=True,
+        publish=publish,
     )
 
 
@@ -224,7 +225,7 @@ def test_a_response_that_published_leaves_its_event_published_whatever_was_said(
     move(connection, "us1", "responding", "")
     for step in steps:
         move(connection, "us1", step, "meanwhile")
-    publish(connection)
+    store(connection)
     settle(connection, "us1", "published", "a response was published")
     assert find_registered(connection, "us1").state == "published"
     assert history(connection, "us1")[-1].reason == "a response was published"

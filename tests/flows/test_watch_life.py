@@ -276,6 +276,9 @@ def test_events_that_left_the_feed_are_looked_at_again_by_schedule(world, feed):
     feed.statuses["/page.geojson"] = 409
     [made] = look(world, feed, now=NOW + timedelta(days=2))
     assert made.decision == "cancelled" and "HTTP 409" in made.reason
+    feed.asked.clear()
+    assert look(world, feed, now=NOW + timedelta(days=4)) == []
+    assert "/page.geojson" not in {path for path, _ in feed.asked}
 
 
 def test_a_response_to_a_fresh_event_waits_for_the_next_change(world, feed):

@@ -12,6 +12,7 @@ import pytest
 from infra import services
 from infra.errors import ServiceError
 from infra.orchestration import check_server
+from infra.programs import last_line
 from infra.services import Keeper, Service, alone, keeper_pid, myself
 
 
@@ -82,6 +83,19 @@ def test_a_log_that_has_grown_too_long_is_cut_and_one_older_piece_kept(tmp_path,
     keeper.look_after()
     keeper.stop()
     assert (log.read_text(), log.with_suffix(".log.1").read_text()) == ("", "a long time ago\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("FATAL:  no such role\nHINT:  make it\n", "no such role"),
+        ("starting\nerror: the port is taken\nbye\n", "error: the port is taken"),
+        ("╭─ Deploy ─╮\n│ it is late │\n╰──────────╯\n", "it is late"),
+        ("", "no reason given"),
+    ],
+)
+def test_of_what_a_program_says_the_line_with_the_reason_is_told(said, told):
+    assert last_line(said) == told
 
 
 @pytest.fixture
