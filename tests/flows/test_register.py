@@ -8,12 +8,13 @@ import pytest
 from flows.register import register_event, register_report
 from tasks.errors import AreaError
 from tasks.events.comcat import read_feature
+from tasks.events.operator import choose
 from tasks.events.registry import find_registered
 from tasks.events.request import event_from_fields
 from tasks.events.states import history
 from tests.flows.conftest import rows
 from tests.flows.feeds import entry, ms
-from tests.flows.looks import GRID, look, shakemap
+from tests.flows.looks import GRID, RULES, look, shakemap
 
 AREA = {
     "type": "Polygon",
@@ -68,6 +69,9 @@ def test_no_feed_replaces_the_area_that_was_given(world, feed, iburi, area):
     assert made.decision == "updated" and known(world).event.source == "usgs"
     assert known(world).aoi == given
     assert rows(world, "SELECT in_use, path IS NOT NULL FROM scarp.shakemap") == [(False, True)]
+    with world.engine.begin() as connection:
+        choose(connection, "iburi", made.source_version, "checked by hand", RULES.earthquake)
+    assert known(world).aoi == given
 
 
 def test_an_area_that_an_operator_gives_later_takes_the_place_of_the_one_drawn(world, area):

@@ -12,7 +12,7 @@ from flows.register import register_event, register_report
 from flows.watch import keep_looking, look_once
 from tasks.events import operator
 from tasks.events.comcat import read_feature
-from tasks.events.decisions import waiting_requests
+from tasks.events.decisions import answer_requests, last_request, waiting_requests
 from tasks.events.rules import read_rules
 from tasks.events.states import history, move
 from tests.conftest import DATA
@@ -163,6 +163,15 @@ def test_a_held_event_is_kept_up_to_date_and_asks_for_its_response_when_released
     ]
 
 
+def test_an_event_released_with_nothing_missed_asks_for_nothing(world, feed):
+    look(world, feed, entry())
+    with world.engine.begin() as connection:
+        answer_requests(connection, "ci38457511", last_request(connection, "ci38457511"))
+        move(connection, "ci38457511", "held", "a moment")
+        operator.release(connection, "ci38457511", "checked", NOW)
+        assert waiting_requests(connection) == []
+
+
 def replace_rules(**changes):
     return RULES.model_copy(update=changes)
 
@@ -192,9 +201,17 @@ def test_an_event_an_operator_cancelled_is_left_alone(world, feed):
     assert known(world).event.magnitude == 7.1
 
 
+def test_what_is_too_small_by_one_source_is_known_all_the_same_by_another(world, feed):
+    look(world, feed, entry(mag=5.2))
+    [made] = look(world, feed, entry("us7zzzz", mag=4.8, updated=ms(NOW) + 5))
+    assert (made.event_id, made.decision) == ("ci38457511", "updated")
+    assert known(world, "us7zzzz").event.id == "ci38457511"
+
+
 def test_a_registered_event_that_shrinks_below_the_rule_stays_and_asks_for_nothing(world, feed):
     look(world, feed, entry())
-    [made] = look(world, feed, entry(mag=4.8, updated=ms(NOW) + 5))
+    earlier = ms(NOW - timedelta(minutes=62))
+    [made] = look(world, feed, entry(mag=4.8, time=earlier, updated=ms(NOW) + 5))
     assert made.decision == "updated" and "M 4.8 is below M 5" in made.reason
     assert made.respond_at is None and known(world).event.magnitude == 4.8
     assert len(rows(world, "SELECT 1 FROM scarp.response_request")) == 1
