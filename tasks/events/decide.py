@@ -317,8 +317,6 @@ def _take_back(case: _Case) -> Decision:
         return _keep(case, "ignored", why)
     if case.news.old or known.state == "cancelled" or _told_before(case, known, why):
         return _keep(case, "unchanged", f"it is {known.state} already, or known better since")
-    if _outranked(case.report, known):
-        return _keep(case, "ignored", f"{why}, but {known.event.source} stands by it")
     set_reported(case.connection, known.event.id, case.report.reported_at)
     if known.forced:
         if known.state != "held":

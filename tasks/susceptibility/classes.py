@@ -88,7 +88,7 @@ def class_bounds(breaks: Breaks, histogram: NDArray[np.int64]) -> NDArray[np.int
         wanted = np.linspace(0, 1, CLASSES + 1)[1:-1]
         levels = np.searchsorted(below, wanted - 1e-9) + 1
     else:
-        levels = np.floor(np.array(breaks) / SCORE_SCALE + 1 + 1e-6).astype(np.int64)
+        levels = np.floor(np.array(breaks) / SCORE_SCALE + 1).astype(np.int64)
     return np.unique(np.append(levels, LEVELS - 1))
 
 

@@ -115,6 +115,7 @@ def test_a_utm_area_across_the_antimeridian_is_split_there(tmp_path):
         ({"type": "Point", "coordinates": [1, 2]}, "is a Point"),
         (polygon(ring(10, 44, 10.000001, 44.000001)), "covers no ground"),
         (polygon(ring(-179, -18, 179, -17)), "spans 358 degrees of longitude"),
+        (polygon(ring(-100, -18, 81, -17)), "spans 181 degrees of longitude"),
         (polygon(ring(42, 141, 43, 142)), "look swapped"),
         (polygon(ring(705_280, 4_911_360, 706_560, 4_912_640)), "not degrees"),
         (polygon(ring(400, 0, 401, 1)), "off the globe"),
@@ -168,6 +169,15 @@ def test_several_layers_must_be_told_apart(tmp_path):
 def test_an_area_far_from_its_event_is_refused(write, area, event, reason):
     with pytest.raises(AreaError, match=reason):
         read_aoi(write(polygon(area)), near=event)
+
+
+def test_a_straight_edge_of_a_projected_area_is_straight_on_the_ground(tmp_path):
+    path = tmp_path / "area.gpkg"
+    geopandas.GeoSeries([box(4.0e6, 3.0e6, 4.6e6, 3.1e6)], crs=3035).to_file(path)
+    beside = [Point(4.3e6, 3.0e6 + metres) for metres in (-100, 100)]
+    outside, inside = geopandas.GeoSeries(beside, crs=3035).to_crs(4326)
+    area = read_aoi(path).geometry
+    assert area.contains(inside) and not area.contains(outside)
 
 
 def test_an_area_just_across_the_antimeridian_from_its_event_is_near(write):

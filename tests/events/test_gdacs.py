@@ -112,6 +112,7 @@ def test_a_feed_says_when_it_was_made_and_its_file_is_read_every_time():
     ("old", "new", "problem"),
     [
         ('value="5.5"', 'value="7.5"', "severity 7.5 contradicts its text 'Magnitude 5.5M"),
+        ('value="5.5"', 'value="5.6"', "severity 5.6 contradicts its text 'Magnitude 5.5M"),
         ('unit="M" value="5.5"', 'unit="km" value="5.5"', "severity is in 'km'"),
         ("-44.5653 37.087<", "37.087 -44.5653<", "lies outside its bbox"),
         ("<gdacs:fromdate>Sat, 28 Dec", "<gdacs:fromdate>Some, day", "is not a time"),
@@ -132,9 +133,11 @@ def test_an_entry_without_an_id_is_a_problem(changed):
     assert sum("eventtype 'EQ' and eventid ''" in report.problem for report in reports) == 1
 
 
-def test_a_magnitude_that_is_not_given_is_none(changed):
+@pytest.mark.parametrize("given", [" />", ' unit="" value="0">Magnitude 0 </gdacs:severity>'])
+def test_a_magnitude_that_is_not_given_is_none(changed, given):
     severity = '<gdacs:severity unit="M" value="5.5">Magnitude 5.5M, Depth:10km</gdacs:severity>'
-    event = next(r.event for r in look(changed(severity, "<gdacs:severity />"))[0] if r.event)
+    path = changed(severity, f"<gdacs:severity{given}")
+    event = next(report.event for report in look(path)[0] if report.event)
     assert (event.magnitude, event.depth_km) == (None, None)
     assert event.title == "earthquake at -44.57, 37.09"
 

@@ -216,6 +216,12 @@ def test_larger_earthquakes_and_wider_land_rank_higher(shakemap):
     assert len(set(estimates)) == 3
 
 
+def test_on_more_ground_than_it_can_reach_an_earthquake_moves_no_more_than_all_it_moves():
+    half_asia = AreaOfInterest(MultiPolygon([box(60, 20, 120, 60)]), "ShakeMap")
+    expected = expected_impact(quake(magnitude=5.0), half_asia).expected_km2
+    assert expected == malamud_area_km2(5.0)
+
+
 def test_only_land_within_reach_of_the_epicentre_is_expected_to_slide():
     iburi = quake(longitude=141.93, latitude=42.69, magnitude=6.6)
 

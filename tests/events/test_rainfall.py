@@ -96,6 +96,13 @@ def test_a_folder_that_did_not_change_is_not_read_again_by_the_same_rules(tmp_pa
     assert len(look(tmp_path, state=state)[0]) == 1
 
 
+def test_a_folder_that_tells_of_rain_to_come_is_read_again_when_it_has_fallen(tmp_path):
+    write_nc(tmp_path / "rain.nc", a_storm())
+    (early,), state = look(tmp_path, now=START + timedelta(hours=5))
+    assert early.event is None
+    assert [report.event is not None for report in look(tmp_path, state=state)[0]] == [True]
+
+
 def test_the_version_of_a_storm_changes_only_with_what_is_said_of_it(tmp_path):
     """Dry hours after it say nothing new of the storm."""
     first = events_of(write_nc(tmp_path / "a.nc", a_storm()[:40]))

@@ -6,16 +6,23 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from shapely.geometry import MultiPolygon, box
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from infra.schema import open_engine
 from tasks.errors import EventError
+from tasks.events.decisions import is_asked_for, request_response
 from tasks.events.registry import (
+    around,
     find_aoi,
     find_event,
     find_registered,
     list_events,
+    lock_moment,
     register,
 )
+from tasks.events.reports import ShakeMapVersion
+from tasks.events.shakemaps import known_shakemaps, mark_in_use, pin_shakemap, store_shakemaps
+from tasks.events.watching import keep_page, pages
 from tasks.types import AreaOfInterest, Event
 
 HOKKAIDO = Event(
@@ -32,7 +39,7 @@ HOKKAIDO = Event(
     source_version="us2000h8ty 2022-05-03T20:16:24Z",
     alternate_ids=("iscgem615104", "EQ1150934"),
 )
-EVENTS, PROCESSES = 200, 8
+EVENTS, PROCESSES = 60, 3
 AREA = AreaOfInterest(MultiPolygon([box(141.8, 42.6, 142.1, 42.9)]), "given")
 
 
@@ -71,6 +78,15 @@ def test_a_change_updates_the_event_and_keeps_what_was_said_before(engine, chang
     assert history(engine) == ["registered", "updated"]
 
 
+def test_what_an_operator_asks_for_stays_asked_for(engine):
+    with engine.begin() as connection:
+        register(connection, HOKKAIDO, AREA)
+        assert register(connection, HOKKAIDO, AREA, forced=True) == "updated"
+        assert register(connection, HOKKAIDO, AREA, forced=True) == "unchanged"
+        register(connection, replace(HOKKAIDO, magnitude=6.7), AREA)
+        assert find_registered(connection, HOKKAIDO.id).forced
+
+
 def test_a_new_area_of_interest_is_an_update(engine):
     wider = AreaOfInterest(MultiPolygon([box(141, 42, 143, 43)]), "Keefer 1984")
     with engine.begin() as connection:
@@ -80,12 +96,10 @@ def test_a_new_area_of_interest_is_an_update(engine):
 
 
 def _tell(settings, process):
-    """One process's share: each event reaches three processes, under two ids, in two versions."""
+    """One process's share: every event, by one of two ids, in one of two versions."""
     engine = open_engine(settings)
-    for number in sorted(range(EVENTS), key=lambda one: one * (process + 3) % EVENTS):
+    for number in sorted(range(EVENTS), key=lambda one: one * (7, 11, 13)[process] % EVENTS):
         role = (process - number) % PROCESSES
-        if role > 2:
-            continue
         mine, other = f"us{number:05d}", f"ci{number:05d}"
         told = replace(
             HOKKAIDO,
@@ -98,7 +112,7 @@ def _tell(settings, process):
     engine.dispose()
 
 
-def test_two_hundred_events_told_by_eight_processes_at_once_are_two_hundred(settings, engine):
+def test_sixty_events_that_three_processes_tell_at_once_by_two_ids_are_sixty(settings, engine):
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
         pool.starmap(_tell, [(settings, process) for process in range(PROCESSES)], chunksize=1)
     with engine.connect() as connection:
@@ -124,9 +138,42 @@ def test_ids_of_two_known_events_make_them_one_and_lose_nothing(engine):
         kept, gone = (find_registered(connection, name) for name in ("us2000h8ty", "hokkaido"))
         assert find_event(connection, "iscgem1").id == "us2000h8ty"
     assert kept.state == "registered"
-    assert set(kept.event.alternate_ids) == {"at1", "hokkaido", "iscgem1"}
+    assert kept.event.alternate_ids == ("at1", "hokkaido", "iscgem1")
     assert gone.state == "cancelled" and gone.merged_into == "us2000h8ty"
     assert history(engine) == ["registered", "registered", "merged", "merged"]
+
+
+def test_what_is_known_of_an_event_goes_over_to_the_one_it_turns_out_to_be(engine):
+    now, one = HOKKAIDO.occurred_at, replace(HOKKAIDO, alternate_ids=())
+    for event, forced in ((one, False), (replace(one, id="hokkaido"), True)):
+        version = ShakeMapVersion("us", event.id, now)
+        with engine.begin() as connection:
+            register(connection, event, AREA, forced=forced)
+            store_shakemaps(connection, event.id, [version], None)
+            pin_shakemap(connection, event.id, version.identity)
+            mark_in_use(connection, event.id, version.identity)
+            request_response(connection, event.id, "1", "news", None, now, now)
+            keep_page(connection, f"https://example.org/{event.id}", "usgs", event.id, now)
+    with engine.begin() as connection:
+        register(connection, replace(one, alternate_ids=("hokkaido",)), AREA)
+        assert find_registered(connection, one.id).forced
+        assert is_asked_for(connection, one.id) and not is_asked_for(connection, "hokkaido")
+        assert [page.event_id for page in pages(connection, "usgs")] == [one.id] * 2
+        assert pages(connection, "gdacs") == []
+        flags = {s.version.code: (s.pinned, s.in_use) for s in known_shakemaps(connection, one.id)}
+        assert flags == {one.id: (True, True), "hokkaido": (False, False)}
+        near = around(connection, now, timedelta(seconds=1))
+        assert [known.event.id for known in near] == [one.id]
+
+
+def test_who_registers_what_happened_moments_before_waits(engine):
+    moment = datetime(2018, 9, 5, 18, 10, tzinfo=UTC)
+    with engine.begin() as first, engine.connect() as second:
+        lock_moment(first, moment)
+        second.execute(text("SET LOCAL lock_timeout = '20ms'"))
+        lock_moment(second, moment - timedelta(hours=1))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            lock_moment(second, moment - timedelta(seconds=10))
 
 
 def test_an_earthquake_and_a_storm_are_never_one_event(engine):

@@ -90,7 +90,9 @@ def test_two_rules_files_that_say_the_same_have_one_digest(tmp_path):
 def test_the_first_region_that_holds_the_point_decides(tmp_path):
     rules = rules_of(tmp_path, ALPS + ALPS.replace("Alps", "again").replace("5.5", "4.0"))
     assert not judge_size(QUAKE, None, rules).wanted
-    assert judge_size(replace(QUAKE, longitude=20.0), None, rules).wanted
+    for change in ({"longitude": 20.0}, {"latitude": 49.0}):
+        assert judge_size(replace(QUAKE, **change), None, rules).wanted
+    assert rules.limits(replace(QUAKE, kind="rainfall")) == rules.rainfall
 
 
 def test_a_region_may_lie_across_the_antimeridian(tmp_path):
@@ -101,7 +103,22 @@ def test_a_region_may_lie_across_the_antimeridian(tmp_path):
         assert judge_size(event, None, rules).wanted == watched
 
 
-@pytest.mark.parametrize(("alert", "wanted"), [(None, False), ("green", False), ("red", True)])
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({"magnitude": 5.0}, True),
+        ({"magnitude": 4.99}, False),
+        ({"depth_km": 150.0}, True),
+        ({"depth_km": 150.1}, False),
+    ],
+)
+def test_what_stands_on_a_limit_is_wanted(change, wanted):
+    assert judge_size(replace(QUAKE, **change), None, read_rules()).wanted == wanted
+
+
+@pytest.mark.parametrize(
+    ("alert", "wanted"), [(None, False), ("green", False), ("orange", True), ("red", True)]
+)
 def test_an_alert_level_is_asked_for_where_the_rules_say(tmp_path, alert, wanted):
     rules = rules_of(tmp_path, "[earthquake]\nmin_alert = 'orange'\n")
     assert judge_size(QUAKE, alert, rules).wanted == wanted
@@ -109,14 +126,21 @@ def test_an_alert_level_is_asked_for_where_the_rules_say(tmp_path, alert, wanted
 
 def test_age_counts_from_the_watchers_clock():
     rules = read_rules()
-    assert judge_time(QUAKE, rules, NOW).wanted
-    assert not judge_time(QUAKE, rules, NOW + timedelta(days=30)).wanted
+    for after, wanted in (
+        (timedelta(minutes=-10), True),
+        (timedelta(minutes=-11), False),
+        (timedelta(days=30), True),
+        (timedelta(days=30, seconds=1), False),
+    ):
+        assert judge_time(QUAKE, rules, QUAKE.occurred_at + after).wanted == wanted
+    assert "it is 36 hours old" in judge_time(QUAKE, rules, NOW + timedelta(hours=34)).reason
     assert "after the watcher's clock" in judge_time(QUAKE, rules, NOW - timedelta(days=1)).reason
 
 
 def test_too_little_land_is_refused_with_how_much_there_is():
     area = AreaOfInterest(MultiPolygon([box(10, 46, 10.1, 46.1)]), "given")
-    assert judge_ground(QUAKE, area, 85.0, read_rules()).wanted
+    for land_km2 in (1.0, 85.0):
+        assert judge_ground(QUAKE, area, land_km2, read_rules()).wanted
     verdict = judge_ground(QUAKE, area, 0.4, read_rules())
     assert not verdict.wanted and "0.4 km² of its area of interest is land" in verdict.reason
 
@@ -165,7 +189,7 @@ def test_each_scheduled_age_is_due_once():
     rules, begin = read_rules(), QUAKE.occurred_at
     looked, due = begin, []
     for hours in range(1, 200):
-        now = begin + timedelta(hours=hours, minutes=1)
+        now = begin + timedelta(hours=hours)
         if re_look_due(QUAKE, rules, looked, now):
             due.append(hours)
             looked = now

@@ -1,5 +1,6 @@
 import gzip
 import json
+import time
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,6 +91,23 @@ def test_logarithms_of_a_raster_zip_are_the_grid_again(loma_prieta, tmp_path):
     same_shaking(read_shakemap(path), loma_prieta, rtol=1e-5)
 
 
+def test_layers_of_version_4_are_logarithms_though_all_ground_shook_harder_than_1_g(
+    loma_prieta, tmp_path
+):
+    layers = {"pga_mean": np.full(loma_prieta.pga_g.shape, np.log(1.5))}
+    path = write_raster_zip(tmp_path / "raster.zip", layers, loma_prieta.affine)
+    np.testing.assert_allclose(read_shakemap(path).pga_g, 1.5, rtol=1e-6)
+
+
+def test_a_time_without_a_zone_is_utc_wherever_scarp_runs(loma_prieta, monkeypatch):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        there = read_shakemap(GRID).processed_at
+    time.tzset()
+    assert there == loma_prieta.processed_at
+
+
 def test_the_older_names_of_a_raster_zip_are_known_too(loma_prieta, tmp_path):
     layers = {"pga": loma_prieta.pga_g * 100, "pgv": loma_prieta.pgv_cm_s, "mi": loma_prieta.mmi}
     path = write_raster_zip(tmp_path / "raster.zip", layers, loma_prieta.affine)
@@ -143,6 +161,7 @@ def test_a_map_without_a_layer_knows_nothing_of_it(changed):
         ('nlat="29"', 'nlat="x"', "grid_specification is incomplete"),
         (' nlon="49"', "", "grid_specification is incomplete .'nlon'"),
         ("-122.5000 37.2000 18.09", "-122.4000 37.2000 18.09", "point 1 of its table is at -122.4"),
+        ("-122.5000 37.2000 18.09", "-122.4875 37.2000 18.09", "point 1 of its table is at -122.4"),
         ("-122.4750 37.2000 19.11 13.35", "-122.4750 37.2000 19.11", "cannot be read"),
         ("-122.5000 37.2000 18.09", "-122.5000 37.2000 1e%", "cannot be read"),
         ("37.2000 18.09", "37.2000 -18.09", "PGA is as low as -0.18"),

@@ -126,8 +126,9 @@ def test_the_disc_is_as_large_as_the_bound(magnitude, radius_km):
 
 
 def test_small_earthquakes_and_rainstorms_have_no_derived_area():
+    assert magnitude_distance_aoi(quake(142, 43, 4.0)).area_km2 > 0
     with pytest.raises(AreaError, match=r"below M 4\.0"):
-        magnitude_distance_aoi(quake(142, 42, 3.9))
+        magnitude_distance_aoi(quake(142, 43, 3.9))
     with pytest.raises(AreaError, match="give an area of interest file"):
         magnitude_distance_aoi(read_event(EXAMPLE / "event.json"))
 

@@ -7,10 +7,12 @@ import pytest
 from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import EventError
-from tasks.events.decisions import request_response
+from tasks.events.decisions import request_response, waiting_requests
 from tasks.events.registry import register
 from tasks.events.states import move
+from tasks.events.troubles import new_dead_letters
 from tasks.events.turns import (
+    CANCELLED,
     FIRST_WAIT,
     LONGEST_WAIT,
     TRIES,
@@ -23,10 +25,13 @@ from tasks.events.turns import (
     forget,
     give_up,
     held_turns,
+    list_turns,
     replay,
+    runs_of_turns,
     take_turn,
 )
-from tasks.types import AreaOfInterest, Event
+from tasks.inventory.runs import start_run
+from tasks.types import AreaOfInterest, Event, Provenance
 
 NOW = datetime(2026, 11, 21, 3, tzinfo=UTC)
 AREA = AreaOfInterest(MultiPolygon([box(11.8, 44.1, 12.0, 44.3)]), "given")
@@ -56,9 +61,12 @@ def take(engine):
     return take_one
 
 
-def test_the_most_urgent_event_comes_first_and_each_once(ask, take):
+def test_the_most_urgent_event_comes_first_and_each_once(ask, take, engine):
     for event_id, priority in (("calm", None), ("worst", 9.0), ("bad", 5.0)):
         ask(event_id, priority)
+    with engine.connect() as connection:
+        waiting = [one.event_id for one in waiting_requests(connection)]
+    assert waiting == ["worst", "bad", "calm"]
     assert [take(f"run {n}").event_id for n in range(3)] == ["worst", "bad", "calm"]
     assert take("run 4") is None
 
@@ -82,6 +90,8 @@ def test_what_is_done_is_not_due_again(ask, take, engine):
         end_turn(connection, turn)
         assert not due(connection, NOW)
         assert find_turn(connection, "storm") is None
+    ask("storm", version="2")
+    assert take("two").upto == turn.upto
 
 
 def test_a_run_that_was_killed_takes_up_its_own_turn(ask, take):
@@ -100,6 +110,7 @@ def test_what_fails_waits_longer_each_time_and_is_dead_in_the_end(ask, take, eng
         assert turn.attempts == attempt
         with engine.begin() as connection:
             fail_turn(connection, turn, "the disk is full", now)
+            assert find_turn(connection, "storm").failures == attempt
         assert take("too soon", now) is None
         now += FIRST_WAIT * 2 ** (attempt - 1)
     with engine.connect() as connection:
@@ -147,16 +158,21 @@ def test_a_turn_that_somebody_else_has_by_now_is_not_failed(ask, take, engine):
         assert [turn.held_by for turn in held_turns(connection)] == ["two"]
 
 
-def test_a_fresh_event_and_a_held_one_are_not_due(ask, engine):
+def test_a_fresh_event_is_not_due_yet_and_one_that_nobody_wants_answered_never(ask, engine):
     ask("fresh", wait=timedelta(minutes=5))
-    ask("held")
+    for state in ("held", "cancelled", "closed"):
+        ask(state)
     with engine.begin() as connection:
-        move(connection, "held", "held", "the duty officer said so")
+        for state in ("held", "cancelled", "closed"):
+            move(connection, state, state, "the duty officer said so")
+        assert [one.event_id for one in waiting_requests(connection)] == ["fresh"]
         assert not due(connection, NOW)
         assert [one.event_id for one in due(connection, NOW + timedelta(minutes=5))] == ["fresh"]
 
 
-def test_what_is_due_is_announced_once_and_again_when_nobody_took_it_up(ask, engine):
+def test_what_is_due_is_announced_once_and_again_when_it_failed_or_nobody_took_it_up(
+    ask, take, engine
+):
     ask("storm")
 
     def told(now):
@@ -168,18 +184,28 @@ def test_what_is_due_is_announced_once_and_again_when_nobody_took_it_up(ask, eng
     ask("storm", version="2")
     assert told(NOW) == [("storm", True)]
     assert told(NOW + AGAIN) == [("storm", True)]
-
-
-def test_what_waits_for_an_event_that_is_cancelled_is_forgotten(ask, take, engine):
-    ask("announced")
-    ask("failed", priority=9.0)
+    later = NOW + AGAIN + FIRST_WAIT
     with engine.begin() as connection:
-        fail_turn(connection, take("a"), "no network", NOW)
+        fail_turn(connection, take("one", NOW + AGAIN), "the disk is full", NOW + AGAIN)
+    assert told(later) == [("storm", True)] and told(later) == []
+
+
+def test_what_waits_for_an_event_that_is_cancelled_is_forgotten_and_nothing_else(ask, take, engine):
+    for priority, event_id in enumerate(("announced", "failed", "dead", "running")):
+        ask(event_id, priority)
+    running, dead, failed = (take(by) for by in "abc")
+    with engine.begin() as connection:
+        fail_turn(connection, failed, "no network", NOW)
+        fail_turn(connection, dead, "no source", NOW, give_up=True)
         assert [one.event_id for one in announce(connection, NOW, AGAIN)] == ["announced"]
-        for event_id in ("announced", "failed"):
+        begun = [one.event_id for one in list_turns(connection)]
+        assert begun == ["dead", "failed", "running"]
+        for event_id in ("announced", "failed", "dead", "running"):
             move(connection, event_id, "cancelled", "it did not happen")
         announce(connection, NOW, AGAIN)
         assert find_turn(connection, "announced") is find_turn(connection, "failed") is None
+        assert [one.event_id for one in dead_letters(connection)] == ["dead"]
+        assert held_turns(connection) == [running]
 
 
 def test_an_update_is_announced_as_one(ask, take, engine):
@@ -199,14 +225,35 @@ def test_twenty_events_asked_for_by_eight_at_once_are_each_taken_once(ask, take)
     assert sorted(taken) == sorted(f"event-{number}" for number in range(20))
 
 
-def test_a_response_that_waits_can_be_given_up_by_hand(ask, take, engine):
+def test_a_response_that_waits_can_be_given_up_by_hand_and_one_that_runs_goes_on(ask, take, engine):
+    ask("running")
+    running = take("one")
     ask("storm")
     with engine.begin() as connection:
         assert give_up(connection, "storm", "not now", NOW)
         assert not give_up(connection, "nowhere", "not now", NOW)
-    assert take("one") is None
+        give_up(connection, "running", "not now", NOW)
+    assert take("two") is None
     with engine.connect() as connection:
         assert [one.failure for one in dead_letters(connection)] == ["not now"]
+        assert new_dead_letters(connection) == [], "people know what they gave up"
+        assert held_turns(connection) == [running]
+
+
+def test_the_runs_of_responses_that_are_made_or_were_cancelled_are_the_relays_to_end(
+    ask, take, engine
+):
+    runs = {}
+    for event_id, cause in (("waits", "OSError"), ("cancelled", CANCELLED), ("runs", "")):
+        ask(event_id)
+        with engine.begin() as connection:
+            started = start_run(connection, Provenance(event_id, {}), "map", None, "c0ffee")
+            runs[event_id] = started
+            turn = take_turn(connection, event_id, NOW)
+            if cause:
+                fail_turn(connection, turn, "it ended", NOW, cause=cause)
+    with engine.connect() as connection:
+        assert runs_of_turns(connection) == {runs["cancelled"], runs["runs"]}
 
 
 def test_a_response_made_by_hand_forgets_the_dead_letter_and_leaves_one_that_runs(

@@ -5,11 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from flows.register import register_event
+from flows.register import register_event, register_report
 from tasks.errors import AreaError
+from tasks.events.comcat import read_feature
+from tasks.events.operator import choose
 from tasks.events.registry import find_registered
 from tasks.events.request import event_from_fields
 from tasks.events.states import history
+from tests.flows.conftest import rows
+from tests.flows.feeds import entry, ms
+from tests.flows.looks import GRID, RULES, look, shakemap
 
 AREA = {
     "type": "Polygon",
@@ -51,6 +56,38 @@ def test_a_correction_keeps_the_area_that_was_given(world, iburi, area):
     made = register_event(replace(iburi, magnitude=6.7))
     assert (made.change, made.differs) == ("updated", "M 6.6 → 6.7")
     assert known(world).aoi == made.aoi == given
+
+
+def test_no_feed_replaces_the_area_that_was_given(world, feed, iburi, area):
+    register_event(iburi, area)
+    given = known(world).aoi
+    feed.put("/grid_1.xml", GRID.read_bytes())
+    said = {"geometry": (iburi.longitude, iburi.latitude, 35.0), "time": ms(iburi.occurred_at)}
+    products = {"shakemap": [shakemap(feed, 1)]}
+    told = entry("us2000h8ty", ids=",us2000h8ty,iburi,", products=products, **said)
+    [made] = look(world, feed, told)
+    assert made.decision == "updated" and known(world).event.source == "usgs"
+    assert known(world).aoi == given
+    assert rows(world, "SELECT in_use, path IS NOT NULL FROM scarp.shakemap") == [(False, True)]
+    with world.engine.begin() as connection:
+        choose(connection, "iburi", made.source_version, "checked by hand", RULES.earthquake)
+    assert known(world).aoi == given
+
+
+def test_an_area_that_an_operator_gives_later_takes_the_place_of_the_one_drawn(world, area):
+    report = read_feature(entry(geometry=(141.93, 42.69, 35.0)))
+    changes = [register_report(report, where).change for where in (None, area, area)]
+    assert changes == ["registered", "updated", "unchanged"]
+    assert known(world, report.id).aoi.how == "given"
+
+
+def test_an_operators_word_goes_over_every_rule(world, tmp_path, monkeypatch):
+    rules = tmp_path / "rules.toml"
+    limits = "min_magnitude = 9\nmax_age = '1s'\nmin_land_km2 = 1e9\n"
+    rules.write_text(f"hold = ['*']\n[earthquake]\n{limits}")
+    monkeypatch.setenv("SCARP_RULES", str(rules))
+    assert register_report(read_feature(entry())).change == "registered"
+    assert known(world, "ci38457511").state == "registered"
 
 
 def test_a_provisional_area_is_drawn_anew_and_both_sizes_are_said(world, iburi):

@@ -5,9 +5,14 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
+from shapely.geometry import MultiPolygon, box
 
-from flows.relay import STUCK_S, try_again
+from flows.relay import STUCK_S, reap, try_again
 from infra.automations import BEGIN_S, HEARTBEAT, SILENT_S, TRIES
+from tasks.events.decisions import request_response
+from tasks.events.registry import register
+from tasks.events.turns import find_turn, take_turn
+from tasks.types import AreaOfInterest, Event
 
 
 def new_run(server, kind="PENDING", deployed=True, **state):
@@ -86,10 +91,13 @@ def test_a_run_whose_process_starts_slowly_is_not_begun_twice(server):
     assert state_of(server, slow)["type"] == "SCHEDULED"
 
 
-def test_a_run_that_crashes_again_and_again_is_given_up(server):
+@pytest.mark.parametrize(("began", "again"), [(False, TRIES), (True, TRIES - 1)])
+def test_a_run_that_crashes_again_and_again_is_given_up(server, began, again):
     run = new_run(server, kind="SCHEDULED")
     now_s, scheduled = 1000.0, 0
-    for _ in range(TRIES + 2):
+    for _ in range(TRIES + 1):
+        if began:
+            put(server, run, "RUNNING")
         put(server, run, "CRASHED")
         since = try_again(server, {}, now_s)
         try_again(server, since, now_s + STUCK_S["Crashed"])
@@ -97,8 +105,26 @@ def test_a_run_that_crashes_again_and_again_is_given_up(server):
         now_s += STUCK_S["Crashed"] + 1
         try_again(server, since, now_s)
         scheduled += state_of(server, run)["type"] == "SCHEDULED"
-    assert scheduled == TRIES
+    assert scheduled == again
     assert datetime.fromisoformat(state_of(server, run)["timestamp"]) < datetime.now(UTC)
+
+
+def test_a_turn_is_taken_from_a_run_that_crashed_for_the_last_time_and_not_before(world, server):
+    run, now = new_run(server, kind="SCHEDULED"), datetime.now(UTC)
+    storm = Event("storm", "rainfall", "A storm", now, 11.9, 44.2)
+    with world.engine.begin() as connection:
+        area = AreaOfInterest(MultiPolygon([box(11.8, 44.1, 12.0, 44.3)]), "given")
+        register(connection, storm, area)
+        request_response(connection, "storm", "1", "it rained", None, now, now)
+        assert take_turn(connection, run, now)
+    reaped = []
+    for _ in range(TRIES):
+        put(server, run, "RUNNING")
+        put(server, run, "CRASHED")
+        reaped.append(reap(world, server))
+    assert reaped == [0] * (TRIES - 1) + [1]
+    with world.engine.connect() as connection:
+        assert find_turn(connection, "storm").failure.startswith("its run crashed: ")
 
 
 def test_a_running_run_that_was_never_heard_or_is_no_more_is_scheduled_anew(server):

@@ -93,6 +93,8 @@ def test_what_was_sent_earlier_and_arrives_later_changes_nothing(world, feed):
         made += look_once(Watch(world, "usgs", url, RULES), at(times[-1])).decisions
     assert [one.decision for one in made] == ["registered", "unchanged", "unchanged"]
     assert "sent before" in made[1].reason
+    told = rows(world, "SELECT source_version FROM scarp.decision WHERE reason LIKE 'it was sent%'")
+    assert (made[1].source_version,) in told
     assert len(rows(world, "SELECT * FROM scarp.response_request")) == 1
 
 

@@ -116,6 +116,20 @@ def test_a_deletion_that_comes_with_no_new_time_counts_once(world, feed):
     assert known(world).state == "registered"
 
 
+def test_what_was_sent_before_a_deletion_brings_nothing_back_and_a_late_deletion_ends_nothing(
+    world, feed
+):
+    gone = entry(status="deleted", updated=ms(NOW) + 5)
+    look(world, feed, entry(updated=ms(NOW) + 9))
+    assert decisions(look(world, feed, gone)) == ["unchanged"]
+    assert known(world).state == "registered"
+    assert decisions(look(world, feed, entry(status="deleted", updated=ms(NOW) + 20))) == [
+        "cancelled"
+    ]
+    assert decisions(look(world, feed, entry(mag=7.4, updated=ms(NOW) + 15))) == ["unchanged"]
+    assert known(world).state == "cancelled"
+
+
 def test_an_event_lives_on_under_another_id_of_the_same_look(world, feed):
     look(world, feed, entry("nn00000001"))
     gone = entry("nn00000001", status="deleted", updated=ms(NOW) + 9)

@@ -12,7 +12,7 @@ from flows.register import register_event, register_report
 from flows.watch import keep_looking, look_once
 from tasks.events import operator
 from tasks.events.comcat import read_feature
-from tasks.events.decisions import waiting_requests
+from tasks.events.decisions import answer_requests, last_request, waiting_requests
 from tasks.events.rules import read_rules
 from tasks.events.states import history, move
 from tests.conftest import DATA
@@ -126,6 +126,7 @@ def test_a_forced_event_keeps_updating_and_is_held_when_its_source_deletes_it(wo
     assert registered.change == "registered" and register_report(small).change == "unchanged"
     [made] = look(world, feed, entry(mag=4.4, updated=ms(NOW) + 5))
     assert made.decision == "updated" and "M 4.2 → 4.4" in made.reason and made.respond_at
+    assert "no response is asked for" not in made.reason
     assert known(world).event.magnitude == 4.4
     [made] = look(world, feed, entry(status="deleted", updated=ms(NOW) + 9))
     assert made.decision == "held" and known(world).state == "held"
@@ -162,8 +163,33 @@ def test_a_held_event_is_kept_up_to_date_and_asks_for_its_response_when_released
     ]
 
 
+def test_an_event_released_with_nothing_missed_asks_for_nothing(world, feed):
+    look(world, feed, entry())
+    with world.engine.begin() as connection:
+        answer_requests(connection, "ci38457511", last_request(connection, "ci38457511"))
+        move(connection, "ci38457511", "held", "a moment")
+        operator.release(connection, "ci38457511", "checked", NOW)
+        assert waiting_requests(connection) == []
+
+
 def replace_rules(**changes):
     return RULES.model_copy(update=changes)
+
+
+def test_other_rules_do_not_respond_again_to_what_is_registered(world, feed):
+    look(world, feed, entry())
+    [made] = look(world, feed, entry(), rules=replace_rules(hold=("us*",)))
+    assert made.decision == "unchanged"
+    assert len(rows(world, "SELECT 1 FROM scarp.decision")) == 1
+
+
+def test_what_other_rules_ignored_is_registered_by_the_version_of_its_shakemap(world, feed):
+    told = entry(**LOMA_PRIETA, products={"shakemap": [shakemap(feed, 1, grid=False)]})
+    greater = RULES.earthquake.model_copy(update={"min_magnitude": 8.0})
+    for rules, decision in ((replace_rules(earthquake=greater), "ignored"), (RULES, "registered")):
+        [made] = look(world, feed, told, rules=rules)
+        assert made.decision == decision
+        assert made.source_version == f"us:ci38457511:{ms(NOW) + 60_000}"
 
 
 def test_an_event_an_operator_cancelled_is_left_alone(world, feed):
@@ -175,12 +201,44 @@ def test_an_event_an_operator_cancelled_is_left_alone(world, feed):
     assert known(world).event.magnitude == 7.1
 
 
+def test_what_is_too_small_by_one_source_is_known_all_the_same_by_another(world, feed):
+    look(world, feed, entry(mag=5.2))
+    [made] = look(world, feed, entry("us7zzzz", mag=4.8, updated=ms(NOW) + 5))
+    assert (made.event_id, made.decision) == ("ci38457511", "updated")
+    assert known(world, "us7zzzz").event.id == "ci38457511"
+
+
 def test_a_registered_event_that_shrinks_below_the_rule_stays_and_asks_for_nothing(world, feed):
     look(world, feed, entry())
-    [made] = look(world, feed, entry(mag=4.8, updated=ms(NOW) + 5))
+    earlier = ms(NOW - timedelta(minutes=62))
+    [made] = look(world, feed, entry(mag=4.8, time=earlier, updated=ms(NOW) + 5))
     assert made.decision == "updated" and "M 4.8 is below M 5" in made.reason
     assert made.respond_at is None and known(world).event.magnitude == 4.8
     assert len(rows(world, "SELECT 1 FROM scarp.response_request")) == 1
+
+
+def test_a_closed_event_is_kept_up_to_date_and_asks_for_nothing(world, feed):
+    look(world, feed, entry())
+    with world.engine.begin() as connection:
+        move(connection, "ci38457511", "closed", "all is mapped")
+    [made] = look(world, feed, entry(mag=7.4, updated=ms(NOW) + 5))
+    assert (made.decision, made.respond_at) == ("updated", None)
+    assert (known(world).state, known(world).event.magnitude) == ("closed", 7.4)
+
+
+def test_a_magnitude_that_is_told_no_more_stays_known(world, feed):
+    look(world, feed, entry())
+    [made] = look(world, feed, entry(mag=None, title="M ?", updated=ms(NOW) + 5))
+    assert made.decision == "updated" and "now called M ?" in made.reason
+    event = known(world).event
+    assert (event.title, event.magnitude, event.magnitude_type) == ("M ?", 7.1, "mw")
+
+
+def test_the_rules_weigh_how_urgent_an_event_is(world, feed):
+    twice = RULES.earthquake.model_copy(update={"priority_weight": 2.0})
+    look(world, feed, entry(), rules=replace_rules(earthquake=twice))
+    [(expected_km2,)] = rows(world, "SELECT expected_km2 FROM scarp.prior_map")
+    assert known(world).priority == 2 * expected_km2 > 0
 
 
 def test_ids_that_turn_out_to_be_one_event_make_it_one(world, feed):
@@ -212,6 +270,17 @@ def test_the_page_of_an_event_that_passes_is_read_and_no_other(world, feed):
     assert decisions(look(world, feed, large, small)) == ["unchanged", "unchanged"]
 
 
+def test_the_page_of_a_known_event_is_read_though_it_has_become_too_small(world, feed):
+    told = entry()
+    told["properties"]["detail"] = feed.put("/page.geojson", entry())
+    look(world, feed, told)
+    told["properties"] |= {"mag": 4.5, "updated": ms(NOW) + 5}
+    products = {"shakemap": [shakemap(feed, 1, grid=False)]}
+    feed.put("/page.geojson", entry(mag=4.5, updated=ms(NOW) + 5, products=products))
+    [made] = look(world, feed, told)
+    assert made.source_version == f"us:ci38457511:{ms(NOW) + 60_000}"
+
+
 def test_events_that_left_the_feed_are_looked_at_again_by_schedule(world, feed):
     told = entry()
     told["properties"]["detail"] = feed.put("/page.geojson", entry())
@@ -224,6 +293,9 @@ def test_events_that_left_the_feed_are_looked_at_again_by_schedule(world, feed):
     feed.statuses["/page.geojson"] = 409
     [made] = look(world, feed, now=NOW + timedelta(days=2))
     assert made.decision == "cancelled" and "HTTP 409" in made.reason
+    feed.asked.clear()
+    assert look(world, feed, now=NOW + timedelta(days=4)) == []
+    assert "/page.geojson" not in {path for path, _ in feed.asked}
 
 
 def test_a_response_to_a_fresh_event_waits_for_the_next_change(world, feed):
@@ -255,6 +327,9 @@ def test_gdacs_and_comcat_speak_of_one_earthquake(world, feed):
     reports, _ = read_gdacs(url, WatchState(url), NOW)
     quakes = [one.event for one in reports if one.event and one.event.kind == "earthquake"]
     strong = max(quakes, key=lambda one: one.magnitude)
+    head, *items = rss.split(b"<item>")
+    some = [*items[:5], *(one for one in items[5:-1] if strong.id[2:].encode() in one), items[-1]]
+    feed.put("/rss.xml", b"<item>".join([head, *some]))
     now = strong.occurred_at + timedelta(hours=2)
     limits = {"min_magnitude": strong.magnitude, "min_land_km2": 0, "coast_within_km": 1000}
     lenient = replace_rules(earthquake=RULES.earthquake.model_copy(update=limits))

@@ -75,6 +75,15 @@ def test_rain_that_leaves_the_files_leaves_the_storm_as_it_was(world, rain):
         assert find_registered(connection, event_id) == before
 
 
+def test_a_storm_that_has_lasted_longer_than_events_may_be_old_goes_on(world, rain):
+    young = RULES.rainfall.model_copy(update={"max_age": timedelta(hours=30)})
+    rules = RULES.model_copy(update={"rainfall": young})
+    (first,) = look(world, rain(0, 34), hours=34)
+    watch = Watch(world, "rain", rain(20, 56), rules)
+    (made,) = look_once(watch, START + timedelta(hours=56)).decisions
+    assert (made.event_id, made.decision) == (first.event_id, "updated")
+
+
 def test_a_look_that_is_done_again_changes_nothing(world, rain):
     url = rain(0, 44)
     (made,) = look(world, url, hours=44)

@@ -117,6 +117,34 @@ def test_a_late_page_of_one_contributor_does_not_withdraw_the_newer_of_another(w
     assert in_use(world) == [f"atlas:ci38457511:{ms(NOW) + 120_000}"]
 
 
+def test_what_is_withdrawn_gives_way_to_one_that_could_not_be_fetched_yet(world, feed, grids):
+    look(world, feed, page(1, shakemap(feed, 1)))
+    feed.statuses["/grid_2.xml"] = 503
+    [made] = look(world, feed, page(5, by("atlas", shakemap(feed, 2))))
+    assert "us no longer offers" in made.reason and "could not be fetched" in made.reason
+    assert known(world).aoi.how.startswith("provisional") and in_use(world) == []
+
+
+def test_a_shakemap_that_shows_no_ground_shaken_hard_takes_the_place_of_the_one_before(
+    world, feed, grids
+):
+    look(world, feed, page(1, shakemap(feed, 1)))
+    hard = RULES.model_copy(
+        update={"earthquake": RULES.earthquake.model_copy(update={"aoi_pga_g": 5.0})}
+    )
+    [made] = look(world, feed, page(5, shakemap(feed, 2)), rules=hard)
+    assert "no ground has a PGA of at least 5 g" in made.reason
+    assert known(world).aoi.how.startswith("provisional") and in_use(world) == []
+
+
+def test_a_grid_fetched_by_a_late_page_leaves_the_newest_word_the_newest(world, feed, grids):
+    feed.statuses["/grid_1.xml"] = 503
+    look(world, feed, page(5, shakemap(feed, 1)))
+    del feed.statuses["/grid_1.xml"]
+    assert decisions(look(world, feed, page(3, shakemap(feed, 1)))) == ["updated"]
+    assert known(world).reported_at == NOW + timedelta(minutes=5) and len(in_use(world)) == 1
+
+
 def test_a_shakemap_that_is_listed_again_is_used_again(world, feed, grids):
     look(world, feed, page(1, shakemap(feed, 1)))
     look(world, feed, page(5))

@@ -109,6 +109,29 @@ def test_a_torn_dump_changes_nothing(engine, url, tmp_path):
         assert find_event(connection, "storm") == STORM
 
 
+def test_a_restore_that_fails_at_its_last_step_changes_nothing(engine, url, tmp_path, monkeypatch):
+    dump = clients.dump(url, tmp_path / "scarp.dump")
+    with engine.begin() as connection:
+        register(connection, Event(**vars(STORM) | {"id": "later"}), AREA)
+    (tmp_path / "roles.sql").write_text("SELECT 1 / 0;")
+    monkeypatch.setattr(clients, "ROLES_SQL", tmp_path / "roles.sql")
+    with pytest.raises(DatabaseError, match="nothing was changed: .*division by zero"):
+        clients.restore(url, dump)
+    with engine.connect() as connection:
+        assert {known.event.id for known in list_events(connection)} == {"storm", "later"}
+
+
+def test_a_restore_does_not_wait_for_ever_for_somebody_who_reads(
+    engine, url, tmp_path, monkeypatch
+):
+    dump = clients.dump(url, tmp_path / "scarp.dump")
+    monkeypatch.setattr(clients, "LOCK_TIMEOUT", "-c lock_timeout=50ms")
+    with engine.connect() as reader:
+        find_event(reader, "storm")
+        with pytest.raises(DatabaseError, match="nothing was changed: .*lock timeout"):
+            clients.restore(url, dump)
+
+
 def test_a_dump_of_a_newer_scarp_is_refused(engine, url, tmp_path):
     with engine.begin() as connection:
         connection.execute(text("UPDATE scarp.alembic_version SET version_num = '9999'"))

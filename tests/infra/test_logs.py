@@ -18,6 +18,8 @@ def test_a_line_is_json_and_names_what_it_is_about(monkeypatch):
     with about(event="storm"), about(run="run-1"):
         assert Ids().filter(record)
     line = json.loads(formatter.format(record))
+    after = logging.makeLogRecord({})
+    assert Ids().filter(after) and not hasattr(after, "event")
     ids = {"event": "storm", "run": "run-1", "flow_run": "flow-run-1"}
     said = {"level": "INFO", "logger": "flows.steps", "message": "done", "seconds": 1.5}
     assert line.items() >= (ids | said).items()

@@ -155,6 +155,18 @@ def test_the_url_of_a_role_names_a_file_that_only_its_owner_reads(cluster_home):
     ).render_as_string(hide_password=False)
 
 
+def test_no_log_of_the_server_holds_the_password_of_a_role(cluster_home, engine):
+    settings, log = Settings(home=cluster_home), cluster_home / "postgres" / "server.log"
+    seen = len(log.read_bytes())
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ALTER DATABASE scarp SET log_statement = 'ddl'"))
+        role_url(settings, "reader")
+        connection.execute(text("ALTER DATABASE scarp RESET log_statement"))
+    logged = log.read_bytes()[seen:].decode()
+    password = (cluster_home / "postgres" / "pgpass-reader").read_text().strip().split(":")[-1]
+    assert "LOGIN PASSWORD" in logged and password not in logged
+
+
 def test_on_a_server_of_ones_own_the_user_takes_the_role(settings):
     with psycopg.connect(without_password(role_url(settings, "reader"))) as connection:
         assert connection.execute("SELECT current_user").fetchone() == ("scarp_reader",)

@@ -321,8 +321,8 @@ def test_processes_that_find_an_empty_database_at_once_migrate_it_once(settings,
     with engine.begin() as connection:
         connection.execute(text("DROP SCHEMA scarp CASCADE"))
         connection.execute(text("DROP EXTENSION postgis"))
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
-        assert set(pool.map(_open, [settings] * 3)) == {known_revisions()[-1]}
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        assert set(pool.map(_open, [settings] * 2)) == {known_revisions()[-1]}
 
 
 def test_a_migration_that_fails_leaves_no_schema(engine):
@@ -406,6 +406,13 @@ def test_a_connection_lost_on_the_way_ends_in_one_sentence(settings, engine):
             victim.execute(text("SELECT 1"))
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT 1")) == 1
+
+
+def test_a_full_disk_of_the_database_is_called_so(engine):
+    full = "DO $$ BEGIN RAISE 'could not extend file' USING ERRCODE = '53100'; END $$"
+    named = f"the disk of the database {engine.url.database} at 127.0.0.1:.* is full"
+    with engine.connect() as connection, pytest.raises(DatabaseError, match=named):
+        connection.execute(text(full))
 
 
 def test_any_postgresql_scheme_is_taken():

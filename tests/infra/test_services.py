@@ -9,8 +9,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from infra import services
 from infra.errors import ServiceError
 from infra.orchestration import check_server
+from infra.programs import last_line
 from infra.services import Keeper, Service, alone, keeper_pid, myself
 
 
@@ -51,7 +53,11 @@ def test_a_folder_that_cannot_be_made_is_named_with_what_to_do(tmp_path, in_the_
         pass
 
 
-def test_a_program_that_dies_is_started_again_later_each_time(tmp_path):
+@pytest.mark.parametrize(("steady_s", "then_s"), [(60.0, 2), (0.0, 1)])
+def test_a_program_that_dies_is_started_again_later_each_time_unless_it_ran_for_long(
+    tmp_path, monkeypatch, steady_s, then_s
+):
+    monkeypatch.setattr(services, "STEADY_S", steady_s)
     dying = Service("dying", (sys.executable, "-c", "raise SystemExit(3)"), {}, lambda: True)
     keeper = Keeper(tmp_path, myself())
     list(keeper.start(dying))
@@ -64,8 +70,32 @@ def test_a_program_that_dies_is_started_again_later_each_time(tmp_path):
     assert happened == [
         "dying ended with 3; starting it again in 1 s",
         "dying was started again",
-        "dying ended with 3; starting it again in 2 s",
+        f"dying ended with 3; starting it again in {then_s} s",
     ]
+
+
+def test_a_log_that_has_grown_too_long_is_cut_and_one_older_piece_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(services, "LOG_LIMIT_BYTES", 10)
+    log = tmp_path / "talker.log"
+    log.write_text("a long time ago\n")
+    keeper = Keeper(tmp_path, myself())
+    list(keeper.start(Service("talker", ("cat",), {}, lambda: True)))
+    keeper.look_after()
+    keeper.stop()
+    assert (log.read_text(), log.with_suffix(".log.1").read_text()) == ("", "a long time ago\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("FATAL:  no such role\nHINT:  make it\n", "no such role"),
+        ("starting\nerror: the port is taken\nbye\n", "error: the port is taken"),
+        ("╭─ Deploy ─╮\n│ it is late │\n╰──────────╯\n", "it is late"),
+        ("", "no reason given"),
+    ],
+)
+def test_of_what_a_program_says_the_line_with_the_reason_is_told(said, told):
+    assert last_line(said) == told
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 from shapely.geometry import MultiPolygon, box
 
@@ -61,6 +62,8 @@ def test_classes_that_cannot_be_told_apart_are_one_and_count_each_cell_once(brea
 def test_the_operators_breaks_are_kept():
     assert parse_breaks("0.25,0.5") == (0.25, 0.5)
     np.testing.assert_array_equal(class_bounds((0.25, 0.5), np.ones(256, int)), [64, 128, 255])
+    on_levels = tuple(np.arange(1, 254) / 254)
+    np.testing.assert_array_equal(class_bounds(on_levels, np.ones(256, int)), np.arange(2, 256))
 
 
 @pytest.mark.parametrize("wrong", ["jenks", "", "0.5,0.2", "0,0.5", "0.5,1", "0.5,0.5", "nan"])
@@ -115,6 +118,16 @@ def test_ground_nobody_saw_is_mapped_and_not_counted_as_stable(kaghan, high_and_
     assert sum(row.observed_km2 for row in seen) == pytest.approx(
         sum(row.area_km2 for row in whole) / 2, rel=0.02
     )
+    overall = sum(row.failed_km2 for row in seen) / sum(row.observed_km2 for row in seen)
+    for row in seen:
+        assert row.frequency_ratio == pytest.approx(row.failed_km2 / row.observed_km2 / overall)
+
+
+def test_landslides_off_the_map_are_in_none_of_its_classes(kaghan, high_and_low):
+    beyond = kaghan.landslides.geometry.translate(0.5)
+    every = gpd.GeoDataFrame(geometry=pd.concat([kaghan.landslides.geometry, beyond]), crs=4326)
+    on_it = table(high_and_low, kaghan.landslides, kaghan.aoi)
+    assert table(high_and_low, every, kaghan.aoi) == on_it
 
 
 def test_deposits_are_neither_failed_nor_stable_ground(kaghan, high_and_low):

@@ -138,6 +138,13 @@ def test_a_straight_valley_has_two_slope_units_and_the_heights_of_its_walls(drai
     )  # facing south, west is right
 
 
+@pytest.mark.parametrize(("cell_m", "cells"), [(25.0, 400), (50.0, 100), (100.0, 50)])
+def test_a_channel_begins_at_a_quarter_of_a_square_kilometre_or_at_fifty_cells(
+    drained, cell_m, cells
+):
+    assert Channels.of(drained(np.eye(3), 4), cell_m).least_cells == cells
+
+
 def test_a_slope_unit_drains_to_one_side_of_one_stretch_of_channel(kaghan, drained):
     ours = grids(drained(kaghan_dem(kaghan), 128))
     known = np.isfinite(ours["link"])

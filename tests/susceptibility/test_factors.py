@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 from shapely.affinity import translate
 from shapely.geometry import MultiPolygon, box
@@ -97,10 +99,10 @@ def test_a_geographic_dem_is_measured_in_metres(kaghan, tmp_path):
         assert np.nanmedian(stack.read(name)) == pytest.approx(expected, rel=0.05), name
 
 
-def test_a_dem_on_a_grid_in_feet_is_measured_in_metres(kaghan, tmp_path):
-    feet = "+proj=utm +zone=43 +datum=WGS84 +units=us-ft"
+@pytest.mark.parametrize("crs", ["+proj=utm +zone=43 +datum=WGS84 +units=us-ft", "EPSG:3857"])
+def test_a_dem_on_a_grid_in_feet_or_stretched_is_measured_in_metres(kaghan, tmp_path, crs):
     stack = derive_factors(
-        warped(kaghan.dem, feet, tmp_path / "feet.tif"), kaghan.aoi, tmp_path / "factors.tif"
+        warped(kaghan.dem, crs, tmp_path / "other.tif"), kaghan.aoi, tmp_path / "factors.tif"
     )
     assert stack.geobox.crs.epsg == 32643
     assert np.nanmedian(stack.read("slope")) == pytest.approx(
@@ -111,6 +113,7 @@ def test_a_dem_on_a_grid_in_feet_is_measured_in_metres(kaghan, tmp_path):
 def test_a_chosen_resolution_is_kept(kaghan, tmp_path):
     stack = derive_factors(kaghan.dem, kaghan.aoi, tmp_path / "factors.tif", resolution_m=50)
     assert stack.geobox.resolution.x == 50
+    assert [doubt.code for doubt in stack.doubts] == ["dem-coarsened"]
     assert stack.coverage == pytest.approx(1, abs=0.01)
 
 
@@ -140,7 +143,7 @@ def test_a_dem_of_half_the_area_gives_half_a_stack_and_says_so(example, tmp_path
     assert stack.geobox.shape[1] == pytest.approx(64, abs=4)
 
 
-@pytest.mark.parametrize("void", [-32768, -9999, 9999])
+@pytest.mark.parametrize("void", [-32768, -9999, 9999, 12_345])
 def test_a_small_hole_is_bridged_even_where_nobody_declared_it_and_said_so(example, tmp_path, void):
     with rasterio.open(example.dem) as dem:
         values = dem.read()
@@ -192,13 +195,27 @@ def test_a_sea_of_zeros_is_no_ground_and_a_few_zeros_are(example, tmp_path):
 )
 def test_a_dem_that_says_its_unit_is_converted(example, tmp_path, unit, factor, told):
     with rasterio.open(example.dem) as dem:
-        values = dem.read().astype("float32") / factor
+        values = dem.read().astype("float32") / factor - 100
     dem = rewritten(example.dem, tmp_path / "feet.tif", values, dtype="float32")
     with rasterio.open(dem, "r+") as dataset:
-        dataset.units = (unit,)
+        dataset.units, dataset.offsets = (unit,), (100,)
     stack = derive_factors(dem, example.aoi, tmp_path / "factors.tif")
+    for name in ("elevation", "slope"):
+        np.testing.assert_allclose(
+            stack.read(name), example.stack.read(name), atol=0.01, equal_nan=True
+        )
+    assert [doubt.code for doubt in stack.doubts] == ["dem-in-feet"]
+
+
+def test_a_dem_whose_heights_are_in_feet_by_its_crs_is_converted(example, tmp_path):
+    dem = rewritten(example.dem, tmp_path / "feet.tif", crs="EPSG:32632+6360")
+    mosaic = tmp_path / "feet.vrt"
+    rasterio.shutil.copy(dem, mosaic, driver="VRT")
+    # a GeoTIFF's unit is that of its CRS; a mosaic of others has but the CRS
+    mosaic.write_text(re.sub("<UnitType>.*</UnitType>", "", mosaic.read_text()))
+    stack = derive_factors(mosaic, example.aoi, tmp_path / "factors.tif")
     np.testing.assert_allclose(
-        stack.read("slope"), example.stack.read("slope"), atol=0.01, equal_nan=True
+        stack.read("elevation"), example.stack.read("elevation") * 1200 / 3937, rtol=1e-5
     )
     assert [doubt.code for doubt in stack.doubts] == told
 
@@ -221,16 +238,22 @@ def test_heights_stored_in_tenths_of_a_metre_are_not_taken_for_feet(kaghan, tmp_
     np.testing.assert_allclose(stack.read("elevation"), kaghan.stack.read("elevation"), atol=0.06)
 
 
-def test_several_files_are_one_dem(kaghan, tmp_path):
+def test_several_files_are_one_dem_each_in_its_unit_and_the_first_counts_where_two_overlap(
+    kaghan, tmp_path
+):
     with rasterio.open(kaghan.dem) as dem:
         cols, transform = dem.width, dem.transform
-        values = dem.read()
+        values = dem.read().astype("float32")
     cut = 440
     folder = tmp_path / "sheets"
     folder.mkdir()
-    rewritten(kaghan.dem, folder / "west.tif", values[:, :, :cut], width=cut)
     east = transform @ rasterio.Affine.translation(cut, 0)
-    rewritten(kaghan.dem, folder / "east.tif", values[:, :, cut:], width=cols - cut, transform=east)
+    inner = {"width": cols - cut, "transform": east, "dtype": "float32"}
+    rewritten(kaghan.dem, folder / "east.tif", values[:, :, cut:], **inner)
+    values[:, :, cut:] += 500
+    rewritten(kaghan.dem, folder / "west.tif", values / 0.3048, dtype="float32")
+    with rasterio.open(folder / "west.tif", "r+") as dataset:
+        dataset.units = ("ft",)
     stack = derive_factors(folder, kaghan.aoi, tmp_path / "factors.tif")
     assert stack.coverage == pytest.approx(1)
     for name in ("elevation", "slope", "flow_accumulation"):
@@ -238,6 +261,7 @@ def test_several_files_are_one_dem(kaghan, tmp_path):
             stack.read(name), kaghan.stack.read(name), atol=1e-3, equal_nan=True, err_msg=name
         )
     assert stack.factors[0].source == "east.tif, west.tif"
+    assert [doubt.code for doubt in stack.doubts] == ["dem-in-feet"]
 
 
 def test_an_area_across_the_antimeridian_is_one_area(tmp_path):

@@ -47,9 +47,13 @@ def test_districts_are_compact_and_random_folds_are_not(samples):
     assert spread(SCHEMES["districts"](samples)) < 0.7 * spread(SCHEMES["random"](samples))
 
 
-def test_each_point_is_nearest_to_the_middle_of_its_district(points):
-    where = np.column_stack([points.easting, points.northing])
-    for folds in district_folds(points, 5, 3).of:
+@pytest.mark.parametrize("drawn", ["points", "samples"])
+def test_each_point_is_nearest_to_the_middle_of_its_district(drawn, request):
+    """A landslide stands at its centre, with the weight of its cells."""
+    drawn = request.getfixturevalue(drawn)
+    unit = units(drawn)
+    where = unit.centre[unit.of]
+    for folds in district_folds(drawn, 5, 3).of:
         middles = np.array([where[folds == fold].mean(axis=0) for fold in range(5)])
         nearest = np.linalg.norm(where[:, None] - middles[None], axis=-1).argmin(axis=1)
         np.testing.assert_array_equal(nearest, folds)
@@ -62,6 +66,12 @@ def test_a_block_is_held_out_whole(points):
     near = np.linalg.norm(where[:, None] - where[None], axis=-1) < 0.1
     same = (folds[:, None] == folds[None])[near]
     assert same.mean() > 0.8
+
+
+def test_the_grid_of_blocks_begins_elsewhere_in_each_partition(points):
+    block = np.floor(points.easting / 1000) + 10 * np.floor(points.northing / 1000)
+    for folds in block_folds(points, 1000, 5, 2).of:
+        assert any(len(set(folds[block == number])) > 1 for number in block)
 
 
 def test_events_are_left_out_one_at_a_time(points):

@@ -201,8 +201,11 @@ def test_rain_is_summed_or_its_most_intense_hour_taken_and_ndvi_comes_from_red_a
     }
     with rasterio.open(tmp_path / "rain.tif", "w", count=3, **profile) as target:
         target.write(hours)
+    dark = np.s_[:, 30:35, 30:35]
     with rasterio.open(tmp_path / "before.tif", "w", count=2, **profile) as target:
-        target.write(hours[:2])
+        before = hours[:2].copy()
+        before[dark] = -0.1
+        target.write(before)
         target.set_band_description(1, "red")
         target.set_band_description(2, "nir")
     stack = derived(
@@ -219,6 +222,26 @@ def test_rain_is_summed_or_its_most_intense_hour_taken_and_ndvi_comes_from_red_a
     np.testing.assert_allclose(stack.read("rain_intensity")[known], hours[2][known], rtol=1e-5)
     ndvi = (hours[1] - hours[0]) / (hours[1] + hours[0])
     np.testing.assert_allclose(stack.read("ndvi")[known], ndvi[known], rtol=1e-4)
+    assert np.isnan(stack.read("ndvi")[dark[1:]]).all()
+
+
+def test_a_band_is_scaled_as_its_file_says_and_unknown_where_the_list_does(
+    derived, kaghan, tmp_path
+):
+    grid = kaghan.stack.geobox
+    profile = {"driver": "GTiff", "width": grid.width, "height": grid.height, "count": 2}
+    profile |= {"dtype": "int16", "crs": str(grid.crs), "transform": grid.transform}
+    stored = np.random.default_rng(0).integers(1, 900, (2, *grid.shape))
+    stored[1, 40:60, 40:60] = 0
+    with rasterio.open(tmp_path / "soil.tif", "w", **profile) as target:
+        target.write(stored.astype(np.int16))
+        target.scales, target.offsets = (1, 0.1), (0, 50)
+    given = {"path": "soil.tif", "band": 2, "nodata": 0}
+    read = derived(layer(name="soil", role="continuous", **given)).read("soil")
+    assert np.isnan(read[40:60, 40:60]).all()
+    known = np.isfinite(read)
+    assert known.sum() > 0.9 * known.size
+    np.testing.assert_allclose(read[known], 50 + stored[1][known] / 10, rtol=1e-5)
 
 
 @pytest.fixture
@@ -255,6 +278,8 @@ def test_shaking_comes_from_a_shakemap_and_moves_slopes_by_newmarks_rule(hillsid
             path=LOMA_PRIETA / "grid.xml",
             role="newmark",
             strength={"cohesion_kpa": 12, "friction_deg": 30},
+            thickness_m=2.2,
+            saturation=0.1,
         )
     )
     table.write_text('terrain = ["slope"]\n' + "\n".join(entries))
@@ -271,7 +296,8 @@ def test_shaking_comes_from_a_shakemap_and_moves_slopes_by_newmarks_rule(hillsid
         np.testing.assert_allclose(values[known], expected, rtol=0.02, err_msg=name)
     slope, pga, newmark = (stack.read(name) for name in ("slope", "pga", "newmark"))
     standing = 0.01 * np.sin(np.radians(slope))  # a factor of safety of 1.01
-    critical = np.maximum(critical_acceleration_g(slope, 12, 30), standing)
+    held = critical_acceleration_g(slope, 12, 30, thickness_m=2.2, saturation=0.1)
+    critical = np.maximum(held, standing)
     expected = newmark_displacement_cm(critical, pga, shaking.magnitude)
     known = stack.known()
     np.testing.assert_allclose(newmark[known], expected[known], rtol=1e-4, atol=1e-6)
@@ -457,6 +483,12 @@ def elsewhere(path: Path) -> str:
             lambda path: layer(name="rain", path=KAGHAN / "landslides.gpkg", role="continuous"),
             r"layer rain: .*landslides\.gpkg is no raster",
         ),
+        (
+            lambda path: layer(
+                name="pga", path=LOMA_PRIETA / "grid.xml", role="shaking", measure="pga"
+            ),
+            r"layer pga: .*grid\.xml lies elsewhere",
+        ),
         (lambda path: "[[layer]\n", "is not TOML"),
         (lambda path: "layers = 3", "layers: Extra inputs"),
     ],
@@ -515,11 +547,20 @@ def test_slope_units_are_numbered_from_one_and_lie_beside_the_factors(derived):
     assert 0.02 < np.median(km2) < 1
 
 
-def test_the_tables_digest_changes_with_the_files_bytes(kaghan, tmp_path):
+def test_the_tables_digest_changes_with_the_files_bytes_and_with_all_that_is_asked(
+    kaghan, tmp_path
+):
     table = tmp_path / "factors.toml"
-    table.write_text(layer(name="soil", path="soil.tif", role="continuous"))
+    soil = layer(name="soil", path="soil.tif", role="continuous")
+
+    def digest(text: str = soil) -> str:
+        table.write_text(text)
+        return read_factors(table).digest
+
     mostly_unknown(tmp_path / "soil.tif", kaghan, 0.9)
-    before = read_factors(table).digest
-    assert read_factors(table).digest == before
+    before = digest()
+    assert digest() == before
+    asked = (f"{soil}\nnodata = 0", f"slope_units = true\n{soil}", f'terrain = ["slope"]\n{soil}')
+    assert len({before, *map(digest, asked)}) == 4
     mostly_unknown(tmp_path / "soil.tif", kaghan, 0.8)
-    assert read_factors(table).digest != before
+    assert digest() != before

@@ -167,6 +167,13 @@ def test_bands_are_sampled_where_the_points_lie(saved, table, stack):
     assert [doubt.code for doubt in read.doubts] == ["samples-left-out"]
 
 
+def test_bands_are_scaled_as_their_file_says(saved, table, stack):
+    with rasterio.open(stack, "r+") as dataset:
+        dataset.scales, dataset.offsets = (0.5, 1), (7, 0)
+    samples = read_points(saved(table), "lslpts", raster=stack, factors=("column",)).samples
+    np.testing.assert_array_equal(samples.x[:, 0], 7 + (samples.easting - CORNER[0]) // 10 / 2)
+
+
 def test_points_in_another_crs_are_carried_to_the_raster(saved, table, stack):
     lon, lat = Transformer.from_crs(32717, 4326, always_xy=True).transform(table.x, table.y)
     degrees = table.assign(lon=lon, lat=lat).drop(columns=["x", "y"])
@@ -220,7 +227,8 @@ def test_what_is_missing_or_there_twice_is_left_out_and_counted(saved, table):
     table.loc[2:4, "hollow"] = np.nan
     table.loc[5, "hollow"] = np.inf
     table.loc[6, "hollow"] = -9999
-    twice = pd.concat([table, table.iloc[10:17]])
+    contrary = table.iloc[[20]].assign(lslpts=not table.lslpts[20])
+    twice = pd.concat([table, table.iloc[10:17], contrary])
     read = read_points(saved(twice), "lslpts")
     assert read.left_out == {
         "a missing label": 1,
@@ -228,7 +236,7 @@ def test_what_is_missing_or_there_twice_is_left_out_and_counted(saved, table):
         "a missing factor": 5,
         "being in the table twice": 7,
     }
-    assert len(read.samples.y) == 343
+    assert len(read.samples.y) == 344
 
 
 def test_factors_that_tell_nothing_are_left_out_with_a_doubt(saved, table):

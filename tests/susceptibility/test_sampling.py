@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
+from rasterio.windows import Window
 from shapely import contains_xy
+from shapely.affinity import translate
 from shapely.geometry import MultiPolygon, Point, box
+from shapely.geometry.base import BaseGeometry
 
 from tasks.errors import AssessmentError, SamplingError
 from tasks.susceptibility import sampling, stack
@@ -54,6 +59,14 @@ def test_absences_lie_on_observed_unfailed_ground_outside_the_buffer(kaghan):
     assert (drawn.landslide[~drawn.y] == ABSENCE).all()
 
 
+def test_no_absence_is_a_cell_that_a_landslide_touches_however_near_it_may_lie(kaghan):
+    drawn = draw_samples(kaghan.landslides, kaghan.aoi, kaghan.stack, replace(SCARP, buffer_m=0))
+    half = 0.49 * kaghan.stack.geobox.resolution.x
+    cells = points(drawn, False).buffer(half, cap_style="square")
+    failed = kaghan.landslides.geometry.to_crs(str(kaghan.stack.geobox.crs)).union_all()
+    assert not cells.intersects(failed).any()
+
+
 def test_ground_nobody_saw_gives_no_absence(kaghan):
     with pytest.raises(SamplingError, match="^0 cells are observed"):
         draw_samples(kaghan.landslides, MultiPolygon(), kaghan.stack)
@@ -90,6 +103,11 @@ def test_a_giant_does_not_outvote_the_rest(example):
     assert cells.max() == SCARP.presence
 
 
+def test_all_landslides_together_give_no_more_cells_than_a_model_can_take(kaghan, monkeypatch):
+    monkeypatch.setattr(sampling, "MAX_PRESENCES", 50)
+    assert draw_samples(kaghan.landslides, kaghan.aoi, kaghan.stack).y.sum() == 50
+
+
 def test_landslides_smaller_than_a_cell_are_doubted(kaghan):
     crs = str(kaghan.stack.geobox.crs)
     areas = kaghan.landslides.geometry.to_crs(crs).area
@@ -110,12 +128,36 @@ def test_landslides_outside_the_area_are_not_counted_among_those_too_small(kagha
     assert outline_doubts(both, kaghan.aoi, kaghan.stack) == alone
 
 
-def test_a_landslide_smaller_than_a_cell_counts_once(kaghan):
-    crs = str(kaghan.stack.geobox.crs)
+def alike(kaghan, outline: BaseGeometry) -> gpd.GeoDataFrame:
+    """The same outline at eight places, given about (0, 0) in metres."""
     x = np.linspace(349_500, 353_000, 8)
-    dots = gpd.GeoSeries([Point(place, 3_832_007.3).buffer(2) for place in x], crs=crs).to_crs(4326)
-    drawn = draw_samples(gpd.GeoDataFrame(geometry=dots), kaghan.aoi, kaghan.stack)
+    metric = [translate(outline, place, 3_832_007.3) for place in x]
+    return gpd.GeoDataFrame(geometry=metric, crs=str(kaghan.stack.geobox.crs)).to_crs(4326)
+
+
+def test_a_landslide_smaller_than_a_cell_counts_once_and_not_where_a_factor_is_unknown(
+    kaghan, tmp_path
+):
+    dots = alike(kaghan, Point(0, 0).buffer(2))
+    drawn = draw_samples(dots, kaghan.aoi, kaghan.stack)
     np.testing.assert_array_equal(np.sort(drawn.landslide[drawn.y]), np.arange(8))
+    holed = replace(kaghan.stack, path=shutil.copy(kaghan.stack.path, tmp_path / "factors.tif"))
+    last = drawn.landslide == 7
+    col, row = ~holed.geobox.transform @ (drawn.easting[last][0], drawn.northing[last][0])
+    with rasterio.open(holed.path, "r+") as dataset:
+        unknown = np.full((1, 1), np.nan, np.float32)
+        dataset.write(unknown, 4, window=Window(int(col), int(row), 1, 1))
+    drawn = draw_samples(dots, kaghan.aoi, holed)
+    np.testing.assert_array_equal(np.sort(drawn.landslide[drawn.y]), np.arange(7))
+
+
+def test_a_landslide_round_a_hollow_is_not_stood_for_by_the_hollow(kaghan):
+    crescent = Point(0, 0).buffer(200) - Point(0, 0).buffer(150) - box(0, -30, 300, 30)
+    scheme = replace(SCARP, presence="centroid")
+    drawn = draw_samples(alike(kaghan, crescent), kaghan.aoi, kaghan.stack, scheme)
+    outlines = alike(kaghan, crescent).to_crs(str(kaghan.stack.geobox.crs)).geometry
+    away = points(drawn, True).set_crs(outlines.crs).distance(outlines.union_all())
+    assert len(away) == 8 and away.max() <= 0.75 * kaghan.stack.geobox.resolution.x
 
 
 def test_no_landslide_gives_ground_of_one_drawn_over_it(kaghan):

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 
 from tasks.errors import SamplingError
 from tasks.susceptibility import parallel
-from tasks.susceptibility.auc import auc, bootstraps
+from tasks.susceptibility.auc import auc, bootstraps, interval
 from tasks.susceptibility.curves import mean_roc, rate_curve
 from tasks.susceptibility.folds import (
     FOLDS,
@@ -49,7 +49,8 @@ def test_kaghan_is_ranked_better_than_chance(validation):
     for score in (validation.spatial, validation.random):
         assert 0.6 < score.auc.low < score.auc.value < score.auc.high < 0.9
     assert next(iter(validation.importance)) in ("slope", "elevation", "relief")
-    assert len(validation.importance) == 10
+    losses = [loss.value for loss in validation.importance.values()]
+    assert len(losses) == 10 and losses == sorted(losses, reverse=True)
 
 
 def test_random_folds_flatter_the_forest(samples):
@@ -96,6 +97,12 @@ def test_a_bootstrap_draws_landslides_whole_and_as_many_as_there_are(samples):
         np.testing.assert_array_equal(draw, times[unit.of])
         assert times[unit.failed].sum() == unit.failed.sum()
         assert times[~unit.failed].sum() == (~unit.failed).sum()
+
+
+def test_an_interval_is_the_middle_95_percent_of_the_draws_about_the_samples_own_value():
+    draws = np.random.default_rng(0).permutation(np.linspace(0, 1, 1001))
+    told = interval(np.array([0.7, *draws, np.nan]))
+    assert (told.value, told.low, told.high) == pytest.approx((0.7, 0.025, 0.975))
 
 
 @pytest.mark.parametrize("model", ["logistic", "hgb", "svm", "woe", "fr", "ensemble"])
@@ -181,14 +188,27 @@ def test_folds_that_cannot_be_ranked_are_a_doubt(points):
     (doubt,) = validation.doubts
     assert doubt.code == "folds-left-out"
     assert f"{left_out} of 15 folds (5 districts by k-means, 3 times)" in doubt.text
+    assert replace(validation, random=validation.spatial).doubts == (doubt, doubt)
 
 
-def test_fewer_landslides_than_folds_are_refused(points):
+def test_fewer_landslides_or_unfailed_samples_than_folds_are_refused(points):
     failed = np.flatnonzero(points.y)
+    lonely = taken(points, np.concatenate([failed, np.flatnonzero(~points.y)[:4]]))
+    with pytest.raises(SamplingError, match="and 4 unfailed samples are too few for 5 folds"):
+        cross_validate(lonely, "logistic")
     few = taken(points, np.concatenate([failed[:4], np.flatnonzero(~points.y)]))
     with pytest.raises(SamplingError, match="4 landslides and .* are too few for 5 folds"):
         cross_validate(few, "logistic")
     assert cross_validate(few, "logistic", folds=2, explain=False).random.left_out == 0
+
+
+def test_a_distance_is_kept_to_what_is_held_out_in_space_alone(points):
+    near, far = (
+        cross_validate(points, "logistic", repeats=1, explain=False, buffer_m=metres)
+        for metres in (0.0, 400.0)
+    )
+    assert far.spatial.fold_aucs != near.spatial.fold_aucs
+    assert far.random.fold_aucs == near.random.fold_aucs
 
 
 def test_progress_is_told_for_both_kinds_of_folds(points):

@@ -41,7 +41,8 @@ def test_a_plane_is_bridged_exactly_whatever_the_tiles(mended):
 def test_a_hole_as_large_as_the_limit_or_open_to_the_edge_stays(mended):
     holed = plane()
     holed[20:36, 20:36] = np.nan
-    holed[100:110, :5] = np.nan
+    holed[100:110, :5] = holed[60:70, -5:] = np.nan
+    holed[:5, 100:110] = holed[-5:, 60:70] = np.nan
     assert (~np.isfinite(holed[20:36, 20:36])).sum() == LARGE_CELLS
     whole, bridged, _ = mended(holed, 64)
     np.testing.assert_array_equal(whole, holed.astype(np.float32))
