@@ -204,7 +204,7 @@ def test_a_dem_that_says_its_unit_is_converted(example, tmp_path, unit, factor, 
         np.testing.assert_allclose(
             stack.read(name), example.stack.read(name), atol=0.01, equal_nan=True
         )
-    assert [doubt.code for doubt in stack.doubts] == ["dem-in-feet"]
+    assert [doubt.code for doubt in stack.doubts] == told
 
 
 def test_a_dem_whose_heights_are_in_feet_by_its_crs_is_converted(example, tmp_path):
@@ -217,7 +217,7 @@ def test_a_dem_whose_heights_are_in_feet_by_its_crs_is_converted(example, tmp_pa
     np.testing.assert_allclose(
         stack.read("elevation"), example.stack.read("elevation") * 1200 / 3937, rtol=1e-5
     )
-    assert [doubt.code for doubt in stack.doubts] == told
+    assert [doubt.code for doubt in stack.doubts] == ["dem-in-feet"]
 
 
 def test_a_dem_higher_than_any_mountain_is_taken_to_be_in_feet(kaghan, tmp_path):
