@@ -33,7 +33,7 @@ from tasks.percent import percent
 
 if TYPE_CHECKING:
     from flows.assess_susceptibility import Assessed
-    from flows.map_landslides import Mapped
+    from flows.mapped import Mapped
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from flows.world import open_world
 from tasks.events.registry import find_aoi, find_event
-from tasks.inventory.export import About, export_inventory
+from tasks.inventory.citation import About
+from tasks.inventory.export import export_inventory
 from tasks.inventory.export_profiles import Profile
 from tasks.inventory.store import (
     StoredInventory,

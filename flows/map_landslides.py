@@ -17,6 +17,7 @@ from shapely import box, union_all
 from flows.artifacts import leave_inventory, progress_in_ui
 from flows.ending import end_promptly
 from flows.evidence import look_by_radar
+from flows.mapped import Imagery, Mapped
 from flows.options import ResponseOptions
 from flows.progress import report
 from flows.runs import failure_recorded, recorded_run
@@ -83,33 +84,6 @@ from tasks.types import (
 log = logging.getLogger(__name__)
 
 NAME = "map-landslides"
-
-
-@dataclass(frozen=True)
-class Imagery:
-    """What was looked at, and the scenes that show the ground before the event, latest first."""
-
-    judgements: tuple[SceneJudgement, ...]
-    before: tuple[Scene, ...]
-    incidents: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """An inventory, and everything that was looked at for it.
-
-    `before` are the scenes that show the ground before the event, the one preferred first.
-    """
-
-    event: Event
-    aoi: AreaOfInterest
-    judgements: tuple[SceneJudgement, ...]
-    card: Card
-    provenance: Provenance
-    rasters: Rasters
-    inventory: StoredInventory
-    wait: Wait | None = None
-    before: tuple[Scene, ...] = ()
 
 
 def as_reviewed(mapped: Mapped) -> Mapped:

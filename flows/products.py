@@ -14,7 +14,7 @@ from shapely.geometry import MultiPolygon
 
 from flows.assess_susceptibility import Assessed
 from flows.evidence import newest_evidence
-from flows.map_landslides import Mapped
+from flows.mapped import Mapped
 from flows.progress import report
 from flows.reporting import making_of, report_on
 from flows.susceptibility_products import write_susceptibility
@@ -22,7 +22,8 @@ from flows.world import open_world
 from tasks.errors import BadInputError, InventoryError, ScarpError
 from tasks.imagery.before import prepare_before
 from tasks.imagery.evidence import Evidence
-from tasks.inventory.export import About, export_inventory
+from tasks.inventory.citation import About
+from tasks.inventory.export import export_inventory
 from tasks.inventory.origin import MADE_BY_PEOPLE, made_by
 from tasks.inventory.quality import match_areas
 from tasks.inventory.sizes import describe_sizes

@@ -9,7 +9,8 @@ from pathlib import Path
 from prefect import flow
 
 from flows.assess_susceptibility import Assessed, assess_susceptibility
-from flows.map_landslides import Mapped, as_reviewed, map_landslides
+from flows.map_landslides import as_reviewed, map_landslides
+from flows.mapped import Mapped
 from flows.options import ResponseOptions
 from flows.products import folder_of, publish_products
 from flows.responding import responding

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import pandas as pd
@@ -16,50 +14,14 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from shapely.geometry import MultiPolygon
 
 from tasks.errors import InventoryError, StorageError
+from tasks.inventory.citation import About
 from tasks.inventory.export_formats import WRITERS
 from tasks.inventory.export_profiles import Profile, in_profile
 from tasks.inventory.polygon_files import AOI, LANDSLIDES, OBSERVED, SCREENED
 from tasks.publish.products import scratch_beside
-from tasks.types import Event
-
-if TYPE_CHECKING:
-    from tasks.inventory.store import StoredInventory
 
 FORMATS = tuple(WRITERS)
 _dating = Lock()
-
-
-@dataclass(frozen=True)
-class About:
-    """Whose landslides a file holds: the event and the version of its inventory."""
-
-    event: Event
-    inventory: StoredInventory
-
-    @property
-    def citation(self) -> str:
-        """How to cite the version, in one line."""
-        stored = self.inventory
-        author = stored.attribution or "Scarp"
-        return (
-            f"{author} ({stored.created_at:%Y}): landslides of {self.event.title} "
-            f"({self.event.id}, {self.event.occurred_at:%Y-%m-%d}), inventory version "
-            f"{stored.version}, {stored.method}."
-        )
-
-    def text(self, landslides: gpd.GeoDataFrame) -> str:
-        """Citation, licence and what is not known, for people who get the file alone."""
-        stored = self.inventory
-        lines = [
-            self.citation,
-            f"Licence: {stored.licence or 'not stated'}.",
-            f"{len(landslides)} landslides, {landslides['area_m2'].sum() / 1e6:.4f} km², status "
-            f"{stored.status}, digest {stored.digest}.",
-            f"Only {stored.observed_km2:.4f} km² were looked at (observed_area): outside it "
-            "nothing is known, which is not the same as no landslide.",
-            *(f"Note: {doubt.text}." for doubt in stored.doubts),
-        ]
-        return "\n".join(lines) + "\n"
 
 
 def export_inventory(

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import geopandas as gpd
 
 from tasks.errors import InventoryError
-
-if TYPE_CHECKING:
-    from tasks.inventory.export import About
+from tasks.inventory.citation import About
 
 Profile = Literal["scarp", "usgs", "inspire"]
-Column = Callable[[gpd.GeoDataFrame, "About"], Any]
+Column = Callable[[gpd.GeoDataFrame, About], Any]
 
 LANDSLIDE_HAZARD = "http://inspire.ec.europa.eu/codelist/NaturalHazardCategoryValue/landslide"
 

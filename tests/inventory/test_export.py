@@ -11,7 +11,8 @@ import pytest
 from shapely.geometry import MultiPolygon, box
 
 from tasks.errors import InventoryError, StorageError
-from tasks.inventory.export import FORMATS, About, export_inventory
+from tasks.inventory.citation import About
+from tasks.inventory.export import FORMATS, export_inventory
 from tasks.inventory.export_formats import short_names
 from tasks.inventory.importing import joined, read_area_file, read_inventory_file
 from tasks.inventory.store import MEASURES, StoredInventory
