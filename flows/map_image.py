@@ -115,6 +115,9 @@ def map_image(
             device=device,
             scorer=score_bands,
         )
+    if unsure is None:
+        # One of an earlier run tells of another score.
+        (out / "disagreement.tif").unlink(missing_ok=True)
     mask = write_mask(score, out / "mask.tif", level, tags)
     outlines = landslide_polygons(score, level, minimum_mapping_unit_m2, ground)
     judged, record = screen(with_scenes(measure(outlines, dem), mosaic), asked)

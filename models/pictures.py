@@ -108,9 +108,14 @@ def read_image(
         place: rows and columns wanted; None for all.
 
     Raises:
-        ModelError: the file cannot be read, or has other bands than named.
+        ModelError: the file cannot be read, holds complex numbers, or has other bands than named.
     """
     with opened(path) as dataset:
+        if any(kind.startswith("complex") for kind in dataset.dtypes):
+            raise ModelError(
+                f"{path}: holds complex numbers ({dataset.dtypes[0]}), as radar does; give an "
+                "optical image"
+            )
         names = tuple(bands) or tuple(band_numbers(dataset).values())
         every = list(range(1, dataset.count + 1))
         alpha = [i for i in every if dataset.colorinterp[i - 1].name == "alpha"]

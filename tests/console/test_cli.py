@@ -269,11 +269,14 @@ def test_an_image_is_mapped_with_relief_and_screened(scarp, tmp_path, picture):
 
     write_picture(tmp_path / "scene.tif", *picture)
     words = ["map", str(tmp_path / "scene.tif"), "-o", str(tmp_path / "out"), "--json"]
-    dem = str(EXAMPLE / "dem.tif")
+    dem, of_an_earlier_run = str(EXAMPLE / "dem.tif"), tmp_path / "out" / "disagreement.tif"
+    of_an_earlier_run.parent.mkdir()
+    of_an_earlier_run.touch()
     code, out, error = scarp(
         *words, "--dem", dem, "--screen", "slope=8", "--screen", "bare-before=0.4"
     )
     assert code == 0, error
+    assert not of_an_earlier_run.exists()
     result = json.loads(out)
     slope, bare = result["screens"]
     landslides = gpd.read_file(result["polygons"], layer="landslides")

@@ -293,12 +293,14 @@ def test_a_coloured_mask_is_refused(folders, write_picture, scene):
     assert "a.png: is a coloured picture, not a mask" in refused(images, masks)
 
 
-def test_nan_is_refused_unless_it_is_declared_nodata(folders, write_picture):
+def test_what_is_no_number_is_refused_unless_it_is_declared_nodata(folders, write_picture):
     images, masks = folders
     pixels = read_image(images / "a.tif").pixels.astype(np.float32)
     pixels[:, :3, :3] = np.nan
     write_picture(images / "a.tif", pixels)
     assert "a.tif: 9 pixels are NaN or infinite" in refused(images, masks)
+    write_picture(images / "a.tif", pixels.astype(np.complex64))
+    assert "a.tif: holds complex numbers (complex64)" in refused(images, masks)
     write_picture(images / "a.tif", pixels, nodata=np.nan)
     assert judge(images, masks)["n_tiles"] == 3
 
