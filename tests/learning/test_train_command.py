@@ -456,7 +456,7 @@ def test_weights_never_take_the_place_of_what_a_run_keeps(tmp_path, stem):
 
 def test_unknown_protocols_and_broken_files_are_named(world):
     (world / "broken.toml").write_text("network = ")
-    with pytest.raises(ModelError, match="broken.toml: is not TOML"):
+    with pytest.raises(ModelError, match="broken.toml is not TOML"):
         read_protocol(str(world / "broken.toml"))
     with pytest.raises(ModelError, match="did you mean scgc-net"):
         read_protocol("scgcnet")
