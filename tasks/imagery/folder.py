@@ -174,7 +174,7 @@ def _mask_of(path: Path) -> Path | None:
         if not is_mask or file == path or file.suffix.lower() not in SUFFIXES:
             continue
         if path.stem.lower().startswith(f"{scene}_"):
-            masks[len(scene)] = file
+            masks.setdefault(len(scene), file)
     return masks[max(masks)] if masks else None
 
 

@@ -188,7 +188,14 @@ def test_an_image_without_three_bands_of_colour_says_what_it_lacks(write_tif, ar
 
 
 def test_the_mask_of_an_image_is_the_one_that_shares_most_of_its_name(write_tif, tmp_path):
-    for name in ("x_AnalyticMS", "x_udm2", "x_z_AnalyticMS", "x_z_udm2", "x_y_AnalyticMS"):
+    for name in (
+        "x_AnalyticMS",
+        "x_udm2",
+        "x_udm2_clip",
+        "x_z_AnalyticMS",
+        "x_z_udm2",
+        "x_y_AnalyticMS",
+    ):
         write_tif(f"in/{name}.tif", FOUR if "Analytic" in name else RGB)
     scenes = read_folder(tmp_path / "in").scenes
     masks = {scene.id: Path(scene.hrefs["udm2"]).stem for scene in scenes}
