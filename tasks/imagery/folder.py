@@ -168,7 +168,7 @@ def _degrees(area: MultiPolygon) -> str:
 
 def _mask_of(path: Path) -> Path | None:
     """The UDM2 file beside an image whose name begins alike, the one that shares most of it."""
-    masks = {}
+    masks: dict[int, Path] = {}
     for file in sorted(path.parent.iterdir()):
         scene, is_mask, _ = file.stem.lower().partition(UDM2)
         if not is_mask or file == path or file.suffix.lower() not in SUFFIXES:
