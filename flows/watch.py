@@ -98,9 +98,8 @@ def keep_looking(watch: Watch) -> Iterator[Looked]:
         except DatabaseError as error:
             looked = Looked((), error)
         yield looked
-        wait_s = min(2 * wait_s, max(pause_s, LONGEST_WAIT_S))
-        if not isinstance(looked.failure, _UNREAD):
-            wait_s = pause_s
+        unread = isinstance(looked.failure, _UNREAD)
+        wait_s = min(2 * wait_s, max(pause_s, LONGEST_WAIT_S)) if unread else pause_s
         # Many watchers that were started together do not ask together.
         time.sleep(wait_s * random.uniform(1, 1.1))
 
@@ -139,7 +138,7 @@ def _all_told(
 ) -> Iterator[tuple[int, EventReport, bool]]:
     """Numbered reports with what their events' own pages tell besides, as `told_more` reads it."""
     for number, report in reports:
-        with _apart(report, failures):
+        with _apart(report.id, failures):
             yield number, *told_more(watch, report, now)
 
 
@@ -166,29 +165,29 @@ def _deal_with_all(
         if report.status == "deleted":
             deleted.append((number, report, read))
             continue
-        with _apart(report, failures):
+        with _apart(report.id, failures):
             decision, done = _deal_with(watch, report, now)
             if report.event is not None:
                 living[decision.event_id] = report.id
             yield number, decision, done and read
     for number, report, read in deleted:
-        with _apart(report, failures):
+        with _apart(report.id, failures):
             decision, done = _deal_with(watch, _unless_living(watch, report, living), now)
             yield number, decision, done and read
 
 
 @contextmanager
-def _apart(report: EventReport, failures: list[ScarpError]) -> Iterator[None]:
-    """Keep what goes wrong with one report, a lost store apart, from the others."""
+def _apart(event_id: str, failures: list[ScarpError]) -> Iterator[None]:
+    """Keep what goes wrong with one event, a lost store apart, from the others."""
     try:
         yield
     except DatabaseError:
         raise
     except Exception as error:
-        log.exception("%s of %s", report.id, report.source)
+        log.exception("%s", event_id)
         known = isinstance(error, ScarpError)
         why = str(error) if known else f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        said = f"{report.id} could not be dealt with: {why}; the next look tries again"
+        said = f"{event_id} could not be dealt with: {why}; the next look tries again"
         failures.append(ScarpError(said))
 
 
@@ -228,7 +227,10 @@ def _watcher(watch: Watch) -> Look:
 def _look_again(
     watch: Watch, done: set[str], now: datetime, failures: list[ScarpError]
 ) -> Iterator[Decision]:
-    """Read again, by schedule, the pages of events that have left the feed."""
+    """Read again, by schedule, the pages of events that have left the feed.
+
+    One that is out of reach, or cannot be dealt with, is due at the next look as well.
+    """
     with watch.world.engine.connect() as connection:
         due = [
             page
@@ -241,17 +243,16 @@ def _look_again(
         ]
     looked = []
     told: list[tuple[int, EventReport, bool]] = []
-    for page in due:
-        word_of = last_word(watch, page.event_id, now)
-        try:
-            report = read_page(page.url, page.event_id, word_of, now)
-        except (FeedError, TransientError) as error:
-            log.warning("%s", error)
-            looked += [page.url] if isinstance(error, FeedError) else []
-            continue
-        looked.append(page.url)
-        told.append((len(told), report, True))
-    for _, decision, _ in _deal_with_all(watch, told, now, failures):
+    for number, page in enumerate(due):
+        with _apart(page.event_id, failures):
+            word_of = last_word(watch, page.event_id, now)
+            try:
+                told.append((number, read_page(page.url, page.event_id, word_of, now), True))
+            except (FeedError, TransientError) as error:
+                log.warning("%s", error)
+                looked += [page.url] if isinstance(error, FeedError) else []
+    for number, decision, _ in _deal_with_all(watch, told, now, failures):
+        looked.append(due[number].url)
         yield decision
     with watch.world.engine.begin() as connection:
         mark_pages(connection, looked, now)

@@ -86,7 +86,7 @@ def test_an_odd_entry_is_ignored_with_its_reason_and_the_next_is_registered(worl
 REFUSE = """
     CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN RAISE 'not this one'; END $$;
-    CREATE TRIGGER refuse BEFORE INSERT ON scarp.event FOR EACH ROW
+    CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON scarp.event FOR EACH ROW
         WHEN (NEW.id = 'us1aaaa') EXECUTE FUNCTION refuse();
 """
 
@@ -105,6 +105,21 @@ def test_an_event_that_cannot_be_stored_stops_no_other_and_is_tried_again(world,
     again = look_once(watch, NOW)
     assert [one.decision for one in again.decisions] == ["registered", "unchanged"]
     assert again.failure is None
+
+
+def test_a_page_that_cannot_be_dealt_with_is_read_again_by_the_next_look(world, feed):
+    told = entry("us1aaaa")
+    told["properties"]["detail"] = feed.put("/page.geojson", entry("us1aaaa"))
+    looked_at(world, feed, told)
+    feed.put("/page.geojson", entry("us1aaaa", mag=7.4, updated=ms(NOW) + 5))
+    with world.engine.begin() as connection:
+        connection.execute(text(REFUSE))
+    later = NOW + timedelta(hours=6)
+    assert looked_at(world, feed, now=later) == ()
+    with world.engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER refuse ON scarp.event"))
+    [made] = looked_at(world, feed, now=later + timedelta(minutes=1))
+    assert made.decision == "updated"
 
 
 @pytest.mark.parametrize(
