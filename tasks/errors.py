@@ -89,7 +89,15 @@ class InventoryError(BadInputError):
 
 
 class ReviewConflictError(InventoryError):
-    """Somebody else reviewed the landslide since the reviewer looked at it."""
+    """Somebody else reviewed the landslide since the reviewer looked at it.
+
+    `happened` is the sentence without what a command line does about it.
+    """
+
+    def __init__(self, happened: str, advice: str = "") -> None:
+        """Keep what happened beside the whole sentence."""
+        super().__init__("; ".join(filter(None, (happened, advice))))
+        self.happened = happened
 
 
 class ScreenError(BadInputError):

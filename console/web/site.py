@@ -148,9 +148,12 @@ def _not_allowed(request: Request, error: Exception) -> Response:
 
 def _refused(request: Request, error: Exception) -> Response:
     """What was asked for cannot be had, or done; the sentence says why."""
-    missing = "is not registered" in str(error)
-    status = 404 if missing else 409 if isinstance(error, ReviewConflictError) else 400
-    return page(request, "problem.html", status, title=str(status), reason=str(error)[:2000])
+    said, status = str(error), 400
+    if isinstance(error, ReviewConflictError):
+        said, status = error.happened, 409
+    elif "is not registered" in said:
+        status = 404
+    return page(request, "problem.html", status, title=str(status), reason=said[:2000])
 
 
 def _no_database(request: Request, error: Exception) -> Response:

@@ -355,10 +355,8 @@ def _begin(
             raise InventoryError(f"{_told(one)} into another; review that one")
         others = one.reviewer != by.name.strip()
         if one.review_id is not None and one.review_id > by.seen and others:
-            raise ReviewConflictError(
-                f"{_told(one)}; look at it again, and pass --seen {one.review_id} to review it "
-                "all the same"
-            )
+            advice = f"look at it again, and pass --seen {one.review_id} to review it all the same"
+            raise ReviewConflictError(_told(one), advice)
     return found
 
 

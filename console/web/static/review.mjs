@@ -92,8 +92,7 @@ async function act(body) {
     const number = current.number;
     await load();
     await show(number);
-    // What follows is how the command line goes on; here the same key does.
-    return say(`${words.conflict}: ${told_.detail.split("; look at it again")[0]}`, true);
+    return say(`${words.conflict}: ${told_.detail}`, true);
   }
   if (!answer.ok) return say(`${words.failed}: ${told_.detail}`, true);
   part("comment").value = "";

@@ -55,6 +55,7 @@ def test_the_second_who_judges_a_landslide_is_told_of_the_first(two):
     answer = act(ben, action="reject", number=3, seen=0)
     assert answer.status_code == 409
     assert "ann confirmed" in answer.json()["detail"] or "confirmed" in answer.json()["detail"]
+    assert "--seen" not in answer.json()["detail"], "what a command line has is no word of a page"
     assert landslide(ben, 3)["review_state"] == "confirmed"
     newest = landslide(ben, 3)["review_id"]
     assert act(ben, action="reject", number=3, seen=newest).status_code == 200
