@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -177,12 +178,27 @@ def train(
 
 
 def show_scores(card: Card) -> None:
-    """The scores on a card of weights, a row a split."""
+    """The scores on a card of weights: a row for every dataset of a split, and for all of them."""
     rows = [
-        {"split": name, **{key: _shown(value) for key, value in scores["micro"].items()}}
-        for name, scores in card.scores.items()
+        # More than these leave no room for the names on a narrow terminal.
+        {"split": split, "data": data}
+        | {key: _shown(of["micro"][key]) for key in ("precision", "recall", "f1")}
+        | {"F1, 95 %": _ends(of["intervals"]["micro"]["f1"]), "tiles": of["n_tiles"]}
+        for split, scores in card.scores.items()
+        if "sources" in scores  # the card of the first weights has another form
+        for data, of in _by_data(scores)
     ]
-    screen.print(table(f"{card.name}, pooled pixels, threshold {card.threshold:g}", rows))
+    if rows:
+        screen.print(table(f"{card.name}, pooled pixels, threshold {card.threshold:g}", rows))
+
+
+def _by_data(scores: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    sources = scores["sources"]
+    return [*sources.items(), *([("all", scores)] if len(sources) > 1 else [])]
+
+
+def _ends(pair: Sequence[float] | None) -> str | None:
+    return "–".join(_shown(end) for end in pair) if pair else None
 
 
 def _train_from_reviews(

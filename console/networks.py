@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from console.learning import show_scores
 from console.output import AsJson, print_json, print_line, progress_bars, screen, table
+
+if TYPE_CHECKING:
+    from models.cards import Card
 
 app = typer.Typer(help="List weights, read their cards, measure networks.", no_args_is_help=True)
 
@@ -38,12 +41,16 @@ def list_weights(
             "name": f"{name} (current)" if name == now else name,
             "architecture": card.architecture,
             "bands": ", ".join(card.bands),
-            "pixels (m)": "–".join(f"{gsd:g}" for gsd in card.gsd_range_m),
+            "pixels (m)": _range_m(card),
             "trained on": card.training_data,
         }
         for name, card in found.items()
     ]
     screen.print(table("Weights", rows))
+
+
+def _range_m(card: Card) -> str:
+    return "–".join(f"{gsd:g}" for gsd in card.gsd_range_m)
 
 
 def _list_networks(as_json: bool) -> None:
@@ -81,8 +88,20 @@ def info(
     if as_json:
         print_json(dataclasses.asdict(card) | {"parameters": parameters})
         return
-    fields = {"parameters": f"{parameters:,}"} | dataclasses.asdict(card)
+    fields = {
+        "network": f"{card.architecture}, {parameters:,} parameters",
+        "bands": ", ".join(card.bands),
+        "pixels": f"{_range_m(card)} m",
+        "normalisation": card.normalisation.kind,
+        "threshold": f"{card.threshold:g}",
+        "trained on": card.training_data,
+        "regions seen": "; ".join(card.regions),
+        "licence": card.licence,
+        "SHA-256": card.digest,
+    }
     screen.print(table(card.name, [{"field": key, "value": fields[key]} for key in fields]))
+    show_scores(card)
+    print_line("options, quantiles of the normalisation, recipe and all scores: --json")
 
 
 @app.command("promote")

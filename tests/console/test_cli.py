@@ -344,7 +344,18 @@ def test_a_wrong_option_of_map_is_one_sentence(scarp, tmp_path, picture, words, 
 def test_weights_are_listed_with_their_card(scarp):
     (card, *_) = json.loads(scarp("model", "list", "--json")[1])
     assert card["licence"]
-    assert json.loads(scarp("model", "info", card["name"], "--json")[1])["parameters"] < 5_000_000
+    told = json.loads(scarp("model", "info", card["name"], "--json")[1])
+    assert told["parameters"] < 5_000_000
+    said = scarp("model", "info", card["name"])[1]
+    score = told["scores"]["test"]["sources"]["bijie"]
+    row = ["test", "bijie", *(f"{score['micro'][key]:.3f}" for key in ("precision", "recall", "f1"))]
+    ends = "–".join(f"{end:.3f}" for end in score["intervals"]["micro"]["f1"])
+    assert [*row, ends, str(score["n_tiles"])] in [cells(line) for line in said.splitlines()]
+    assert "{" not in said, "no dictionary as Python prints it"
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip(" │").split("│")]
 
 
 def test_a_catalog_of_truncated_bands_names_one_and_leaves_nothing(registered, tmp_path):
