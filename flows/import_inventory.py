@@ -9,6 +9,7 @@ from pathlib import Path
 from flows.publish_draft import publish_draft
 from flows.runs import recorded_run
 from flows.world import open_world
+from tasks.errors import InventoryError
 from tasks.events.registry import find_aoi, find_event
 from tasks.files import file_sha256
 from tasks.inventory.importing import (
@@ -17,6 +18,7 @@ from tasks.inventory.importing import (
     read_area_file,
     read_inventory_file,
     require_in_area,
+    require_looked_in_area,
     store_import,
 )
 from tasks.inventory.polygon_files import OBSERVED, fields_of_ours, parts_of
@@ -86,11 +88,15 @@ def import_inventory(
     source = _as_exported(source)
     polygons = _read(source)
     elsewhere = require_in_area(polygons, aoi.geometry)
-    observed = (
-        read_area_file(source.observed_file, source.observed_layer, source.crs)
-        if source.observed_file
-        else None
-    )
+    observed = None
+    if source.observed_file:
+        observed = read_area_file(source.observed_file, source.observed_layer, source.crs)
+        require_looked_in_area(observed, aoi.geometry, str(source.observed_file))
+    elif not len(polygons.landslides):
+        raise InventoryError(
+            f"{polygons.name} has no features; if its author looked and found no landslide, say "
+            "where with --observed-layer or --observed-file"
+        )
     credit = {"licence": licence, "attribution": attribution}
     provenance = _provenance(event_id, source, credit)
     with world.engine.connect() as connection:
@@ -138,6 +144,7 @@ def _read(source: PolygonSource) -> ImportedPolygons:
                 crs=source.crs,
                 columns=source.columns,
                 kinds=source.kinds,
+                may_be_empty=True,
             )
             for layer, kind in layers or [(None, source.kind)]
         ]

@@ -88,6 +88,7 @@ def read_inventory_file(
     crs: str | None = None,
     columns: Mapping[str, str] = _NONE,
     kinds: Mapping[str, LandslideKind] = _NONE,
+    may_be_empty: bool = False,
 ) -> ImportedPolygons:
     """Read landslide outlines from any format of `polygon_files`.
 
@@ -102,6 +103,7 @@ def read_inventory_file(
         crs: the CRS it was drawn in, for a file that states none or a wrong one.
         columns: which of `COLUMNS` is read from which column of the file.
         kinds: what the file's words for a kind mean, beside `KINDS`; capitals do not matter.
+        may_be_empty: whether a layer without features will do: who looked may have found nothing.
 
     Raises:
         InventoryError: the file, layer or a column cannot be read, has no CRS, no polygons,
@@ -112,7 +114,10 @@ def read_inventory_file(
             raise InventoryError(
                 f"{name} is not read from a file; these columns are: {', '.join(COLUMNS)}"
             )
-    features = read_features(path, layer, crs=crs, columns=tuple(columns.values()))
+    wanted = tuple(columns.values())
+    features = read_features(path, layer, crs=crs, columns=wanted, may_be_empty=may_be_empty)
+    if not len(features.frame):
+        return _without_landslides(features.name)
     outlines = _on_the_ground(features)
     known = _attributes(features, columns, kinds)
     known["kind"] = known["kind"].fillna(kind) if "kind" in known else kind
@@ -123,6 +128,11 @@ def read_inventory_file(
         outlines[place] = split_at_antimeridian(outlines[place])
     landslides = gpd.GeoDataFrame(known[kept], geometry=outlines[kept], crs="EPSG:4326")
     return ImportedPolygons(landslides.reset_index(drop=True), mended, features.name)
+
+
+def _without_landslides(name: str) -> ImportedPolygons:
+    none = gpd.GeoDataFrame({"kind": pd.Series(dtype=str)}, geometry=[], crs="EPSG:4326")
+    return ImportedPolygons(none, (), name)
 
 
 def joined(parts: Sequence[ImportedPolygons]) -> ImportedPolygons:
@@ -148,7 +158,8 @@ def require_in_area(imported: ImportedPolygons, aoi: MultiPolygon) -> int:
         How many of them lie elsewhere.
 
     Raises:
-        InventoryError: none lies there, and where they do; or some would with coordinates swapped.
+        InventoryError: none of them lies there, and where they do; or some would with coordinates
+            swapped.
     """
     outlines = imported.landslides.geometry.to_numpy()
     shapely.prepare(aoi)
@@ -159,11 +170,25 @@ def require_in_area(imported: ImportedPolygons, aoi: MultiPolygon) -> int:
             f"{imported.name} has longitude and latitude swapped in {count} of its "
             f"{len(outlines)} outlines; QGIS mends it: Swap X and Y"
         )
-    if len(elsewhere) < len(outlines):
-        return len(elsewhere)
-    west, south, east, north = imported.landslides.total_bounds
-    raise InventoryError(
-        f"{imported.name} lies at longitude {west:.4g} to {east:.4g}, latitude {south:.4g} to "
+    if len(elsewhere) == len(outlines) > 0:
+        raise _elsewhere(imported.name, imported.landslides.total_bounds)
+    return len(elsewhere)
+
+
+def require_looked_in_area(observed: MultiPolygon, aoi: MultiPolygon, name: str) -> None:
+    """Refuse ground looked at of which nothing lies in an event's area of interest (EPSG:4326).
+
+    Raises:
+        InventoryError: nothing of it does, and where it lies.
+    """
+    if not observed.intersects(aoi):
+        raise _elsewhere(f"the ground looked at of {name}", observed.bounds)
+
+
+def _elsewhere(name: str, bounds: Sequence[float]) -> InventoryError:
+    west, south, east, north = bounds
+    return InventoryError(
+        f"{name} lies at longitude {west:.4g} to {east:.4g}, latitude {south:.4g} to "
         f"{north:.4g}, outside the event's area of interest; is it this event, and is its CRS "
         "right (--crs)?"
     )

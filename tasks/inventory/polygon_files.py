@@ -47,6 +47,7 @@ def read_features(
     *,
     crs: str | None = None,
     columns: Sequence[str] = (),
+    may_be_empty: bool = False,
 ) -> Features:
     """Read one layer of a file: GeoPackage, GeoJSON, shapefile, FlatGeobuf, GeoParquet, KML, CSV.
 
@@ -57,6 +58,7 @@ def read_features(
         layer: which layer, where it has several; of a file that Scarp wrote, its landslides.
         crs: the CRS it was drawn in, for a file that states none or a wrong one.
         columns: the attributes wanted.
+        may_be_empty: whether a layer without features will do; its CRS then does not matter.
 
     Raises:
         InventoryError: the file, a layer or a column is not there or cannot be read, the layer has
@@ -70,6 +72,8 @@ def read_features(
     except _UNREADABLE as error:
         raise _unreadable(path, "a polygon file", error) from error
     if not len(features.frame):
+        if may_be_empty:
+            return features
         raise InventoryError(f"{features.name} has no features")
     if given is not None:
         return replace(features, frame=features.frame.set_crs(given, allow_override=True))

@@ -65,7 +65,7 @@ def test_sql_in_licence_and_attribution_is_text(registered, tmp_path):
 @pytest.mark.parametrize(
     ("outlines", "words", "said"),
     [
-        ([], [], "has no features"),
+        ([], [], "has no features; if its author looked and found no landslide, say where with"),
         ([Polygon()], [], "no polygon with an area"),
         ([box(44.33, 11.58, 44.34, 11.59)], [], "longitude and latitude swapped"),
         ([box(9, 45, 9.1, 45.1)], [], "outside the event's area of interest"),
@@ -188,6 +188,33 @@ def test_what_was_exported_edited_and_brought_back_keeps_its_kinds_and_its_groun
     shown = registered("inventory", "show", EVENT, "--version", "2", "--json")[1]
     kinds = [one["properties"]["kind"] for one in json.loads(shown)["landslides"]["features"]]
     assert kinds == (["scar", "landslide"] if suffix == "gpkg" else ["scar"])
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "kml", "zip"])
+def test_that_somebody_looked_and_found_nothing_goes_out_and_comes_back(
+    registered, tmp_path, suffix
+):
+    looked = drawn(tmp_path, [SQUARE.buffer(0.001)], name="looked.gpkg")
+    words = [drawn(tmp_path, []), "--observed-file", looked, "--publish"]
+    code, _, error = registered("inventory", "import", EVENT, *words)
+    assert code == 0, error
+    out = tmp_path / f"out.{suffix}"
+    code, _, error = registered("inventory", "export", EVENT, "-o", str(out))
+    assert code == 0, error
+    code, said, error = registered("inventory", "import", EVENT, str(out), "--json")
+    assert code == 0, error
+    back, first = json.loads(said), stored(registered)[0]
+    assert back["landslides"] == first["landslides"] == 0
+    assert back["observed_km2"] == pytest.approx(first["observed_km2"], abs=1e-4) != 0
+
+
+def test_no_landslide_is_nothing_to_say_of_ground_elsewhere(registered, tmp_path):
+    looked = drawn(tmp_path, [box(9, 45, 9.1, 45.1)], name="looked.gpkg")
+    words = [drawn(tmp_path, []), "--observed-file", looked]
+    code, _, error = registered("inventory", "import", EVENT, *words)
+    assert code == 2
+    assert "looked.gpkg lies at longitude 9 to 9.1" in error
+    assert stored(registered) == []
 
 
 @pytest.mark.parametrize("profile", ["usgs", "inspire"])
