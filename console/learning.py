@@ -198,7 +198,7 @@ def _by_data(scores: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _ends(pair: Sequence[float] | None) -> str | None:
-    return "–".join(_shown(end) for end in pair) if pair else None
+    return "–".join(f"{end:.3f}" for end in pair) if pair else None
 
 
 def _train_from_reviews(
