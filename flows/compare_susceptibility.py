@@ -28,7 +28,15 @@ from tasks.susceptibility.difference import difference_map
 from tasks.susceptibility.factor_file import FactorTable
 from tasks.susceptibility.factors import check_dem, derive_factors
 from tasks.susceptibility.learners import cells_around, find_learner, fit_model
-from tasks.susceptibility.misfits import GROUND, Contrast, Kind, contrasts, ground_of, misfits
+from tasks.susceptibility.misfits import (
+    GROUND,
+    Contrast,
+    Kind,
+    adjusted,
+    contrasts,
+    ground_of,
+    misfits,
+)
 from tasks.susceptibility.sampling import FEW_LANDSLIDES, Samples
 from tasks.susceptibility.stack import FactorStack
 from tasks.susceptibility.study import sample
@@ -150,10 +158,12 @@ def compare_susceptibility(
         mapping_error=pair.match.error,
         sides={side: _record(pair, side, samples[side], alone[side]) for side in SIDES},
         auc=aucs,
-        contrasts=tuple(
-            one
-            for side, kind in ERRORS.items()
-            for one in contrasts(kind, ground[side], alone[side])
+        contrasts=adjusted(
+            [
+                one
+                for side, kind in ERRORS.items()
+                for one in contrasts(kind, ground[side], alone[side])
+            ]
         ),
         doubts=tuple(_doubts(pair, samples, stack, aucs)),
         figure=figure,

@@ -8,6 +8,7 @@ likewise missed landslides with found ones.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -89,7 +90,8 @@ def contrasts(kind: Kind, ground: pd.DataFrame, wrong: NDArray[np.bool_]) -> tup
         wrong: whether each outline is an error.
 
     Returns:
-        One contrast a factor of which at least `LEAST` errors and `LEAST` others are known.
+        One contrast a factor of which at least `LEAST` errors and `LEAST` others are known; its p
+        is of that test alone, until `adjusted`.
     """
     found = []
     for factor in ground:
@@ -111,7 +113,12 @@ def contrasts(kind: Kind, ground: pd.DataFrame, wrong: NDArray[np.bool_]) -> tup
                 p=float(p),
             )
         )
+    return tuple(found)
+
+
+def adjusted(found: Sequence[Contrast]) -> tuple[Contrast, ...]:
+    """Contrasts that are told together, with p adjusted for how many there are of both kinds."""
     if not found:
         return ()
-    adjusted = false_discovery_control([contrast.p for contrast in found])
-    return tuple(replace(one, p=float(p)) for one, p in zip(found, adjusted, strict=True))
+    p = false_discovery_control([contrast.p for contrast in found])
+    return tuple(replace(one, p=float(each)) for one, each in zip(found, p, strict=True))

@@ -9,7 +9,7 @@ from shapely.geometry import box
 
 from tasks.mapping.relief import relief
 from tasks.susceptibility.degrade import Degradation, degrade
-from tasks.susceptibility.misfits import GROUND, LEAST, contrasts, ground_of, misfits
+from tasks.susceptibility.misfits import GROUND, LEAST, adjusted, contrasts, ground_of, misfits
 
 
 def squares(*boxes: tuple[float, float, float, float]) -> gpd.GeoSeries:
@@ -62,11 +62,17 @@ def test_the_statistic_is_mann_and_whitneys_with_p_adjusted_for_the_number_of_te
     table = pd.DataFrame(
         {"slope": random.normal(size=60) - wrong, "relief": random.normal(size=60)}
     )
-    slope, relief_ = contrasts("omission", table, wrong)
+    alone = contrasts("omission", table, wrong)
+    slope, relief_ = adjusted(alone)
     u, p = mannwhitneyu(table["slope"][wrong], table["slope"][~wrong])
     assert slope.lower == pytest.approx(1 - u / 800)
     assert p < slope.p == pytest.approx(min(2 * p, relief_.p))
     assert (slope.kind, slope.errors, slope.others) == ("omission", 20, 40)
+    told = adjusted([*alone, *contrasts("commission", table.iloc[::-1], wrong)])
+    assert min(one.p for one in told) == pytest.approx(min(min(one.p for one in alone) * 4, 1)), (
+        "both kinds stand in one table: four tests"
+    )
+    assert adjusted([]) == ()
 
 
 def test_too_few_errors_are_not_tested_and_unknown_ground_does_not_count():
