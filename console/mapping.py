@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from console.output import AsJson, print_json, print_line, print_screens, progress_bars
+from console.output import (
+    AsJson,
+    print_json,
+    print_line,
+    print_note,
+    print_screens,
+    progress_bars,
+)
 from tasks.percent import percent
 
 
@@ -80,3 +87,5 @@ def map_image(
         print_screens(result.screens)
         for reason in result.refused:
             print_line(f"left out: {reason}")
+        for doubt in result.doubts:
+            print_note(doubt.text)

@@ -23,10 +23,11 @@ from tasks.inventory.seen import seen_share
 from tasks.mapping.attributes import measure, with_scenes
 from tasks.mapping.screens import check_screens, parse_screens, screen
 from tasks.mapping.segment import segment_scene
+from tasks.mapping.sureness import unsure_doubt
 from tasks.mapping.vectorise import landslide_polygons, write_mask
 from tasks.mapping.windows import WindowPlan
 from tasks.susceptibility.factors import check_dem
-from tasks.types import AreaOfInterest, Mosaic, Scene, Screening, geodesic_area_m2
+from tasks.types import AreaOfInterest, Doubt, Mosaic, Scene, Screening, geodesic_area_m2
 
 RASTERS = ("mosaic.tif", "scene_index.tif", "score.tif", "mask.tif", "disagreement.tif")
 
@@ -36,7 +37,8 @@ class MappedImage:
     """Where the results lie and what they hold.
 
     `observed_km2` is the ground that was seen, `observed_share` its part of the images, 0-1;
-    `refused` says of each file of a folder that was left out why.
+    `refused` says of each file of a folder that was left out why, `doubts` what is to be taken
+    with care.
     """
 
     folder: Path
@@ -50,6 +52,7 @@ class MappedImage:
     observed_share: float
     screens: tuple[Screening, ...]
     refused: tuple[str, ...]
+    doubts: tuple[Doubt, ...]
 
 
 def map_image(
@@ -139,6 +142,7 @@ def map_image(
         seen_share(ground, mosaic.observed),
         record,
         tuple(judgement.reason for one in found for judgement in one.refused),
+        tuple(filter(None, [unsure_doubt(score, card)])),
     )
 
 

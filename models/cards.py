@@ -41,6 +41,8 @@ class Card:
         licence: of the weights, with that of the data.
         regions: seen in training; a map of one of them is no independent test.
         threshold: the score from which a pixel is mapped, chosen on tiles held out of training.
+        sureness: how sure the scores are of what they find, 0-1 (`models.calibration.sureness`),
+            as the mean over the datasets held out of training; None where there were none.
         scores: measured, by data set and measure.
         recipe: how they were trained.
         digest: SHA-256 of the safetensors file, hexadecimal; `save` fills it in.
@@ -57,6 +59,7 @@ class Card:
     regions: tuple[str, ...]
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     normalisation: Normalisation = Normalisation()
+    sureness: Annotated[float, Field(ge=0, le=1)] | None = None
     scores: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     digest: str = ""

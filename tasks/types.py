@@ -202,6 +202,7 @@ class Doubt:
         "not-normalised",
         "undated-scene",
         "gsd-outside-training",
+        "weights-unsure",
         "dem-partial",
         "dem-voids-filled",
         "dem-zeros",

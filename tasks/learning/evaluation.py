@@ -117,6 +117,7 @@ class Tally:
                 for i, px in enumerate(TOLERANCES_PX)
             },
             "calibration": {"ece": known(expected_calibration_error(bins)), "bins": bins},
+            "sureness": self.counts.sureness(),
             "area": _areas(pooled),
         }
 

@@ -18,7 +18,7 @@ from models.samples import Entry
 from models.weights import load, save
 from tasks.learning.catalog import of_split
 from tasks.learning.composing import composed_scenes
-from tasks.learning.run import Told, scorer, scores_of, writing_in
+from tasks.learning.run import Told, judged, scorer, scores_of, writing_in
 from tasks.learning.thresholds import best_threshold, holds_landslide
 
 
@@ -78,7 +78,7 @@ def join_weights(
         if tiles
     }
     with writing_in(folder):
-        return save(network.cpu().half(), replace(card, scores=scores), folder)
+        return save(network.cpu().half(), judged(card, scores), folder)
 
 
 def _check_choosable(held: Sequence[Entry]) -> None:

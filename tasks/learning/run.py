@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import isnan
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -174,7 +175,7 @@ def run_training(run: Run, entries: Sequence[Entry], told: Told) -> Card:
             for name, some in (("validation", held), ("test", tests))
             if some
         }
-        return save(network.cpu(), replace(draft, scores=scores), run.folder)
+        return save(network.cpu(), judged(draft, scores), run.folder)
 
 
 @contextmanager
@@ -258,7 +259,7 @@ def scores_of(
     """Scores of a network on tiles as a card keeps them, pooled and by dataset."""
     tally = evaluate(tiles, scorer(network, card, device), card.threshold, each)
     summary = tally.summary()
-    kept = ("macro", "micro", "pr_auc", "n_tiles", "n_excluded", "intervals")
+    kept = ("macro", "micro", "pr_auc", "sureness", "n_tiles", "n_excluded", "intervals")
     sources = {}
     for name in sorted({tile.source for tile in tiles}):
         own = [tile for tile in tally.tiles if tile.entry.source == name]
@@ -270,6 +271,13 @@ def scores_of(
         **{key: summary[key] for key in kept},
         "sources": sources,
     }
+
+
+def judged(card: Card, scores: dict[str, Any]) -> Card:
+    """A card with its scores, and with how sure the network is of ground held out of training."""
+    held = scores.get("validation", {"sources": {}})["sources"].values()
+    sure = mean(found["sureness"] for found in held) if held else None
+    return replace(card, scores=scores, sureness=sure)
 
 
 def claim(run: Run, tiles: str, weights: Sequence[str]) -> None:

@@ -248,6 +248,17 @@ def test_an_image_is_mapped_without_event_or_database(scarp, tmp_path, monkeypat
         assert 0 < np.mean(raster.read(1) > 0) < 1
 
 
+def test_ground_on_which_nothing_stands_out_is_mapped_with_a_note(scarp, tmp_path, picture):
+    bare = np.random.default_rng(1).integers(90, 110, picture[0].shape).astype(np.uint8)
+    write_picture(tmp_path / "scene.tif", bare, picture[1])
+    words = ["map", str(tmp_path / "scene.tif"), "-o", str(tmp_path / "out")]
+    code, said, error = scarp(*words)
+    assert code == 0, error
+    assert "note: weights unet-rgb are less sure of this ground" in " ".join(said.split())
+    (doubt,) = json.loads(scarp(*words, "--json")[1])["doubts"]
+    assert doubt["code"] == "weights-unsure"
+
+
 def test_a_map_says_how_much_of_the_image_was_seen(scarp, tmp_path, picture):
     pixels, profile = picture
     half = pixels * (np.arange(profile["width"]) < profile["width"] // 2).astype(pixels.dtype)

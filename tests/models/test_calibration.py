@@ -22,6 +22,17 @@ def test_pooled_pr_auc_of_many_tiles_is_that_of_all_pixels_at_once(scale):
     assert counted(truth, score, 4).pr_auc() == pytest.approx(pr_auc(truth, score), abs=1e-4)
 
 
+def test_sureness_is_that_of_what_stands_out_however_rare_it_is():
+    ground = np.full((100, 100), 0.001, np.float32)
+    rare, frequent = ground.copy(), ground.copy()
+    rare[0, :20], frequent[:20] = 0.8, 0.8
+    stable = np.zeros((100, 100), bool)
+    assert counted(stable, rare).sureness() == pytest.approx(0.8 * 16 / (16 + 9.98), abs=0.001)
+    assert counted(stable, frequent).sureness() == pytest.approx(0.8, abs=0.005)
+    assert counted(stable, ground).sureness() == pytest.approx(0.001, rel=0.01)
+    assert counted(stable, 0 * ground).sureness() == ScoreCounts().sureness() == 0
+
+
 def test_the_ends_of_the_scale_are_counted():
     counts = ScoreCounts()
     counts.add(np.array([True, False]), np.array([1, 0], np.float32), np.ones(2, bool))
