@@ -78,7 +78,7 @@ class ScoreCounts:
         return np.asarray(counts).astype(np.int64)
 
 
-def sureness(counts: NDArray[np.int64], score: NDArray[np.float64]) -> float:
+def sureness(counts: NDArray[np.int64], score: NDArray[Any]) -> float:
     """Mean score of pixels in which each counts by its own score, 0-1.
 
     It lies near the scores of what stands out, however little of the ground that is. It is low

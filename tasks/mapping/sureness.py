@@ -15,8 +15,8 @@ from models.cards import Card
 from tasks.publish.products import SCORE_NODATA, SCORE_OFFSET, SCORE_SCALE
 from tasks.types import Doubt
 
-# Of the sureness on what the weights were judged on. In tiles below it they found a seventh to a half
-# of the landslides, in those above two to nearly nine in ten (docs/accuracy.md).
+# Of the sureness on what the weights were judged on. In tiles below it they found a seventh to a
+# half of the landslides, in those above four to nearly nine in ten (docs/accuracy.md).
 UNSURE = 0.6
 _SCORES = np.arange(256) * SCORE_SCALE + SCORE_OFFSET
 

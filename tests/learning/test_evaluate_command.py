@@ -18,6 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from typer.testing import CliRunner
 
 from console.cli import app
+from models.calibration import ScoreCounts
 from models.cards import PRETRAINED
 from models.errors import ModelError
 from models.ldmnet import ldmnet
@@ -25,6 +26,7 @@ from models.pictures import opened, pair_entries, read_image, read_mask
 from models.samples import RGB, Sample
 from models.weights import load, save
 from tasks.errors import BadInputError, StorageError
+from tasks.mapping.sureness import sureness_of
 from tasks.publish.evaluation_figures import Example, _draw_example
 
 
@@ -115,6 +117,9 @@ def test_a_picture_without_a_crs_is_scored_as_scarp_map_scores_the_same_ground(
     sample = Sample("x", image, mask > 0, mask < 2, ("red", "green", "blue"))
     score = score_sample(sample, network, card, plan, torch.device("cpu"))
     assert np.abs(score - mapped).max() < 0.01
+    counts = ScoreCounts()
+    counts.add(sample.mask & sample.valid, score, sample.valid)
+    assert counts.sureness() == pytest.approx(sureness_of(path), abs=0.005), "a card's, and a map's"
 
 
 def test_ground_nobody_saw_counts_nowhere(folders, tmp_path, write_picture):

@@ -103,6 +103,8 @@ def test_a_run_leaves_config_log_curves_and_weights_that_work(world):
     done = run(*command(world, out, "--seed", "3", "--set", "epochs=2", "--json"))
     card = json.loads(done.stdout)
     assert card["scores"]["validation"]["n_tiles"] == 2 and card["scores"]["test"]["n_tiles"] == 1
+    (held,) = card["scores"]["validation"]["sources"].values()
+    assert 0 < card["sureness"] == held["sureness"] < 1
     assert card["regions"] == ["df"] and card["bands"] == ["red", "green", "blue"]
     assert card["gsd_range_m"] == pytest.approx([0.4, 1.6])
     config = json.loads((out / "config.json").read_text())
@@ -200,6 +202,7 @@ def test_joined_weights_answer_as_both_together_and_have_seen_what_either_saw(wo
     assert card.regions == ("df", "elsewhere") and card.architecture == "ensemble"
     assert [one["digest"] for one in card.recipe["mean of"]] == [load(p)[1].digest for p in paths]
     assert card.scores["validation"]["n_tiles"] == 2 and card.scores["test"]["n_tiles"] == 1
+    assert card.sureness == card.scores["validation"]["sources"]["bijie"]["sureness"]
     x = torch.randn(1, 3, 40, 40)
     with torch.no_grad():
         both = Ensemble([load(path)[0].half().float() for path in paths])
