@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from datetime import UTC, datetime
 
 import geopandas as gpd
@@ -18,6 +19,7 @@ from flows.products import PRODUCTS
 from flows.publish_reviews import publish_reviews
 from flows.respond import respond
 from flows.susceptibility_products import RASTERS
+from models.cards import DEFAULT, PRETRAINED, available
 from tasks.errors import InventoryError, NoImageryError, RasterError, ScreenError
 from tasks.inventory.review import Reviewer, reject
 from tasks.inventory.store import read_screened
@@ -73,6 +75,19 @@ def test_the_whole_job_leaves_an_inventory_a_map_and_a_report_and_again_changes_
     assert rows(registered, COUNTS) == [(1, 1, 1, 1, 2)]
     assert digests(folder) == before
     assert again.mapped.inventory == response.mapped.inventory
+
+
+def test_weights_that_do_not_know_the_ground_say_so_in_the_inventory_and_its_report(
+    registered, options, tmp_path
+):
+    surer = tmp_path / "surer.safetensors"
+    shutil.copy(available()[DEFAULT], surer)
+    card = json.loads((PRETRAINED / f"{DEFAULT}.json").read_text())
+    surer.with_suffix(".json").write_text(json.dumps(card | {"sureness": 0.9}))
+    response = respond(EVENT, options.model_copy(update={"weights": str(surer)}))
+    assert "are less sure of this ground" in (response.folder / "report.html").read_text()
+    ((doubts,),) = rows(registered, "SELECT doubts FROM scarp.inventory")
+    assert "weights-unsure" in [doubt["code"] for doubt in doubts]
 
 
 def test_clouded_scenes_are_refused_by_their_pixels_and_the_first_clear_one_is_used(
