@@ -94,6 +94,7 @@ def info(
         "pixels": f"{_range_m(card)} m",
         "normalisation": card.normalisation.kind,
         "threshold": f"{card.threshold:g}",
+        "sureness": f"{card.sureness:.3f}" if card.sureness else None,
         "trained on": card.training_data,
         "regions seen": "; ".join(card.regions),
         "licence": card.licence,

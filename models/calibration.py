@@ -66,10 +66,6 @@ class ScoreCounts:
             for number in range(_BINS)
         ]
 
-    def sureness(self) -> float:
-        """How sure the scores are of what they find (`sureness`)."""
-        return sureness(self.landslide + self.stable, _levels(1)[0])
-
     def histogram(self, bins: int) -> NDArray[np.int64]:
         """Landslide pixels and others, (2, bins), by score in bins of equal width."""
         _, which = _levels(bins)
@@ -78,18 +74,17 @@ class ScoreCounts:
         return np.asarray(counts).astype(np.int64)
 
 
-def sureness(counts: NDArray[np.int64], score: NDArray[Any]) -> float:
+def sureness(total: float, squares: float) -> float:
     """Mean score of pixels in which each counts by its own score, 0-1.
 
     It lies near the scores of what stands out, however little of the ground that is. It is low
     where nothing stands out: where there is no landslide, or none that the network knows as such.
 
     Args:
-        counts: pixels of each score.
-        score: those scores, 0-1.
+        total: sum of the scores of pixels, 0-1 each.
+        squares: sum of their squares.
     """
-    total = float(counts @ score)
-    return float(counts @ score**2) / total if total else 0.0
+    return squares / total if total else 0.0
 
 
 def _levels(bins: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

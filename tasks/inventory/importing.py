@@ -182,7 +182,7 @@ def require_looked_in_area(observed: MultiPolygon, aoi: MultiPolygon, name: str)
         InventoryError: nothing of it does, and where it lies.
     """
     if not observed.intersects(aoi):
-        raise _elsewhere(f"the ground looked at of {name}", observed.bounds)
+        raise _elsewhere(f"the ground looked at in {name}", observed.bounds)
 
 
 def _elsewhere(name: str, bounds: Sequence[float]) -> InventoryError:

@@ -19,7 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from models.boundaries import boundary_f1
-from models.calibration import ScoreCounts, expected_calibration_error
+from models.calibration import ScoreCounts, expected_calibration_error, sureness
 from models.errors import ModelError
 from models.intervals import LEVEL, RESAMPLES, bootstrap
 from models.metrics import Confusion, confusion, macro, pr_auc
@@ -42,6 +42,8 @@ class TileScore:
     gsd_m: float | None
     footprint: Footprint | None
     boundary_f1: tuple[float, ...]
+    total: float
+    squares: float
 
     @property
     def record(self) -> dict[str, Any]:
@@ -73,6 +75,7 @@ class Tally:
             return
         mapped = (score >= self.threshold) & sample.valid
         truth = sample.mask & sample.valid
+        known_score = score[sample.valid].astype(np.float64)
         self.counts.add(truth, score, sample.valid)
         self.tiles.append(
             TileScore(
@@ -83,6 +86,8 @@ class Tally:
                 sample.gsd_m,
                 sample.footprint,
                 tuple(boundary_f1(truth, mapped, sample.valid, px) for px in TOLERANCES_PX),
+                float(known_score.sum()),
+                float(np.square(known_score).sum()),
             )
         )
 
@@ -117,7 +122,9 @@ class Tally:
                 for i, px in enumerate(TOLERANCES_PX)
             },
             "calibration": {"ece": known(expected_calibration_error(bins)), "bins": bins},
-            "sureness": self.counts.sureness(),
+            "sureness": sureness(
+                sum(tile.total for tile in self.tiles), sum(tile.squares for tile in self.tiles)
+            ),
             "area": _areas(pooled),
         }
 

@@ -28,7 +28,7 @@ def sureness_of(score: Path) -> float:
         for _, window in source.block_windows(1):
             counts += np.bincount(source.read(1, window=window).ravel(), minlength=256)
     counts[SCORE_NODATA] = 0
-    return sureness(counts, _SCORES)
+    return sureness(float(counts @ _SCORES), float(counts @ _SCORES**2))
 
 
 def unsure_doubt(score: Path, card: Card) -> Doubt | None:

@@ -18,14 +18,14 @@ from rasterio.errors import NotGeoreferencedWarning
 from typer.testing import CliRunner
 
 from console.cli import app
-from models.calibration import ScoreCounts
 from models.cards import PRETRAINED
 from models.errors import ModelError
 from models.ldmnet import ldmnet
 from models.pictures import opened, pair_entries, read_image, read_mask
-from models.samples import RGB, Sample
+from models.samples import RGB, Entry, Sample
 from models.weights import load, save
 from tasks.errors import BadInputError, StorageError
+from tasks.learning.evaluation import evaluate
 from tasks.mapping.sureness import sureness_of
 from tasks.publish.evaluation_figures import Example, _draw_example
 
@@ -117,9 +117,13 @@ def test_a_picture_without_a_crs_is_scored_as_scarp_map_scores_the_same_ground(
     sample = Sample("x", image, mask > 0, mask < 2, ("red", "green", "blue"))
     score = score_sample(sample, network, card, plan, torch.device("cpu"))
     assert np.abs(score - mapped).max() < 0.01
-    counts = ScoreCounts()
-    counts.add(sample.mask & sample.valid, score, sample.valid)
-    assert counts.sureness() == pytest.approx(sureness_of(path), abs=0.005), "a card's, and a map's"
+    tile, dull = Entry("x", lambda: sample), Entry("y", lambda: sample)
+    scores = iter([score, score / 4])
+    tally = evaluate([tile, dull], lambda _: next(scores), 0.5)
+    one, other = (replace(tally, tiles=[t]).summary()["sureness"] for t in tally.tiles)
+    assert one == pytest.approx(sureness_of(path), abs=0.005), "a card's, and a map's"
+    assert other == pytest.approx(one / 4), "each dataset's is its own"
+    assert other < tally.summary()["sureness"] < one
 
 
 def test_ground_nobody_saw_counts_nowhere(folders, tmp_path, write_picture):
