@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,7 +15,8 @@ from functools import partial
 from flows.entry import deal_with, has_its_shakemap
 from flows.event_page import last_word, read_page, told_more
 from flows.feeds import Watch
-from infra.errors import DatabaseError
+from flows.world import wake_store
+from infra.errors import DatabaseError, InfraError
 from tasks.errors import BadInputError, FeedError, ScarpError, TransientError
 from tasks.events import comcat, gdacs
 from tasks.events.decide import find_named
@@ -89,7 +90,7 @@ def look_once(watch: Watch, now: datetime, replay: bool = False) -> Looked:
 def keep_looking(watch: Watch) -> Iterator[Looked]:
     """Look again and again; at growing intervals up to an hour where there is nothing to be read.
 
-    A look that lost the store is done again once it is back.
+    A look that lost the store is done again once it is back; the private cluster is started again.
     """
     wait_s = pause_s = watch.rules.feed.interval.total_seconds()
     while True:
@@ -97,6 +98,8 @@ def keep_looking(watch: Watch) -> Iterator[Looked]:
             looked = look_once(watch, datetime.now(UTC))
         except DatabaseError as error:
             looked = Looked((), error)
+            with suppress(InfraError):  # the next look says that it is still away
+                wake_store()
         yield looked
         unread = isinstance(looked.failure, _UNREAD)
         wait_s = min(2 * wait_s, max(pause_s, LONGEST_WAIT_S)) if unread else pause_s

@@ -13,7 +13,7 @@ from threading import Lock
 
 from sqlalchemy import Engine
 
-from infra.schema import open_engine
+from infra.schema import database_url, open_engine
 from infra.settings import Settings
 from tasks.errors import StorageError
 
@@ -44,9 +44,18 @@ def open_world() -> World:
         return _open(settings.home, settings.database_url)
 
 
+def wake_store() -> None:
+    """Start the private cluster again if it ended; a server of `SCARP_DATABASE_URL` is not ours.
+
+    Raises:
+        PostgresMissingError, ClusterError: it does not start.
+    """
+    database_url(Settings())
+
+
 @cache
-def _open(home: Path, database_url: str | None) -> World:
-    return World(home, open_engine(Settings(home=home, database_url=database_url)))
+def _open(home: Path, url: str | None) -> World:
+    return World(home, open_engine(Settings(home=home, database_url=url)))
 
 
 def require_room(folder: Path) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
 from flows.feeds import Watch
 from flows.register import register_event, register_report
 from flows.watch import keep_looking, look_once
+from flows.world import open_world
+from infra import postgres
 from tasks.events import operator
 from tasks.events.comcat import read_feature
 from tasks.events.decisions import answer_requests, last_request, waiting_requests
@@ -378,6 +385,25 @@ def test_words_of_comcat_count_by_its_own_times_whenever_gdacs_wrote(world, feed
     [made] = look_once(Watch(world, "gdacs", url, RULES), now).decisions
     assert made.decision == "ignored" and "it stays cancelled" in made.reason
     assert known(world).state == "cancelled"
+
+
+def test_a_watcher_starts_its_private_cluster_again(monkeypatch, feed):
+    home = Path(tempfile.mkdtemp(prefix="scarp-watch-"))
+    home.chmod(0o755)
+    monkeypatch.setenv("SCARP_HOME", str(home))
+    monkeypatch.delenv("SCARP_DATABASE_URL", raising=False)
+    url = feed.put("/summary.geojson", {"type": "FeatureCollection", "features": []})
+    world = open_world()
+    try:
+        looks = keep_looking(Watch(world, "usgs", url, read_rules(feed={"interval": "1s"})))
+        assert next(looks).failure is None
+        os.kill(postgres.status(home).pid, signal.SIGKILL)
+        assert "cannot reach the database" in str(next(looks).failure)
+        assert next(looks).failure is None
+    finally:
+        world.engine.dispose()
+        postgres.stop(home, force=True)
+        shutil.rmtree(home)
 
 
 def test_a_watcher_outlives_a_store_that_is_away_for_a_while(world, feed):
