@@ -305,6 +305,16 @@ def test_events_that_left_the_feed_are_looked_at_again_by_schedule(world, feed):
     assert "/page.geojson" not in {path for path, _ in feed.asked}
 
 
+def test_a_held_event_that_left_the_feed_is_looked_at_again_too(world, feed):
+    rules = replace_rules(hold=("ci3845*",))
+    told = entry()
+    told["properties"]["detail"] = feed.put("/page.geojson", entry())
+    assert decisions(look(world, feed, told, rules=rules)) == ["held"]
+    feed.put("/page.geojson", entry(mag=7.4, updated=ms(NOW) + 5))
+    [made] = look(world, feed, now=NOW + timedelta(hours=6), rules=rules)
+    assert made.decision == "held" and known(world).event.magnitude == 7.4
+
+
 def test_a_response_to_a_fresh_event_waits_for_the_next_change(world, feed):
     fresh = entry(time=ms(NOW - timedelta(minutes=3)))
     old = entry("us7aaaa", geometry=(100.0, 30.0, 10.0))
