@@ -96,7 +96,7 @@ def info(
         "threshold": f"{card.threshold:g}",
         "sureness": f"{card.sureness:.3f}" if card.sureness else None,
         "trained on": card.training_data,
-        "regions seen": "; ".join(card.regions),
+        "regions seen": "; ".join(card.regions) or None,
         "licence": card.licence,
         "SHA-256": card.digest,
     }

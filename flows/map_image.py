@@ -23,7 +23,7 @@ from tasks.inventory.seen import seen_share
 from tasks.mapping.attributes import measure, with_scenes
 from tasks.mapping.screens import check_screens, parse_screens, screen
 from tasks.mapping.segment import segment_scene
-from tasks.mapping.sureness import unsure_doubt
+from tasks.mapping.sureness import sureness_doubts
 from tasks.mapping.vectorise import landslide_polygons, write_mask
 from tasks.mapping.windows import WindowPlan
 from tasks.susceptibility.factors import check_dem
@@ -142,7 +142,7 @@ def map_image(
         seen_share(ground, mosaic.observed),
         record,
         tuple(judgement.reason for one in found for judgement in one.refused),
-        tuple(filter(None, [unsure_doubt(score, card)])),
+        tuple(sureness_doubts(score, card)),
     )
 
 

@@ -69,6 +69,7 @@ from tasks.mapping.screens import (
     screen_doubts,
 )
 from tasks.mapping.split import Splitting
+from tasks.mapping.sureness import sureness_doubts
 from tasks.mapping.vectorise import Outlining, landslide_polygons
 from tasks.susceptibility.factors import check_dem
 from tasks.types import (
@@ -362,6 +363,7 @@ def outline(
         *imagery_doubts(judgements, mosaic, aoi, event.occurred_at),
         *_other_doubts(aoi, card, mosaic),
         *relief_doubts(landslides),
+        *sureness_doubts(rasters.score, card),
         *screen_doubts(record),
         *told,
     ]

@@ -26,7 +26,6 @@ from tasks.imagery.mosaic import find_mosaic, prepare_mosaic
 from tasks.imagery.normalise import like_image, like_training
 from tasks.inventory.runs import MadeBefore
 from tasks.mapping.segment import segment_scene
-from tasks.mapping.sureness import unsure_doubt
 from tasks.mapping.vectorise import write_mask
 from tasks.mapping.windows import WindowPlan, usual_overlap
 from tasks.types import AreaOfInterest, Doubt, Mosaic, Provenance, Scene
@@ -165,8 +164,7 @@ def make_rasters(
             )
     if not mask.exists():
         write_mask(score, mask, provenance.parameters["threshold"], tags)
-    unsure = unsure_doubt(score, card)
-    return Rasters(mosaic, score, mask, (*doubts, unsure) if unsure else doubts)
+    return Rasters(mosaic, score, mask, doubts)
 
 
 def check_normalise(options: ResponseOptions, card: Card) -> None:

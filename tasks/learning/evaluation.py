@@ -33,7 +33,7 @@ _SCORES = ("precision", "recall", "f1", "iou")
 
 @dataclass(frozen=True)
 class TileScore:
-    """What one tile adds to the scores of all."""
+    """What one tile adds to the scores of all; the last two are sums over its scores."""
 
     entry: Entry
     pixels: Confusion
@@ -42,8 +42,8 @@ class TileScore:
     gsd_m: float | None
     footprint: Footprint | None
     boundary_f1: tuple[float, ...]
-    total: float
-    squares: float
+    score_total: float
+    score_squares: float
 
     @property
     def record(self) -> dict[str, Any]:
@@ -123,7 +123,8 @@ class Tally:
             },
             "calibration": {"ece": known(expected_calibration_error(bins)), "bins": bins},
             "sureness": sureness(
-                sum(tile.total for tile in self.tiles), sum(tile.squares for tile in self.tiles)
+                sum(tile.score_total for tile in self.tiles),
+                sum(tile.score_squares for tile in self.tiles),
             ),
             "area": _areas(pooled),
         }

@@ -31,13 +31,13 @@ def sureness_of(score: Path) -> float:
     return sureness(float(counts @ _SCORES), float(counts @ _SCORES**2))
 
 
-def unsure_doubt(score: Path, card: Card) -> Doubt | None:
-    """What a reader must know of a score that is less sure than its weights' card lets expect."""
+def sureness_doubts(score: Path, card: Card) -> list[Doubt]:
+    """The reservation that goes with a score less sure than its weights' card lets expect."""
     if card.sureness is None or (here := sureness_of(score)) >= UNSURE * card.sureness:
-        return None
+        return []
     text = (
         f"weights {card.name} are less sure of this ground ({here:.2f}) than of that on which they "
         f"were judged ({card.sureness:.2f}): either it holds few landslides or none, or they do "
         "not know them here; look at the image before taking ground that is not mapped for safe"
     )
-    return Doubt("weights-unsure", text)
+    return [Doubt("weights-unsure", text)]

@@ -6,7 +6,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from models.cards import DEFAULT, available, read_card
-from tasks.mapping.sureness import UNSURE, sureness_of, unsure_doubt
+from tasks.mapping.sureness import UNSURE, sureness_doubts, sureness_of
 from tasks.publish.products import SCORE_NODATA
 
 CARD = replace(read_card(available()[DEFAULT]), sureness=0.5)
@@ -36,17 +36,17 @@ def test_weights_that_are_less_sure_than_where_they_were_judged_say_so(tmp_path,
     score = np.zeros((64, 64))
     score[:3] = best
     path = written(tmp_path / "score.tif", score, np.ones(score.shape, bool))
-    doubt = unsure_doubt(path, CARD)
-    assert (doubt is not None) == doubted
-    if doubt:
+    doubts = sureness_doubts(path, CARD)
+    assert len(doubts) == doubted
+    for doubt in doubts:
         assert doubt.code == "weights-unsure"
         assert f"{best:.2f}" in doubt.text and "0.50" in doubt.text and DEFAULT in doubt.text
-    assert unsure_doubt(path, replace(CARD, sureness=None)) is None, "an older card does not say"
+    assert sureness_doubts(path, replace(CARD, sureness=None)) == [], "an older card does not say"
 
 
 def test_ground_of_which_nothing_was_seen_is_nothing_to_be_sure_of(tmp_path):
     path = written(tmp_path / "score.tif", np.ones((64, 64)), np.zeros((64, 64), bool))
-    assert unsure_doubt(path, CARD)
+    assert sureness_doubts(path, CARD)
 
 
 def test_every_shipped_card_says_how_sure_its_weights_were_where_they_were_judged():
