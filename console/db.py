@@ -69,6 +69,9 @@ def url(
         Literal["owner", "writer", "reader"],
         typer.Option(help="reader sees the views alone, writer can add to the tables."),
     ] = "owner",
+    service: Annotated[
+        bool, typer.Option("--service", help="An entry for ~/.pg_service.conf, for QGIS.")
+    ] = False,
 ) -> None:
     """Print the database's URL, started and migrated, for psql and other programs.
 
@@ -77,14 +80,12 @@ def url(
 
     Example: psql "$(scarp db url --role reader)" -c "select * from scarp.v_landslides limit 5"
     """
-    if role == "owner":
-        typer.echo(_open())
-        return
-    from infra.clients import without_password
+    from infra.clients import service_entry, without_password
     from infra.roles import role_url
     from infra.settings import Settings
 
-    typer.echo(without_password(role_url(Settings(), role)))
+    known = _open_with_password() if role == "owner" else role_url(Settings(), role)
+    typer.echo(service_entry(known) if service else without_password(known))
 
 
 @app.command()

@@ -8,6 +8,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from psycopg.conninfo import conninfo_to_dict
+
 from infra.errors import DatabaseError, SchemaError
 from infra.programs import find_binaries
 from infra.schema import ROLES_SQL, known_revisions, parse_url
@@ -32,6 +34,15 @@ def without_password(url: str) -> str:
     """The URL as libpq takes it, the password left out."""
     parsed = parse_url(url).set(drivername="postgresql")
     return parsed._replace(password=None).render_as_string(hide_password=False)
+
+
+def service_entry(url: str) -> str:
+    """The URL as an entry of `~/.pg_service.conf`, the password left out.
+
+    Programs that ask for host, port and user each, such as QGIS, take its name, `scarp`, instead.
+    """
+    known = conninfo_to_dict(without_password(url))
+    return "\n".join(["[scarp]", *(f"{key}={value}" for key, value in known.items())])
 
 
 def dump(url: str, path: Path) -> Path:

@@ -42,6 +42,15 @@ def test_the_readers_url_reads_views_and_no_tables(scarp_db):
         assert (done.returncode == 0) is allowed, done.stderr
 
 
+@pytest.mark.parametrize("role", ["owner", "reader"])
+def test_a_service_entry_opens_the_database_as_its_role(scarp_db, tmp_path, monkeypatch, role):
+    (tmp_path / "services").write_text(scarp_db("url", "--role", role, "--service").stdout)
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    command = ["psql", "service=scarp", "-tAc", "select current_user, count(*) from scarp.v_events"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"scarp_{role}|0"
+
+
 def test_the_description_names_every_view(scarp_db):
     assert "### `scarp.v_landslides`" in scarp_db("describe").stdout
 
@@ -53,7 +62,7 @@ def test_status_is_json_for_machines_and_names_no_password(scarp_db, settings, m
     status = scarp_db("status", "--json").stdout
     assert json.loads(status)["private"] is False
     assert scarp_db("url").stdout.startswith("postgresql://scarp_owner@127.0.0.1:")
-    assert password not in status + scarp_db("url").stdout
+    assert password not in status + scarp_db("url").stdout + scarp_db("url", "--service").stdout
 
 
 def test_status_starts_nothing(scarp_db, settings, monkeypatch):

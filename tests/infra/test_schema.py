@@ -98,6 +98,15 @@ def test_the_migrations_build_the_checks_the_code_states(engine):
     assert {name for name in built - stated if name.endswith("_check")} == set()
 
 
+def test_every_geometry_of_a_view_says_its_type(engine):
+    silent = text(
+        "SELECT f_table_name, f_geometry_column FROM geometry_columns "
+        "WHERE f_table_schema = 'scarp' AND (type = 'GEOMETRY' OR srid <> 4326)"
+    )
+    with engine.connect() as connection:
+        assert connection.execute(silent).all() == []
+
+
 def test_every_table_view_and_column_is_explained(engine):
     silent = [row for row in columns(engine) if not row.words or not row.relation_words]
     assert silent == []
