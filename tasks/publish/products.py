@@ -25,7 +25,8 @@ from tasks.errors import RasterError, StorageError
 
 SCORE_NODATA = 0
 SCORE_SCALE = 1 / 254
-SCORE_OFFSET = -1 / 254
+# QGIS takes what scales to the number of nodata for nodata: the least score stays just above 0.
+SCORE_OFFSET = 1e-13 - SCORE_SCALE
 COG_BLOCK_PX = 512
 COG_CACHE_BYTES = 64 << 20
 FULL_DISK_BYTES = 1 << 20

@@ -195,6 +195,8 @@ def test_the_score_is_a_valid_cog_that_tells_its_scale_and_origin(
         level_of_one, level_of_zero = 255, 1
         assert level_of_one * result.scales[0] + result.offsets[0] == pytest.approx(1)
         assert level_of_zero * result.scales[0] + result.offsets[0] == pytest.approx(0)
+        # QGIS takes what scales to the number of nodata for nodata.
+        assert level_of_zero * result.scales[0] + result.offsets[0] > result.nodata
         assert result.tags()["SCARP_RUN"] == "r1"
 
 

@@ -72,6 +72,8 @@ def test_the_map_holds_the_forests_probability(written, forest, holed):
         assert dataset.crs.to_epsg() == 32643
         levels = dataset.read(1, masked=True)
         values = levels * dataset.scales[0] + dataset.offsets[0]
+        # QGIS takes what scales to the number of nodata for nodata.
+        assert dataset.scales[0] + dataset.offsets[0] > dataset.nodata == 0
     rows, cols = np.nonzero(holed.known())
     expected = forest.predict(holed.at(rows, cols))
     np.testing.assert_allclose(values[rows, cols], expected, atol=0.5 / 254 + 1e-9)
