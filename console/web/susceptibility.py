@@ -7,7 +7,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
-from matplotlib.colors import to_hex
 
 from console.service.products import EventId
 from console.web.access import Viewer
@@ -18,7 +17,7 @@ from flows.picture import Picture, read_picture
 from flows.why import explain_place
 from flows.world import open_world
 from tasks.errors import AssessmentError
-from tasks.publish.class_legend import CLASS_SHADES, class_names
+from tasks.publish.class_legend import class_colours, class_names
 from tasks.publish.model_figures import roc_figure
 from tasks.susceptibility.store import StoredSusceptibility
 
@@ -35,7 +34,7 @@ def susceptibility_page(
     rasters = rasters_of(stored)
     count = len(stored.classes)
     names = class_names(count)
-    colours = [to_hex(CLASS_SHADES(level / max(1, count - 1))) for level in range(count)]
+    colours = class_colours(count)
     return page(
         request,
         "susceptibility.html",

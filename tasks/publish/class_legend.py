@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from matplotlib.colors import LinearSegmentedColormap
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 
 CLASS_NAMES = ("very low", "low", "moderate", "high", "very high")
-CLASS_SHADES = LinearSegmentedColormap.from_list(
+_SHADES = LinearSegmentedColormap.from_list(
     "susceptibility", ("#fff7d6", "#fec44f", "#ec7014", "#a63603", "#4d1a00")
 )
 
@@ -16,3 +17,8 @@ def class_names(count: int) -> tuple[str, ...]:
         return CLASS_NAMES
     ends = {1: "1, least susceptible", count: f"{count}, most susceptible"}
     return tuple(ends.get(number, str(number)) for number in range(1, count + 1))
+
+
+def class_colours(count: int) -> tuple[str, ...]:
+    """The colours of so many classes as #rrggbb, the least susceptible first."""
+    return tuple(str(to_hex(shade)) for shade in _SHADES(np.linspace(0, 1, count)))

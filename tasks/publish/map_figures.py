@@ -9,7 +9,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm, ListedColormap, to_hex
+from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.patches import Patch
 from pyproj import CRS
 from rasterio.enums import Resampling
@@ -18,7 +18,7 @@ from shapely.geometry.base import BaseGeometry
 
 from tasks.mapping.metric import metric_crs
 from tasks.publish.charts import BLUE, GRID, INK, ORANGE, QUIET, YELLOW, save_figure
-from tasks.publish.class_legend import CLASS_SHADES, class_names
+from tasks.publish.class_legend import class_colours, class_names
 from tasks.publish.map_pages import (
     NODATA_COLOUR,
     Extent,
@@ -121,7 +121,7 @@ def susceptibility_figure(
         crs, extent = CRS.from_user_input(source.crs), extent_of(source)
         count = len(json.loads(source.tags()[BOUNDS_TAG]))
     figure, axes = map_page(extent, crs)
-    shades = [str(to_hex(shade)) for shade in CLASS_SHADES(np.linspace(0, 1, count))]
+    shades = class_colours(count)
     colours = ListedColormap([NODATA_COLOUR, *shades])
     norm = BoundaryNorm(np.arange(-0.5, count + 1), colours.N)
     axes.imshow(levels, extent=extent, cmap=colours, norm=norm, interpolation="nearest")

@@ -17,6 +17,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
+from tasks.publish.class_legend import class_colours
 from tasks.publish.products import (
     SCORE_NODATA,
     SCORE_OFFSET,
@@ -130,10 +131,10 @@ def predict_map(
 
     `path` gets the probability of failure, uint8 1-255 with scale and offset tags for 0-1,
     0 = nodata where a factor is missing. `classes_path` gets its classes, uint8 from 1 (least),
-    0 = nodata; the tag `CLASS_BOUNDS` lists their upper ends. `uncertainty_path`, if the model has
-    members, gets their standard deviation as `path` holds the probability. `applicability_path`,
-    if asked for, gets the dissimilarity index and, in a second band, 1 where the model applies and
-    0 where it does not; float32, NaN = nodata.
+    0 = nodata, with their colours; the tag `CLASS_BOUNDS` lists their upper ends.
+    `uncertainty_path`, if the model has members, gets their standard deviation as `path` holds
+    the probability. `applicability_path`, if asked for, gets the dissimilarity index and, in a
+    second band, 1 where the model applies and 0 where it does not; float32, NaN = nodata.
 
     Args:
         model: fitted on factors in the order of `stack.names`.
@@ -232,9 +233,11 @@ def _tile(
 
 
 def _cut(levels: Path, classes: Path, bounds: NDArray[np.int64], grid: GeoBox) -> None:
-    """Write the class of each cell of a map."""
+    """Write the class of each cell of a map, in the colours of its legend."""
     numbers = np.searchsorted(bounds, np.arange(LEVELS)).astype(np.uint8) + np.uint8(1)
     numbers[SCORE_NODATA] = 0
+    shades = [tuple(bytes.fromhex(shade[1:])) for shade in class_colours(len(bounds))]
     with rasterio.open(levels) as source, _LAYERS["classes"].open(classes, grid) as target:
+        target.write_colormap(1, dict(enumerate(shades, start=1)))
         for _, window in source.block_windows(1):
             target.write(numbers[source.read(window=window)], window=window)

@@ -137,6 +137,9 @@ def test_classes_cut_the_map_at_their_bounds(written):
     with rasterio.open(written) as score, rasterio.open(classes_path(written)) as classes:
         bounds = json.loads(classes.tags()["CLASS_BOUNDS"])
         levels, numbers = score.read(1), classes.read(1)
+        colours = classes.colormap(1)
+    assert colours[1] == (0xFF, 0xF7, 0xD6, 255) and colours[5] == (0x4D, 0x1A, 0x00, 255)
+    assert colours[0][3] == 0  # nothing is drawn where nothing is known
     assert len(bounds) == 5 and bounds == sorted(bounds)
     values = (levels.astype(float) - 1) / 254
     for number in range(1, 6):
