@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -36,11 +37,28 @@ from tasks.errors import BadInputError, ScarpError
 
 app = typer.Typer(
     name="scarp",
-    help="Landslide event response: from an earthquake or a storm to an inventory and a map.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"scarp {doctor.version_of_scarp()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Say which this is.", callback=_tell_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Landslide event response: from an earthquake or a storm to an inventory and a map."""
+
+
 app.command()(response.demo)
 app.command()(events.register)
 app.command()(watch.watch)

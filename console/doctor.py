@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import typer
@@ -34,6 +35,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     settings = Settings()
     findings = [
+        Finding("Scarp", True, version_of_scarp()),
         _python(),
         _attempt("data folder", lambda: _home(settings)),
         _attempt("PostgreSQL + PostGIS", lambda: _postgres(settings)),
@@ -61,6 +63,13 @@ def _attempt(part: str, look: Callable[[], str]) -> Finding:
         return Finding(part, True, look())
     except (InfraError, ModelError, ScarpError) as error:
         return Finding(part, False, "not usable", str(error))
+
+
+def version_of_scarp() -> str:
+    """The version that is installed, and of a source checkout the commit."""
+    from flows.world import code_version
+
+    return ", ".join(dict.fromkeys([version("scarp"), code_version()]))
 
 
 def _python() -> Finding:

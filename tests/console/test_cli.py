@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from importlib.metadata import version
 
 import numpy as np
 import pytest
 import rasterio
 
+from flows.world import code_version
 from tests.conftest import EXAMPLE
 
 SHAPES = {
@@ -195,6 +197,14 @@ def test_the_doctor_finds_this_machine_in_health(scarp):
     code, out, error = scarp("doctor", "--json")
     assert code == 0, out + error
     assert all(finding["ok"] for finding in json.loads(out))
+
+
+def test_scarp_says_which_it_is(scarp):
+    code, out, _ = scarp("--version")
+    assert code == 0
+    assert out.startswith(f"scarp {version('scarp')}") and code_version() in out
+    [this, *_] = json.loads(scarp("doctor", "--json")[1])
+    assert f"scarp {this['found']}" == out.strip()
 
 
 def test_the_doctor_says_what_is_wrong(scarp, monkeypatch):
