@@ -77,10 +77,13 @@ def require_room(folder: Path) -> None:
 
 @cache
 def code_version() -> str:
-    """The commit of a source checkout (with `+dirty` if edited), else the installed version."""
-    here = Path(__file__).parent
-    if not (here.parent / ".git").exists():
+    """The commit of a source checkout (with `+dirty` if edited), else the installed version.
+
+    A machine without git has a checkout by copying it; nothing else needs git there.
+    """
+    here, program = Path(__file__).parent, shutil.which("git")
+    if program is None or not (here.parent / ".git").exists():
         return version("scarp")
-    git = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+dirty"]
+    git = [program, "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+dirty"]
     described = subprocess.run(git, capture_output=True, text=True, check=False)
     return described.stdout.strip() or version("scarp")

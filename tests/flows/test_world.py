@@ -1,4 +1,5 @@
 import os
+from importlib.metadata import version
 
 import pytest
 
@@ -27,3 +28,8 @@ def test_a_full_disk_is_said_before_work_starts(tmp_path, monkeypatch):
 
 def test_products_name_the_commit_they_were_made_by():
     assert len(code_version().removesuffix("+dirty")) == 40
+
+
+def test_a_machine_without_git_names_the_version(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert code_version.__wrapped__() == version("scarp")
