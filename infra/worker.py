@@ -1,7 +1,9 @@
-"""`prefect worker` that gives memory back: `python -m infra.worker start --pool cpu`.
+"""`prefect worker` for long days and many users: `python -m infra.worker start --pool cpu`.
 
 Prefect's own asks for runs each second, and what it frees stays with the C library, a page here and
 there: on a busy day it grew by 200 MB an hour (`benchmarks/soak.py`), with no more objects in it.
+It also keeps files in a folder `runner_storage`, which is that of whoever made it first: no worker
+of another user of the machine would start.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+import tempfile
 import threading
 import time
 
@@ -21,7 +24,8 @@ def main() -> None:
 
     threading.Thread(target=_give_back, daemon=True).start()
     sys.argv.insert(1, "worker")
-    app()
+    with tempfile.TemporaryDirectory(prefix="scarp-worker-") as tempfile.tempdir:
+        app()
 
 
 def _give_back() -> None:

@@ -64,6 +64,10 @@ def running(prefix):
     home = Path(tempfile.mkdtemp(prefix=prefix))
     home.chmod(0o755)
     machine = Machine(home)
+    # Another user's worker was here first: what Prefect keeps in the temporary folder is theirs.
+    (home / "tmp").mkdir()
+    (home / "tmp" / "runner_storage").touch()
+    machine.environment["TMPDIR"] = str(home / "tmp")
     code, out, error = machine.scarp("up", "--detach", "--no-watch", *machine.ports)
     assert code == 0, out + error
     yield machine
