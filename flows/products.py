@@ -25,6 +25,7 @@ from tasks.imagery.evidence import Evidence
 from tasks.inventory.citation import About
 from tasks.inventory.export import export_inventory
 from tasks.inventory.origin import MADE_BY_PEOPLE, made_by
+from tasks.inventory.qgis import lay_under
 from tasks.inventory.quality import match_areas
 from tasks.inventory.sizes import describe_sizes
 from tasks.inventory.store import (
@@ -45,6 +46,15 @@ from tasks.susceptibility.store import StoredSusceptibility
 log = logging.getLogger(__name__)
 
 PRODUCTS = (*ASSETS, "item.json")
+# What the QGIS project shows, and offers, under the landslides.
+UNDER = (
+    "after.tif",
+    "before.tif",
+    "susceptibility_classes.tif",
+    "susceptibility.tif",
+    "score.tif",
+    "hillshade.tif",
+)
 
 
 def folder_of(inventory: StoredInventory) -> Path:
@@ -125,6 +135,8 @@ def _write(mapped: Mapped, assessed: Assessed, folder: Path) -> None:
     credit = " · ".join(_credits(mapped))
     of_inventory = (kept.landslides, aoi, inventory.observed)
     susceptibility = write_susceptibility(stored, *of_inventory, folder, credit) if stored else None
+    there = {name: ASSETS[name][1] for name in UNDER if (folder / name).exists()}
+    lay_under(folder / "inventory.qgz", there)
     report("writing products", 2, 3)
     against = _match(mapped, kept.landslides, folder)
     told = report_on(mapped.event, mapped.aoi, inventory, kept.landslides, kept.method)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+from zipfile import ZipFile
 
 import geopandas as gpd
 import pandas as pd
 import pyogrio
 import shapely
 
+from tasks.inventory.archives import dated
 from tasks.inventory.polygon_files import LANDSLIDES, OBSERVED
-from tasks.inventory.qgis import project, styles
+from tasks.inventory.qgis import project, styles, write_project
 
 Layers = Mapping[str, gpd.GeoDataFrame]
 Writer = Callable[[Path, Layers, str], None]
@@ -44,10 +45,9 @@ def write_geopackage(path: Path, layers: Layers, text: str) -> None:
     for name, frame in layers.items():
         _write(frame, path, layer=name, append=name != LANDSLIDES, VERSION="1.3", **terms)
     pyogrio.write_dataframe(styles(list(layers)), path, layer="layer_styles", append=True)
-    with ZipFile(path.with_suffix(".qgz"), "w") as archive:
-        bounds = shapely.total_bounds(layers[OBSERVED].geometry.to_numpy())
-        document = project(path.name, list(layers), (*map(float, bounds),))
-        archive.writestr(_dated(f"{path.stem}.qgs"), document)
+    bounds = shapely.total_bounds(layers[OBSERVED].geometry.to_numpy())
+    document = project(path.name, list(layers), (*map(float, bounds),))
+    write_project(path.with_suffix(".qgz"), document)
 
 
 def write_kml(path: Path, layers: Layers, text: str) -> None:
@@ -101,7 +101,7 @@ def write_shapefiles(path: Path, layers: Layers, text: str) -> None:
     _write_text(folder / LANDSLIDES, text)
     with ZipFile(path, "w") as archive:
         for part in sorted(folder.iterdir()):
-            archive.writestr(_dated(part.name), part.read_bytes())
+            archive.writestr(dated(part.name), part.read_bytes())
             part.unlink()
     folder.rmdir()
 
@@ -132,14 +132,6 @@ def _each_its_file(path: Path, layers: Layers) -> Iterable[tuple[Path, str, gpd.
 def _write_text(path: Path, text: str) -> None:
     if text:
         path.with_suffix(".txt").write_text(text, encoding="utf-8")
-
-
-def _dated(name: str) -> ZipInfo:
-    """A member of a zip that does not tell when it was made."""
-    member = ZipInfo(name, date_time=(2000, 1, 1, 0, 0, 0))
-    # `writestr` asks the member, not the archive.
-    member.compress_type = ZIP_DEFLATED
-    return member
 
 
 def _as_dbase(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import shutil
+import zipfile
 from datetime import UTC, datetime
+from xml.etree import ElementTree as xml
 
 import geopandas as gpd
 import pystac
@@ -15,7 +17,7 @@ from flows.assess_susceptibility import assess_susceptibility
 from flows.import_inventory import PolygonSource, import_inventory
 from flows.map_landslides import map_landslides
 from flows.options import ResponseOptions, SusceptibilityOptions
-from flows.products import PRODUCTS
+from flows.products import PRODUCTS, UNDER
 from flows.publish_reviews import publish_reviews
 from flows.respond import respond
 from flows.susceptibility_products import RASTERS
@@ -66,6 +68,10 @@ def test_the_whole_job_leaves_an_inventory_a_map_and_a_report_and_again_changes_
     item.validate()
     assets = {asset.href.removeprefix("./") for asset in item.assets.values()}
     assert assets == set(PRODUCTS) - ASIDE - {"item.json"}
+    with zipfile.ZipFile(folder / "inventory.qgz") as archive:
+        opened = xml.fromstring(archive.read("inventory.qgs")).iter("datasource")
+    sources = [node.text.partition("|")[0].removeprefix("./") for node in opened]
+    assert sources == ["inventory.gpkg"] * 3 + list(UNDER)
     report = (folder / "report.html").read_text()
     assert response.mapped.inventory.method in report
     assert "http://" not in report.replace("http://www.w3.org", "")
