@@ -32,7 +32,7 @@ from console import (
 from console.garbage import start_fast
 from console.output import say
 from infra.errors import InfraError
-from infra.proxies import spare_loopback
+from infra.network import spare_loopback, trust_alike
 from models.errors import ModelError
 from tasks.errors import BadInputError, ScarpError
 
@@ -93,6 +93,7 @@ def main() -> None:
     """Run a command; an error made on purpose ends in its sentence and its exit code."""
     start_fast()
     spare_loopback()
+    trust_alike()
     try:
         _refuse_empty(sys.argv[1:])
         app()
