@@ -9,6 +9,7 @@ from affine import Affine
 from pyproj import Geod
 from rasterio.enums import Resampling
 from rasterio.warp import calculate_default_transform, reproject
+from shapely.affinity import rotate
 from shapely.geometry import Point, box
 
 from tasks.mapping.attributes import measure, with_scenes
@@ -93,6 +94,17 @@ def test_length_runs_down_the_slope_and_width_across_it(plane):
     assert (downslope.length_m, downslope.width_m) == pytest.approx((100, 300), rel=1e-3)
     assert (longest.length_m, longest.width_m) == pytest.approx((300, 100), rel=1e-3)
     assert (downslope.length_axis, longest.length_axis) == ("downslope", "longest")
+
+
+@pytest.mark.parametrize("towards_deg", [30, 120, 200, 330])
+def test_length_and_width_follow_a_slope_that_falls_any_way(tmp_path, towards_deg):
+    towards = np.radians(towards_deg)
+    falling = heights(lambda e, n: 900 - 0.4 * (e * np.sin(towards) + n * np.cos(towards)))
+    dem = raster(tmp_path / "dem.tif", falling)
+    upright = box(WEST + 450, NORTH - 650, WEST + 550, NORTH - 350)
+    turned = gpd.GeoDataFrame(geometry=[rotate(upright, -towards_deg)], crs="EPSG:32632")
+    (row,) = measure(turned.to_crs("EPSG:4326"), dem).itertuples()
+    assert (row.length_m, row.width_m) == pytest.approx((300, 100), rel=0.01)
 
 
 def test_aspect_is_told_from_true_north_and_not_from_the_grids(tmp_path):
