@@ -305,6 +305,17 @@ def test_events_that_left_the_feed_are_looked_at_again_by_schedule(world, feed):
     assert "/page.geojson" not in {path for path, _ in feed.asked}
 
 
+def test_the_page_of_an_event_that_the_feed_still_tells_of_is_left_to_the_feed(world, feed):
+    told = entry()
+    told["properties"]["detail"] = feed.put("/page.geojson", entry())
+    look(world, feed, told)
+    feed.asked.clear()
+    other = entry("us7aaaa", geometry=(100.0, 30.0, 10.0))
+    made = look(world, feed, told, other, now=NOW + timedelta(hours=6))
+    assert decisions(made) == ["unchanged", "registered"]
+    assert "/page.geojson" not in {path for path, _ in feed.asked}
+
+
 def test_a_held_event_that_left_the_feed_is_looked_at_again_too(world, feed):
     rules = replace_rules(hold=("ci3845*",))
     told = entry()

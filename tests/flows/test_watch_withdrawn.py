@@ -145,10 +145,11 @@ def test_a_grid_fetched_by_a_late_page_leaves_the_newest_word_the_newest(world, 
     assert known(world).reported_at == NOW + timedelta(minutes=5) and len(in_use(world)) == 1
 
 
-def test_a_shakemap_that_is_listed_again_is_used_again(world, feed, grids):
+@pytest.mark.parametrize("minutes", [9, 5], ids=["by a newer page", "by a page of the same time"])
+def test_a_shakemap_that_is_listed_again_is_used_again(world, feed, grids, minutes):
     look(world, feed, page(1, shakemap(feed, 1)))
     look(world, feed, page(5))
-    [made] = look(world, feed, page(9, shakemap(feed, 1)))
+    [made] = look(world, feed, page(minutes, shakemap(feed, 1)))
     assert made.decision == "updated" and "us offers its ShakeMap" in made.reason
     assert made.respond_at and known(world).aoi.how.startswith("ShakeMap")
     assert rows(world, "SELECT withdrawn, in_use FROM scarp.shakemap") == [(False, True)]
