@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from infra.settings import Settings
-from models.cards import CURRENT, DEFAULT, available
+from models.cards import CURRENT, DEFAULT, available, no_such_weights
 from models.errors import ModelError
 
 _POINTER = "current"
@@ -21,11 +21,14 @@ def locate_weights(name_or_path: str) -> str:
     """What `models.weights.load` takes for a name: `current` and promoted weights become paths.
 
     Raises:
-        ModelError: the weights promoted last are no longer there.
+        ModelError: the weights promoted last are no longer there, or there are none of that name.
     """
     if name_or_path == CURRENT:
         name_or_path = current_weights()
     promoted = promoted_weights()
+    names, path = {**available(), **promoted}, Path(name_or_path)
+    if name_or_path not in names and not path.suffix and not path.exists():
+        raise no_such_weights(name_or_path, names)
     return str(promoted.get(name_or_path, name_or_path))
 
 

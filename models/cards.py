@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -97,6 +98,13 @@ def check_name(name: str, option: str) -> None:
 def available() -> dict[str, Path]:
     """The weights that come with Scarp, by name."""
     return {path.stem: path for path in sorted(PRETRAINED.glob("*.safetensors"))}
+
+
+def no_such_weights(name: str, names: Collection[str]) -> ModelError:
+    """What to say of a name that is none of those there are."""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none'}"
+    return ModelError(f"no weights named {name!r}; {hint}")
 
 
 _CARD = TypeAdapter(Card)

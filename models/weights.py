@@ -6,7 +6,6 @@ kind are refused before they are opened.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from safetensors.torch import save as serialise
 from torch import nn
 
 from models import registry
-from models.cards import Card, available, read_card
+from models.cards import Card, available, no_such_weights, read_card
 from models.errors import ModelError
 from models.ldmnet import LDMNet, Options
 
@@ -144,6 +143,4 @@ def _locate(name_or_path: str | Path) -> Path:
         return path
     if path.is_file():
         raise ModelError(f"{path}: is no safetensors file; give the one beside its JSON card")
-    near = difflib.get_close_matches(str(name_or_path), shipped, n=1, cutoff=0.3)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(shipped) or 'none'}"
-    raise ModelError(f"no weights named {str(name_or_path)!r}; {hint}")
+    raise no_such_weights(str(name_or_path), shipped)

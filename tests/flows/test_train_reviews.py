@@ -68,6 +68,8 @@ def test_a_candidate_is_judged_beside_the_weights_in_use_and_used_only_once_prom
     again = map_landslides(EVENT, options)
     assert card.digest[:8] in again.inventory.method
     assert [row[0] for row in before] == [row[0] for row in rows(registered, INVENTORIES)][:1]
+    with pytest.raises(ModelError, match=f"did you mean '{told['current']}'"):
+        locate_weights(told["current"][:-1])
     assert promote_weights(DEFAULT) == DEFAULT == current_weights()
     assert promote_weights(told["current"]) == current_weights() == told["current"]
 
