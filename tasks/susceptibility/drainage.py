@@ -183,9 +183,9 @@ def _skeleton(
     """The pairs that lowest ways between watersheds 0 to count - 1 go over, and their levels."""
     apart = pairs[0] != pairs[1]
     pairs, level = _least(np.sort(pairs[:, apart], axis=0), level[apart])
-    # scipy takes a zero for no edge, and ranks are as good as levels
+    # scipy takes a zero for no edge, and ranks are as good as levels; its trees take 32 bits alone
     levels, rank = np.unique(level, return_inverse=True)
-    graph = coo_array((rank + 1, pairs), shape=(count, count)).tocsr()
+    graph = coo_array((rank + 1, tuple(pairs.astype(np.int32))), shape=(count, count)).tocsr()
     tree = minimum_spanning_tree(graph).tocoo()
     return np.stack(tree.coords).astype(np.int64), levels[tree.data.astype(np.int64) - 1]
 
