@@ -13,7 +13,7 @@ UV := UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true VIRTUAL_ENV=$(CURDIR)/$(VENV) UV_F
 help:
 	@echo "make demo   install what is missing, then map a real disaster from end to end"
 	@echo "make test   install what is missing, then run the linters and every test"
-	@echo "make lint   ruff, mypy and the layer rule alone"
+	@echo "make lint   ruff, mypy, the layer rule and a search for undeclared imports alone"
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/scarp demo
@@ -26,6 +26,7 @@ lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/deptry .
 
 system:
 	@PYTHON=$(PYTHON) infra/debian.sh postgresql postgresql-postgis python3-venv
