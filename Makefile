@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/scarp demo
 
 test: $(VENV)/.installed-dev lint
-	$(VENV)/bin/pytest -n 2 --dist loadfile
+	$(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .

@@ -187,6 +187,7 @@ def demo(
 
 def _run(event_id: str, options: ResponseOptions, now: datetime) -> Response | Wait:
     from flows.ephemeral import EphemeralServer
+    from flows.map_landslides import check_asked
     from flows.products import check_folder
     from flows.respond import respond as respond_flow
     from flows.world import open_world, require_room
@@ -212,6 +213,7 @@ def _run(event_id: str, options: ResponseOptions, now: datetime) -> Response | W
         check_folder(options.out, known.event.id)
     for folder in (world.home, options.out or world.products(event_id)):
         require_room(folder)
+    check_asked(known.aoi, options)
     EphemeralServer()
     with progress_bars():
         return respond_flow(event_id, options, now)

@@ -237,8 +237,16 @@ def _assess(
     from flows.ephemeral import EphemeralServer
     from flows.susceptibility_products import publish_assessment
     from flows.world import open_world, require_room
+    from tasks.events.registry import find_registered
+    from tasks.inventory.store import get_inventory
 
-    for folder in (open_world().home, *([out] if out else [])):
+    world = open_world()
+    # Said before Prefect is started, which takes seconds.
+    with world.engine.connect() as connection:
+        known = find_registered(connection, event_id).event.id
+        if not options.learn_from:
+            get_inventory(connection, known, version)
+    for folder in (world.home, *([out] if out else [])):
         require_room(folder)
     EphemeralServer()
     with progress_bars():

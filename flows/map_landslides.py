@@ -213,13 +213,8 @@ def _map(world: World, event_id: str, options: ResponseOptions, now: datetime) -
 def _plan(
     world: World, event: Event, aoi: AreaOfInterest, options: ResponseOptions, now: datetime
 ) -> _Plan:
-    """Check what was asked for, find and choose scenes, and name what comes of them."""
-    network, card = load_folded(locate_weights(options.weights))
-    check_normalise(options, card)
-    screens = parse_screens(options.screens, options.dem)
-    if options.dem:
-        check_dem(options.dem, aoi.geometry)
-    check_screens(screens, aoi.geometry)
+    """Find and choose scenes, and name what comes of them and of what was asked for."""
+    network, card, screens = check_asked(aoi, options)
     with world.engine.connect() as connection:
         before = made_before(connection, event.id, method_of(card))
     imagery = step(look_for_scenes, hours=6)(world, event, aoi, options, now, before)
@@ -228,6 +223,25 @@ def _plan(
     chain = score_chain(event.id, aoi, used, card, options, before, reference)
     provenance = mapping_provenance(chain[-1].provenance, imagery, screens, options)
     return _Plan(network, card, screens, imagery, chain, provenance)
+
+
+def check_asked(
+    aoi: AreaOfInterest, options: ResponseOptions
+) -> tuple[torch.nn.Module, Card, list[Screen]]:
+    """What was asked for, opened; whatever is wrong with it is said before any image is looked for.
+
+    Raises:
+        ModelError: the weights cannot be used.
+        RasterError: the DEM cannot be used here.
+        ScreenError: a screen, or its layer, cannot be used here.
+    """
+    network, card = load_folded(locate_weights(options.weights))
+    check_normalise(options, card)
+    screens = parse_screens(options.screens, options.dem)
+    if options.dem:
+        check_dem(options.dem, aoi.geometry)
+    check_screens(screens, aoi.geometry)
+    return network, card, screens
 
 
 def look_for_scenes(
