@@ -236,6 +236,7 @@ def _assess(
     from flows.carry_susceptibility import carry_susceptibility
     from flows.ephemeral import EphemeralServer
     from flows.susceptibility_products import publish_assessment
+    from flows.terrain import check_terrain
     from flows.world import open_world, require_room
     from tasks.events.registry import find_registered
     from tasks.inventory.store import get_inventory
@@ -243,9 +244,10 @@ def _assess(
     world = open_world()
     # Said before Prefect is started, which takes seconds.
     with world.engine.connect() as connection:
-        known = find_registered(connection, event_id).event.id
+        known = find_registered(connection, event_id)
         if not options.learn_from:
-            get_inventory(connection, known, version)
+            get_inventory(connection, known.event.id, version)
+    check_terrain(options, known.aoi)
     for folder in (world.home, *([out] if out else [])):
         require_room(folder)
     EphemeralServer()

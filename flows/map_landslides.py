@@ -232,6 +232,7 @@ def check_asked(
 
     Raises:
         ModelError: the weights cannot be used.
+        BadInputError: they do not say what `--normalise` needs.
         RasterError: the DEM cannot be used here.
         ScreenError: a screen, or its layer, cannot be used here.
     """

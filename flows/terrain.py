@@ -6,11 +6,25 @@ from pathlib import Path
 
 from flows.options import SusceptibilityOptions
 from tasks.errors import RasterError
+from tasks.imagery.hosts import is_remote
 from tasks.susceptibility.dem import dem_digest, find_dem
 from tasks.susceptibility.factor_file import FactorTable
-from tasks.susceptibility.factors import TERRAIN, derive_factors, read_factors
+from tasks.susceptibility.factors import TERRAIN, check_dem, derive_factors, read_factors
 from tasks.susceptibility.stack import FactorStack
 from tasks.types import AreaOfInterest
+
+
+def check_terrain(options: SusceptibilityOptions, aoi: AreaOfInterest) -> None:
+    """Refuse, before any work, what cannot be used here; a server is asked for elevation only once.
+
+    Raises:
+        RasterError: the DEM is missing, unreadable, without CRS, or lies elsewhere.
+        FactorError: the factor file, or what it names, cannot be read.
+    """
+    _table(options)
+    dem = elevation_of(options)
+    if not is_remote(str(dem)):
+        check_dem(find_dem(dem, aoi.geometry), aoi.geometry)
 
 
 def terrain_inputs(options: SusceptibilityOptions, aoi: AreaOfInterest) -> dict[str, str]:

@@ -102,6 +102,10 @@ def test_what_is_wrong_is_said_in_a_sentence(scarp, table, words, said):
 def test_an_event_is_assessed_on_its_own(registered):
     code, _, error = registered("inventory", "import", EVENT, str(EXAMPLE / "landslides.gpkg"))
     assert code == 0, error
+    for wrong, said in (("2", "has no inventory version 2"), ("1", "nowhere.tif does not exist")):
+        words = (EVENT, "--inventory", wrong, "--dem", "nowhere.tif")
+        code, _, error = registered("susceptibility", *words)
+        assert code == 2 and said in error, error
     words = (EVENT, "--inventory", "1", "--dem", str(EXAMPLE / "dem.tif"), "--model", "logistic")
     code, shown, error = registered("susceptibility", *words, "--json")
     assert code == 0, error
